@@ -11,14 +11,16 @@
     ├── StorageError           disk, log or database failed
     │   ├── LogBroken          the log's writer can't go on (a failed write or fsync)
     │   ├── LogDamaged         bytes of the log are not what was written
+    │   ├── LogFull            no room for the log's next segment; nothing was written, later is right
     │   ├── LogLocked          another process has the log's directory
-    │   └── CursorBeyondHead   a cursor points past the durable head
+    │   ├── CursorBeyondHead   a cursor points past the durable head
+    │   └── CursorExpired      a cursor points before the oldest record that is kept
     └── ProtocolError          wire rules were broken
         ├── LocalProtocolError   by us (a mistake in our code)
         └── RemoteProtocolError  by the peer
 
 One place maps these to HTTP status (ui/problem.py), MQTT reason code (broker/reasons.py) and exit code
-(appliance/cli.py). Assertions are for programmers' mistakes and are caught nowhere.
+(appliance/cli/exit_codes.py). Assertions are for programmers' mistakes and are caught nowhere.
 """
 
 from __future__ import annotations
@@ -55,23 +57,23 @@ class UsageError(HomeportError):
     default_code = "usage"
 
 
-class NotFound(HomeportError):  # noqa: N818 - the field's word
+class NotFound(HomeportError):
     default_code = "not_found"
 
 
-class Conflict(HomeportError):  # noqa: N818
+class Conflict(HomeportError):
     default_code = "conflict"
 
 
-class NotAuthorized(HomeportError):  # noqa: N818
+class NotAuthorized(HomeportError):
     default_code = "not_authorized"
 
 
-class LimitExceeded(HomeportError):  # noqa: N818
+class LimitExceeded(HomeportError):
     default_code = "limit_exceeded"
 
 
-class Unavailable(HomeportError):  # noqa: N818
+class Unavailable(HomeportError):
     default_code = "unavailable"
 
 
@@ -84,7 +86,25 @@ class LogBroken(StorageError):
 
 
 class LogDamaged(StorageError):
+    """Bytes of the log are not what was written.
+
+    Args:
+        first_seq: First sequence that can't be given out.
+        next_seq: First sequence after the damage that may be asked for (equal to first_seq: unknown).
+    """
+
     default_code = "log_damaged"
+
+    def __init__(
+        self, message: str, *, first_seq: int = 0, next_seq: int = 0, hint: str = "", code: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.first_seq = first_seq
+        self.next_seq = next_seq
+
+
+class LogFull(StorageError):  # noqa: N818
+    default_code = "log_full"
 
 
 class LogLocked(StorageError):
@@ -93,6 +113,10 @@ class LogLocked(StorageError):
 
 class CursorBeyondHead(StorageError):
     default_code = "cursor_beyond_head"
+
+
+class CursorExpired(StorageError):  # noqa: N818
+    default_code = "cursor_expired"
 
 
 class ProtocolError(HomeportError):
@@ -112,6 +136,8 @@ class RemoteProtocolError(ProtocolError):
 
     default_code = "remote_protocol_error"
 
-    def __init__(self, message: str, *, reason_code: int = 0x82, hint: str = "", code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, reason_code: int = 0x82, hint: str = "", code: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint, code=code)
         self.reason_code = reason_code

@@ -23,6 +23,22 @@ FRAME_RECORD_COUNT_MAX: Final = 65_535
 SEGMENT_BYTES_DEFAULT: Final = 64 * MIB
 LEAF_BYTES: Final = 1 * MIB
 """Unit of hashing and repair in a sealed segment."""
+SEGMENT_BYTES_MIN: Final = 16 * KIB
+"""Header, one small frame and room to spare; real segments are 64 MiB, tests use small ones."""
+SEGMENT_BYTES_MAX: Final = 1024 * MIB
+INDEX_INTERVAL_BYTES: Final = 256 * KIB
+"""One entry of 24 bytes for so much of a segment: 256 entries, 6 KiB, for 64 MiB."""
+COMPRESS_BODY_BYTES_MIN: Final = PAGE_BYTES
+"""A body of one page can't save a page."""
+COMPRESS_BODY_BYTES_MAX: Final = 64 * KIB
+"""Larger blocks appear under load, when the CPU is dearer than the disk."""
+STREAM_NAME_BYTES_MAX: Final = 64
+TORN_FILE_COUNT_MAX: Final = 16
+"""Cut tails kept aside; the oldest goes first. One is at most one frame, usually under 512 KiB."""
+READER_SEGMENT_COUNT_MAX: Final = 8
+"""Descriptors of segments one reader keeps open."""
+READ_BYTES_DEFAULT: Final = 4 * MIB
+"""One read of a cursor: eight full blocks."""
 
 # --- MQTT ------------------------------------------------------------------------------------------------
 PACKET_BYTES_HARD_MAX: Final = 16 * MIB
@@ -44,3 +60,69 @@ METRIC_NAME_BYTES_MAX: Final = 256
 METRIC_COUNT_PER_MESSAGE_MAX: Final = 1024
 JSON_DEPTH_MAX: Final = 16
 TEXT_VALUE_BYTES_MAX: Final = 64 * KIB
+
+# --- The catalog (storage/catalog/DESIGN.md) -----------------------------------------------------------
+DEVICE_COUNT_MAX: Final = 100_000
+"""The broker keeps every credential in memory: 100,000 × about 450 bytes = 45 MB."""
+WAITING_DEVICE_COUNT_MAX: Final = 1_000
+"""Devices waiting for adoption; anyone on the network can make one by connecting."""
+DEVICE_TOKEN_COUNT_MAX: Final = 2
+"""Per device: the one in use and the one it is being changed to."""
+DEVICE_NAME_LENGTH_MAX: Final = 200
+DEVICE_TAG_COUNT_MAX: Final = 32
+DEVICE_TAG_LENGTH_MAX: Final = 64
+SETTING_VALUE_BYTES_MAX: Final = 64 * KIB
+USER_COUNT_MAX: Final = 1_000
+BROWSER_SESSION_COUNT_MAX: Final = 1_000
+"""Of all users together; the one unused for longest ends when a new one would exceed it."""
+CATALOG_WRITER_QUEUE_DEPTH_MAX: Final = 256
+"""A write is one fsync, 1 to 10 ms on flash: a full queue is 0.3 to 3 s of waiting."""
+CATALOG_READER_QUEUE_DEPTH_MAX: Final = 512
+"""Per pool."""
+CATALOG_READER_COUNT: Final = 4
+"""Connections per pool; with the default page cache of 2 MiB each, three pools are 24 MiB at most."""
+CATALOG_BUSY_TIMEOUT_MS: Final = 2_000
+CATALOG_READ_TIMEOUT_MS: Final = 2_000
+CATALOG_WRITE_TIMEOUT_MS: Final = 5_000
+CATALOG_WAIT_TIMEOUT_MS: Final = 2_000
+"""How long a read or write may wait for its turn before it is refused."""
+CATALOG_STRIKE_COUNT_MAX: Final = 3
+AUTH_BUSY_TIMEOUT_MS: Final = 100
+"""The broker's look-up may run in its event loop: a locked catalog must not stop it for longer."""
+AUTH_RETRY_AFTER_MS: Final = 1_000
+"""After a failed look-up the catalog is left alone for this long and the last known good is served."""
+AUTH_LAST_KNOWN_GOOD_MS: Final = 10 * 60 * 1_000
+"""How long known devices are let in while the catalog can't be read."""
+
+# --- People and the web (ui/) ----------------------------------------------------------------------------
+PASSWORD_LENGTH_MIN: Final = 12
+PASSWORD_LENGTH_MAX: Final = 256
+USER_NAME_LENGTH_MAX: Final = 64
+PASSWORD_HASH_CONCURRENCY_MAX: Final = 1
+"""Argon2 with 64 MiB each: one at a time is 64 MiB and one core's worth of a small box."""
+PASSWORD_HASH_QUEUE_DEPTH_MAX: Final = 32
+"""32 × about 0.1 s: the last in the queue waits some 3 s."""
+SETUP_CODE_WINDOW_MS: Final = 15 * 60 * 1_000
+SETUP_CODE_ATTEMPT_COUNT_MAX: Final = 20
+"""50 bits against 20 guesses: 1 in 5 × 10^13."""
+SESSION_IDLE_MS: Final = 2 * 3_600 * 1_000
+SESSION_TOUCH_MS: Final = 60 * 1_000
+"""A session's last use is written at most this often."""
+SIGN_IN_BURST_COUNT_MAX: Final = 10
+"""Attempts from one address before it has to wait."""
+SIGN_IN_REFILL_MS: Final = 15_000
+"""One more attempt per address."""
+SIGN_IN_TOTAL_BURST_COUNT_MAX: Final = 60
+SIGN_IN_TOTAL_REFILL_MS: Final = 1_000
+SIGN_IN_ADDRESS_COUNT_MAX: Final = 4_096
+"""Addresses remembered (about 200 bytes each); the one unused for longest is forgotten."""
+REQUEST_BODY_BYTES_MAX: Final = 1 * MIB
+PAGE_ITEM_COUNT_DEFAULT: Final = 100
+PAGE_ITEM_COUNT_MAX: Final = 1_000
+QUERY_METRIC_COUNT_MAX: Final = 20
+QUERY_POINT_COUNT_DEFAULT: Final = 10_000
+QUERY_POINT_COUNT_MAX: Final = 100_000
+"""Per request: 100,000 points of JSON are about 3 MB."""
+QUERY_RANGE_MS_MAX: Final = 731 * 24 * 3_600 * 1_000
+"""Two years and a leap day: what the archive holds."""
+HEALTH_CHECK_TIMEOUT_MS: Final = 5_000

@@ -1,0 +1,272 @@
+"""The configuration: every key with its default, unit, bounds and help, and how it is loaded.
+
+Values come from homeport.toml, then from the environment (`HOMEPORT_<SECTION>__<KEY>`), which wins. A key that
+isn't known, a wrong type or a value out of bounds is refused with file, line and the nearest valid key; nothing is
+ever ignored. A loaded `Config` never changes.
+
+Each class below is a section of the file. `appliance/homeport.toml` and the tables of docs/CONFIGURATION.md are
+rendered from these lines (`python -m appliance.core.config_text`), which a test checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from appliance.core import config_file
+from appliance.core.limits import MIB, PACKET_BYTES_HARD_MAX
+from appliance.core.settings import Bind, bind, bind_or_off, choice, folder, text, whole
+
+DEFAULT_PATH: Final = Path("/etc/homeport/homeport.toml")
+CONFIG_VARIABLE: Final = "HOMEPORT_CONFIG"
+SOCKET_PATH_BYTES_MAX: Final = 107
+"""The kernel's: a Unix socket's path has 108 bytes with its closing zero."""
+RUN_DIR_BYTES_MAX: Final = SOCKET_PATH_BYTES_MAX - len("/broker.sock")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """This box."""
+
+    name: str = text(
+        "homeport",
+        low=1,
+        high=63,
+        pattern=(
+            r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?",
+            "letters, digits and inner hyphens, as a host name",
+        ),
+        help="Shown on every page and put into the certificate made at first start.",
+    )
+    data_dir: Path = folder(
+        "/var/lib/homeport",
+        high=4000,
+        help="Everything that must survive: log, catalog, time-series store, keys.",
+    )
+    run_dir: Path = folder(
+        "/run/homeport",
+        high=RUN_DIR_BYTES_MAX,
+        help="Sockets and locks of the running processes.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """The log that every reading is written to before it is acknowledged."""
+
+    linger_ms: int = whole(
+        10,
+        unit="ms",
+        low=0,
+        high=1000,
+        help="How long an idle log waits for company before it syncs a lone reading. 0 acknowledges soonest and wears an SD card most.",
+    )
+    compression: str = choice(
+        "auto",
+        ("auto", "none", "zstd"),
+        help="Whether blocks are compressed. auto compresses a block when that makes it clearly smaller.",
+    )
+    segment_mib: int = whole(
+        64, unit="MiB", low=1, high=1024, help="Size at which a segment file is sealed and the next begun."
+    )
+    seal_after_s: int = whole(
+        3600, unit="s", low=10, high=86_400, help="Age at which a segment is sealed although it isn't full."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig:
+    """What devices connect to."""
+
+    tcp_bind: Bind | None = bind_or_off(
+        "127.0.0.1:1883",
+        help="MQTT without TLS; tokens cross the wire readable, so only this machine by default.",
+    )
+    tls_bind: Bind | None = bind_or_off("0.0.0.0:8883", help="MQTT over TLS.")
+    connections_max: int = whole(
+        10_000, unit="connections", low=1, high=100_000, help="Connections served at once; more are refused."
+    )
+    connect_rate_per_address_max: int = whole(
+        1000,
+        unit="connects/s",
+        low=1,
+        high=100_000,
+        help="Connects per second from one address; more wait in the kernel's queue or are refused.",
+    )
+    handshakes_max: int = whole(
+        256, unit="connections", low=1, high=10_000, help="Connections between accept and CONNACK at once."
+    )
+    connect_timeout_ms: int = whole(
+        10_000,
+        unit="ms",
+        low=100,
+        high=300_000,
+        help="From accept to a complete CONNECT, TLS handshake included.",
+    )
+    packet_bytes_max: int = whole(
+        1 * MIB, unit="bytes", low=1024, high=PACKET_BYTES_HARD_MAX, help="Largest MQTT packet taken."
+    )
+    receive_maximum: int = whole(
+        1024,
+        unit="messages",
+        low=1,
+        high=65_535,
+        help="QoS 1 messages a client may have unacknowledged (MQTT 5 Receive Maximum).",
+    )
+    keep_alive_s_max: int = whole(
+        3600,
+        unit="s",
+        low=5,
+        high=65_535,
+        help="Longest keep alive granted; a longer wish is cut to it (MQTT 5).",
+    )
+    session_queue_messages_max: int = whole(
+        10_000, unit="messages", low=1, high=1_000_000, help="Messages waiting for one slow receiver."
+    )
+    session_queue_bytes_max: int = whole(
+        8 * MIB, unit="bytes", low=64 * 1024, high=1024 * MIB, help="Bytes waiting for one slow receiver."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicesConfig:
+    """How devices are admitted and judged."""
+
+    first_contact: str = choice(
+        "refuse",
+        ("refuse", "wait"),
+        help="What an unknown device meets: refuse forgets it, wait lists it as waiting for adoption and refuses it until then.",
+    )
+    stale_after_s: int = whole(
+        60,
+        unit="s",
+        low=1,
+        high=86_400,
+        help="Age of its newest reading at which a device's values are stale.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingConfig:
+    """A topic pattern whose payloads are readings, beside dm/{device}/telemetry."""
+
+    topic: str = text(
+        "tele/{device}/SENSOR",
+        low=1,
+        high=1024,
+        pattern=(
+            r"[^#\x00]*\{device\}[^#\x00]*",
+            "a topic with {device} in one level, + for any level and no #",
+        ),
+        help="Topic pattern: {device} is the level that holds the device id, + is any level.",
+    )
+    format: str = choice(
+        "json",
+        ("json", "text"),
+        help="How the payload reads: JSON as in docs/READINGS.md, or one plain value as text.",
+    )
+    metric: str | None = text(
+        "",
+        high=256,
+        help="Name of the metric for a plain value, and prefix of the keys of an object; may be left out.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """The time-series store and the pipeline that fills it."""
+
+    memory_limit_mib: int = whole(512, unit="MiB", low=64, high=1_048_576, help="Memory that DuckDB may use.")
+    threads: int = whole(2, unit="threads", low=1, high=64, help="Threads that DuckDB may use.")
+    batch_messages_max: int = whole(
+        25_000, unit="messages", low=100, high=200_000, help="Most messages in one transaction."
+    )
+    commit_deadline_ms: int = whole(
+        3000, unit="ms", low=100, high=60_000, help="A transaction that takes longer opens the breaker."
+    )
+    query_timeout_ms: int = whole(
+        10_000, unit="ms", low=100, high=600_000, help="A query that takes longer is interrupted."
+    )
+    query_concurrency_max: int = whole(
+        2, unit="queries", low=1, high=64, help="Queries running at once; more wait."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UiConfig:
+    """The web pages and the API."""
+
+    bind: Bind = bind("0.0.0.0:8443", help="HTTPS for people and programs.")
+    session_hours: int = whole(
+        12, unit="h", low=1, high=720, help="How long a sign-in lasts without being used."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingConfig:
+    """What the processes write about themselves, to standard error."""
+
+    level: str = choice("info", ("debug", "info", "warning", "error"), help="Least severity that is written.")
+    format: str = choice(
+        "auto",
+        ("auto", "console", "json"),
+        help="auto writes for people on a terminal and JSON lines otherwise.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything; `Config()` is all defaults.
+
+    Attributes:
+        source: The file that was read, None if there was none.
+    """
+
+    node: NodeConfig = field(default_factory=NodeConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    broker: BrokerConfig = field(default_factory=BrokerConfig)
+    devices: DevicesConfig = field(default_factory=DevicesConfig)
+    mapping: tuple[MappingConfig, ...] = ()
+    store: StoreConfig = field(default_factory=StoreConfig)
+    ui: UiConfig = field(default_factory=UiConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    source: Path | None = None
+
+
+SECTIONS: Final[Mapping[str, type]] = {
+    "node": NodeConfig,
+    "log": LogConfig,
+    "broker": BrokerConfig,
+    "devices": DevicesConfig,
+    "store": StoreConfig,
+    "ui": UiConfig,
+    "logging": LoggingConfig,
+}
+LISTS: Final[Mapping[str, type]] = {"mapping": MappingConfig}
+MAPPING_COUNT_MAX: Final = 256
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Read, check and freeze the configuration.
+
+    Args:
+        path: The file; None takes $HOMEPORT_CONFIG, else /etc/homeport/homeport.toml if there is one, else defaults.
+        environ: Environment variables; `HOMEPORT_<SECTION>__<KEY>` overrides a key.
+    Raises:
+        ConfigError: the file can't be read, isn't TOML, or has an unknown or bad key; says file, line and what to do.
+    """
+    if path is None and environ.get(CONFIG_VARIABLE):
+        path = Path(environ[CONFIG_VARIABLE])
+    if path is None and DEFAULT_PATH.exists():
+        path = DEFAULT_PATH
+    values = config_file.read(path, environ, sections=SECTIONS, lists=LISTS, item_count_max=MAPPING_COUNT_MAX)
+    sections = {name: kind(**values.sections[name]) for name, kind in SECTIONS.items()}
+    mapping = tuple(_mapping(item) for item in values.lists["mapping"])
+    return Config(**sections, mapping=mapping, source=path)
+
+
+def _mapping(item: dict[str, object]) -> MappingConfig:
+    chosen = MappingConfig(**item)  # type: ignore[arg-type]
+    return MappingConfig(topic=chosen.topic, format=chosen.format, metric=chosen.metric or None)

@@ -1,0 +1,245 @@
+"""One setting: its kind, default, unit, bounds and help, and how a raw value becomes a checked one.
+
+A configuration class declares its settings as dataclass fields made by the functions below (`whole`, `flag`,
+`choice`, `text`, `folder`, `bind`), so that one line holds everything that is known about a key; the commented
+homeport.toml and docs/CONFIGURATION.md are rendered from the same lines.
+
+Must not know: which sections exist, where values come from (file or environment).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+Kind = Literal["whole", "flag", "choice", "text", "folder", "bind"]
+
+_METADATA_KEY: Final = "homeport.setting"
+_TRUE: Final = frozenset({"true", "yes", "on", "1"})
+_FALSE: Final = frozenset({"false", "no", "off", "0"})
+_BIND: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]]+)):(?P<port>\d{1,5})\Z")
+
+
+class BadValueError(ValueError):
+    """A value is not what its setting allows; the message goes on from "broker.tcp_bind …"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """Where a listener listens: a host name or address, and a TCP port (0: the kernel chooses)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @staticmethod
+    def parse(value: str) -> Bind:
+        """Read `host:port` or `[ipv6]:port`.
+
+        Raises:
+            BadValueError: it is neither, or the port is above 65535; the message says what was expected.
+        """
+        found = _BIND.match(value)
+        if found is None:
+            raise BadValueError('must be "host:port" or "[ipv6]:port"')
+        port = int(found["port"])
+        if port > 65_535:
+            raise BadValueError("has a port above 65535")
+        return Bind(host=found["v6"] or found["host"], port=port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is known about one key.
+
+    Attributes:
+        unit: The unit of a number ("ms", "MiB", "connections" …), empty for the other kinds.
+        low, high: Bounds of a number, both included; of a text, its length in characters.
+        choices: The words allowed, for a choice.
+        may_be_off: The word "off" is allowed and becomes None (binds only).
+        pattern: A regular expression that a text must match as a whole, and what it says in words.
+    """
+
+    kind: Kind
+    default: Any
+    help: str
+    unit: str = ""
+    low: int | None = None
+    high: int | None = None
+    choices: tuple[str, ...] = ()
+    may_be_off: bool = False
+    pattern: tuple[str, str] | None = None
+
+    def check(self, raw: object, *, relative_to: Path) -> Any:
+        """Turn a value as TOML gives it into the checked one.
+
+        Args:
+            raw: The value from the file.
+            relative_to: What a relative folder is relative to.
+        Raises:
+            BadValueError: wrong type or out of bounds.
+        """
+        match self.kind:
+            case "whole":
+                if isinstance(raw, bool) or not isinstance(raw, int):
+                    raise BadValueError(f"must be a whole number, not {_type_name(raw)}")
+                return self._bounded(raw)
+            case "flag":
+                if not isinstance(raw, bool):
+                    raise BadValueError(f"must be true or false, not {_type_name(raw)}")
+                return raw
+        if not isinstance(raw, str):
+            raise BadValueError(f"must be a text in quotes, not {_type_name(raw)}")
+        return self._check_text(raw, relative_to)
+
+    def check_text(self, raw: str, *, relative_to: Path) -> Any:
+        """The same for a value that comes as text, from the environment.
+
+        Raises:
+            BadValueError: as `check`.
+        """
+        match self.kind:
+            case "whole":
+                try:
+                    number = int(raw)
+                except ValueError:
+                    raise BadValueError(f'must be a whole number, not "{raw}"') from None
+                return self._bounded(number)
+            case "flag":
+                word = raw.lower()
+                if word not in _TRUE | _FALSE:
+                    raise BadValueError(f'must be true or false, not "{raw}"')
+                return word in _TRUE
+        return self._check_text(raw, relative_to)
+
+    def _check_text(self, raw: str, relative_to: Path) -> Any:
+        match self.kind:
+            case "choice":
+                if raw not in self.choices:
+                    raise BadValueError(f'must be one of {", ".join(self.choices)}, not "{raw}"')
+                return raw
+            case "bind":
+                if self.may_be_off and raw == "off":
+                    return None
+                return Bind.parse(raw)
+            case "folder":
+                self._length(raw)
+                folder = relative_to / raw
+                if len(bytes(folder)) > (self.high or 4096):
+                    raise BadValueError(f"is longer than {self.high} bytes once made absolute: {folder}")
+                return folder
+        self._length(raw)
+        if self.pattern is not None and re.fullmatch(self.pattern[0], raw) is None:
+            raise BadValueError(f'must be {self.pattern[1]}, not "{raw}"')
+        return raw
+
+    def _bounded(self, number: int) -> int:
+        low, high = self.low, self.high
+        if (low is not None and number < low) or (high is not None and number > high):
+            raise BadValueError(f"must be from {low} to {high} {self.unit}, not {number}")
+        return number
+
+    def _length(self, raw: str) -> None:
+        if not (self.low or 0) <= len(raw) <= (self.high or 4096):
+            raise BadValueError(
+                f"must have {self.low or 0} to {self.high or 4096} characters, not {len(raw)}"
+            )
+
+    def default_as_toml(self) -> str:
+        """The default the way it is written in homeport.toml."""
+        if self.kind == "flag":
+            return "true" if self.default else "false"
+        if self.kind == "whole":
+            return f"{self.default:_}" if self.default >= 10_000 else str(self.default)
+        return f'"{"off" if self.default is None else self.default}"'
+
+    def bounds_in_words(self) -> str:
+        """ "0 to 1000 ms", "auto, none or zstd", "host:port, or off" …, for people."""
+        match self.kind:
+            case "whole":
+                return f"{self.low} to {self.high} {self.unit}".strip()
+            case "flag":
+                return "true or false"
+            case "choice":
+                return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
+            case "bind":
+                return "host:port or [ipv6]:port" + (", or off" if self.may_be_off else "")
+            case "folder":
+                return f"a folder, up to {self.high} bytes as an absolute path"
+        words = f"{self.low or 0} to {self.high} characters"
+        return f"{words}: {self.pattern[1]}" if self.pattern else words
+
+
+def whole(default: int, *, unit: str, low: int, high: int, help: str) -> int:
+    """Declare a whole number with its unit and bounds (both included)."""
+    declared: int = _field(Setting(kind="whole", default=default, unit=unit, low=low, high=high, help=help))
+    return declared
+
+
+def flag(default: bool, *, help: str) -> bool:
+    """Declare a setting that is true or false."""
+    declared: bool = _field(Setting(kind="flag", default=default, help=help))
+    return declared
+
+
+def choice(default: str, choices: tuple[str, ...], *, help: str) -> str:
+    """Declare a setting that is one of a few words."""
+    declared: str = _field(Setting(kind="choice", default=default, choices=choices, help=help))
+    return declared
+
+
+def text(default: str, *, low: int = 0, high: int, help: str, pattern: tuple[str, str] | None = None) -> str:
+    """Declare a text of `low` to `high` characters, with a pattern and its meaning in words."""
+    declared: str = _field(
+        Setting(kind="text", default=default, low=low, high=high, help=help, pattern=pattern)
+    )
+    return declared
+
+
+def folder(default: str, *, high: int, help: str) -> Path:
+    """Declare a folder; a relative one is relative to the configuration file."""
+    declared: Path = _field(Setting(kind="folder", default=Path(default), low=1, high=high, help=help))
+    return declared
+
+
+def bind(default: str, *, help: str) -> Bind:
+    """Declare where a listener listens."""
+    declared: Bind = _field(Setting(kind="bind", default=Bind.parse(default), help=help))
+    return declared
+
+
+def bind_or_off(default: str, *, help: str) -> Bind | None:
+    """Declare where a listener listens; "off" means that there is none."""
+    value = None if default == "off" else Bind.parse(default)
+    declared: Bind | None = _field(Setting(kind="bind", default=value, may_be_off=True, help=help))
+    return declared
+
+
+def settings_of(section: type[Any]) -> dict[str, Setting]:
+    """The settings that a configuration class declares, by key, in order."""
+    return {
+        field.name: field.metadata[_METADATA_KEY]
+        for field in dataclasses.fields(section)
+        if _METADATA_KEY in field.metadata
+    }
+
+
+def _field(setting: Setting) -> Any:
+    return dataclasses.field(default=setting.default, metadata={_METADATA_KEY: setting})
+
+
+def _type_name(raw: object) -> str:
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a fraction",
+        str: "a text",
+        list: "a list",
+        dict: "a table",
+    }
+    return names.get(type(raw), "a date or time")

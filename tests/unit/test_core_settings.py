@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.core.settings import BadValueError, Bind, Setting
+
+HERE = Path("/etc/homeport")
+
+WHOLE = Setting(kind="whole", default=10, unit="ms", low=1, high=20, help="")
+FLAG = Setting(kind="flag", default=True, help="")
+CHOICE = Setting(kind="choice", default="a", choices=("a", "b", "c"), help="")
+TEXT = Setting(kind="text", default="x", low=1, high=3, pattern=("[a-z]+", "small letters"), help="")
+FOLDER = Setting(kind="folder", default=Path("/x"), low=1, high=30, help="")
+BIND = Setting(kind="bind", default=Bind(host="::1", port=1), help="")
+BIND_OR_OFF = Setting(kind="bind", default=None, may_be_off=True, help="")
+
+
+@pytest.mark.parametrize(
+    ("setting", "raw", "value"),
+    [
+        (WHOLE, 1, 1),
+        (WHOLE, 20, 20),
+        (FLAG, False, False),
+        (CHOICE, "b", "b"),
+        (TEXT, "abc", "abc"),
+        (FOLDER, "var", Path("/etc/homeport/var")),
+        (FOLDER, "/srv", Path("/srv")),
+        (BIND, "0.0.0.0:0", Bind(host="0.0.0.0", port=0)),
+        (BIND, "[::1]:8883", Bind(host="::1", port=8883)),
+        (BIND_OR_OFF, "off", None),
+    ],
+)
+def test_a_value_within_bounds_is_taken(setting: Setting, raw: object, value: object) -> None:
+    assert setting.check(raw, relative_to=HERE) == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "raw", "says"),
+    [
+        (WHOLE, 0, "from 1 to 20 ms, not 0"),
+        (WHOLE, 21, "from 1 to 20 ms, not 21"),
+        (WHOLE, True, "a whole number, not true or false"),
+        (WHOLE, 1.5, "a whole number, not a fraction"),
+        (WHOLE, "5", "a whole number, not a text"),
+        (FLAG, 1, "true or false, not a whole number"),
+        (CHOICE, "d", 'one of a, b, c, not "d"'),
+        (CHOICE, ["a"], "a text in quotes, not a list"),
+        (TEXT, "", "1 to 3 characters, not 0"),
+        (TEXT, "abcd", "1 to 3 characters, not 4"),
+        (TEXT, "A", 'small letters, not "A"'),
+        (FOLDER, "much/too/long/for/a/socket", "longer than 30 bytes"),
+        (FOLDER, "", "characters"),
+        (BIND, "off", "host:port"),
+        (BIND, "8883", "host:port"),
+        (BIND, "::1:8883", "host:port"),
+        (BIND, "localhost:65536", "above 65535"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_in_words(setting: Setting, raw: object, says: str) -> None:
+    with pytest.raises(BadValueError, match=says.replace(".", r"\.")):
+        setting.check(raw, relative_to=HERE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "raw", "value"),
+    [
+        (WHOLE, "7", 7),
+        (FLAG, "YES", True),
+        (FLAG, "0", False),
+        (CHOICE, "c", "c"),
+        (BIND_OR_OFF, "off", None),
+    ],
+)
+def test_text_from_the_environment_is_read(setting: Setting, raw: str, value: Any) -> None:
+    assert setting.check_text(raw, relative_to=HERE) == value
+
+
+@pytest.mark.parametrize(("setting", "raw"), [(WHOLE, "x"), (WHOLE, "99"), (FLAG, "maybe"), (BIND, "x")])
+def test_bad_text_from_the_environment_is_refused(setting: Setting, raw: str) -> None:
+    with pytest.raises(BadValueError):
+        setting.check_text(raw, relative_to=HERE)
+
+
+def test_a_bind_prints_as_it_was_written() -> None:
+    for written in ("127.0.0.1:1883", "[::1]:8883", "localhost:0"):
+        assert str(Bind.parse(written)) == written
+
+
+def test_bounds_and_defaults_are_told_in_words() -> None:
+    assert WHOLE.bounds_in_words() == "1 to 20 ms"
+    assert FLAG.bounds_in_words() == "true or false"
+    assert FLAG.default_as_toml() == "true"
+    assert CHOICE.bounds_in_words() == "a, b or c"
+    assert TEXT.bounds_in_words() == "1 to 3 characters: small letters"
+    assert BIND.default_as_toml() == '"[::1]:1"'
+    assert BIND_OR_OFF.default_as_toml() == '"off"'
+    assert BIND_OR_OFF.bounds_in_words() == "host:port or [ipv6]:port, or off"
