@@ -103,7 +103,7 @@ class LogDamaged(StorageError):
         self.next_seq = next_seq
 
 
-class LogFull(StorageError):  # noqa: N818
+class LogFull(StorageError):
     default_code = "log_full"
 
 
@@ -115,7 +115,7 @@ class CursorBeyondHead(StorageError):
     default_code = "cursor_beyond_head"
 
 
-class CursorExpired(StorageError):  # noqa: N818
+class CursorExpired(StorageError):
     default_code = "cursor_expired"
 
 

@@ -126,3 +126,44 @@ QUERY_POINT_COUNT_MAX: Final = 100_000
 QUERY_RANGE_MS_MAX: Final = 731 * 24 * 3_600 * 1_000
 """Two years and a leap day: what the archive holds."""
 HEALTH_CHECK_TIMEOUT_MS: Final = 5_000
+
+# --- The supervisor and its children (appliance/run/DESIGN.md) ------------------------------------------
+LINK_MESSAGE_BYTES_MAX: Final = 16 * KIB
+"""A status line and an announcement of a dozen lines have about 1 KiB."""
+STATUS_CHARACTERS_MAX: Final = 200
+ANNOUNCE_LINE_COUNT_MAX: Final = 32
+HEARTBEAT_INTERVAL_MS: Final = 1000
+HEARTBEAT_STALE_MS: Final = 10_000
+"""From here on systemd's watchdog isn't fed any more; the unit's WatchdogSec is 30 s."""
+HEARTBEAT_LOST_MS: Final = 20_000
+"""A child this long without a heartbeat is killed and started again: before 10 + 30 s, when systemd would
+restart the healthy child too."""
+CHILD_START_MS_MAX: Final = 60_000
+"""From start to the first heartbeat: a cold import of everything on a slow SD card takes about 10 s."""
+RESTART_DELAY_FIRST_MS: Final = 250
+RESTART_DELAY_MS_MAX: Final = 30_000
+RESTART_STABLE_MS: Final = 60_000
+"""A child that ran this long is healthy: its next restart waits only the first delay again."""
+DRAIN_DEADLINE_MS: Final = 8000
+"""The promise is under 10 s; 2 s remain for the kernel to take killed processes away."""
+
+# --- Live pages (ui/live, ui/pages) ----------------------------------------------------------------------
+HUB_FRAME_INTERVAL_MS: Final = 500
+"""A page gets at most two frames a second: what an eye follows."""
+HUB_BEAT_INTERVAL_MS: Final = 1_500
+"""A page that hears nothing for 4 s (two beats and a margin) says so; the promise is 5 s."""
+HUB_KEY_COUNT_MAX: Final = 50_000
+"""About 120 bytes each, 6 MB; five times the devices that a node serves."""
+HUB_WATCHER_COUNT_MAX: Final = 64
+"""Open pages; each renders at most two frames a second of at most PAGE_ROW_COUNT_MAX rows."""
+HUB_SEND_TIMEOUT_MS: Final = 20_000
+PAGE_ROW_COUNT_DEFAULT: Final = 50
+PAGE_ROW_COUNT_MAX: Final = 200
+PAGE_WAITING_COUNT_MAX: Final = 20
+"""Devices waiting for adoption shown at once; the heading counts all."""
+PAGE_FORM_BYTES_MAX: Final = 16 * KIB
+PAGE_TEXT_LENGTH_MAX: Final = 200
+"""Characters of a text value or a dead letter's payload on a page; the API gives all of it."""
+CHART_POINT_COUNT: Final = 480
+"""24 h in buckets of 3 min: about two device pixels each on a desktop."""
+CHART_METRIC_COUNT_MAX: Final = 6
