@@ -53,6 +53,8 @@ SUBSCRIPTION_COUNT_MAX: Final = 1024
 """Per session."""
 USER_PROPERTY_COUNT_MAX: Final = 64
 """Per packet."""
+MATCH_CACHE_WEIGHT_MAX: Final = 128 * KIB
+"""Of one generation of the subscription tree's cache, in units of 64 bytes: 8 MiB, so 16 MiB for both."""
 
 # --- Readings ----------------------------------------------------------------------------------------------
 DEVICE_ID_BYTES_MAX: Final = 128
@@ -60,6 +62,46 @@ METRIC_NAME_BYTES_MAX: Final = 256
 METRIC_COUNT_PER_MESSAGE_MAX: Final = 1024
 JSON_DEPTH_MAX: Final = 16
 TEXT_VALUE_BYTES_MAX: Final = 64 * KIB
+POINT_COUNT_PER_MESSAGE_MAX: Final = 10_000
+"""Points of one array; an hour of one-second readings is 3,600."""
+PAYLOAD_DECODE_BYTES_MAX: Final = 1 * MIB
+"""A larger payload is a dead letter unread: 1 MiB of `[],[],` is 350,000 objects, about 22 MB while decoded."""
+BOOT_ID_BYTES_MAX: Final = 64
+EPOCH_2000_MS: Final = 946_684_800_000
+"""2000-01-01 UTC. A device's time before it is a clock that was never set."""
+CLOCK_AHEAD_MS_MAX: Final = 86_400_000
+"""One day: a device's time further ahead of ours is not believed."""
+TOPIC_ROUTE_COUNT_MAX: Final = 65_536
+"""Distinct topics whose device and metric prefix are remembered; about 300 bytes each, 20 MB."""
+SHAPE_COUNT_MAX: Final = 4_096
+"""Payload shapes with a column plan of their own; when full, all are forgotten and found again."""
+SERIES_COUNT_MAX: Final = 1_000_000
+"""Per node; about 250 bytes each in memory: 250 MB at the very most, 12 MB for 10,000 devices × 5."""
+SERIES_PER_DEVICE_COUNT_MAX: Final = 4_096
+"""A device that puts an id or a time into its keys is stopped here."""
+DEDUP_INTERVAL_COUNT_MAX: Final = 256
+"""Per device and boot: gaps in `seq` that may be filled later. Two 64-bit numbers each: 4 KiB."""
+DEDUP_BOOT_COUNT_MAX: Final = 4
+"""Boots of one device whose windows are kept: the current one and three whose buffers may still arrive."""
+
+# --- The pipeline and the time-series store ----------------------------------------------------------------
+BATCH_BYTES_MAX: Final = 8 * MIB
+"""Bytes of blocks that are decoded together: 25,000 messages of 100 bytes are 2.5 MB."""
+BATCH_MESSAGES_MIN: Final = 1_000
+"""An adapting batch doesn't shrink below this."""
+DEAD_LETTER_COUNT_MAX: Final = 100_000
+"""Kept in the store; the oldest go first, and are counted."""
+DEAD_LETTER_PAYLOAD_BYTES_MAX: Final = 4 * KIB
+"""Of each payload; the whole of it is in the log at the dead letter's position."""
+DEAD_LETTER_BATCH_BYTES_MAX: Final = 4 * MIB
+"""Payload bytes kept per batch; beyond it dead letters have their position and reason only."""
+DAY_TABLE_COUNT_MAX: Final = 92
+"""Days before today that get a table of their own (90 hot days and two of lateness); older readings share one."""
+SET_ASIDE_COUNT_MAX: Final = 3
+"""Damaged stores that are kept for a post-mortem; the oldest is removed when a fourth is set aside."""
+LIVE_SUBSCRIBER_COUNT_MAX: Final = 64
+LIVE_CHANGED_COUNT_MAX: Final = 20_000
+"""Changed devices a slow subscriber may collect before it is told "everything"."""
 
 # --- The catalog (storage/catalog/DESIGN.md) -----------------------------------------------------------
 DEVICE_COUNT_MAX: Final = 100_000
