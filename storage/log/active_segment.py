@@ -1,0 +1,90 @@
+"""The segment that is written to: its descriptor, its room, and how it comes into being."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.core.limits import PAGE_BYTES
+from storage.log.disk import Disk, write_all
+from storage.log.layout import ZERO_HASH
+from storage.log.manifest import SegmentSummary
+from storage.log.names import SPARE, SegmentName
+from storage.log.segment_header import SegmentHeader, encode_segment_header
+
+
+@dataclass(slots=True)
+class ActiveSegment:
+    """A segment that frames are appended to.
+
+    Args:
+        limit: Its allocated size, bytes; no frame goes beyond.
+        since_mono_ms: When it began, monotonic.
+        offset: Where the next frame goes.
+        spare_ordered: The file of its successor was asked for.
+    """
+
+    name: SegmentName
+    descriptor: int
+    salt: int
+    limit: int
+    since_mono_ms: int
+    offset: int
+    spare_ordered: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return self.offset == PAGE_BYTES
+
+
+def next_header(
+    *,
+    node_id: bytes,
+    stream: str,
+    epoch: int,
+    next_seq: int,
+    prev_hash: bytes,
+    now_ms: int,
+    sealed: SegmentSummary | None,
+) -> SegmentHeader:
+    """The header of a segment that begins with `next_seq`, with a new salt.
+
+    Args:
+        prev_hash: Of the frame that ends before next_seq.
+        sealed: The newest sealed segment.
+    """
+    return SegmentHeader(
+        node_id=node_id,
+        stream=stream,
+        epoch=epoch,
+        first_seq=next_seq,
+        salt=secrets.randbits(32),
+        continues_hash=prev_hash,
+        created_at_ms=now_ms,
+        sealed_epoch=sealed.epoch if sealed else 0,
+        sealed_first_seq=sealed.first_seq if sealed else 0,
+        sealed_root=bytes.fromhex(sealed.root) if sealed else ZERO_HASH,
+    )
+
+
+def begin_segment(
+    disk: Disk, directory: Path, spare: int, spare_bytes: int, header: SegmentHeader, mono_ms: int
+) -> ActiveSegment:
+    """Gives the spare file its name and its header, durably, before any frame can go into it.
+
+    Args:
+        spare: Descriptor of the allocated file named `spare`; closed when this fails.
+    Raises:
+        OSError: a step failed; the segment must not be used.
+    """
+    name = SegmentName(header.epoch, header.first_seq, "open")
+    try:
+        disk.rename(directory / SPARE, directory / str(name))
+        disk.fsync_directory(directory)
+        write_all(disk, spare, [encode_segment_header(header)], 0)
+        disk.fdatasync(spare)
+    except OSError:
+        disk.close(spare)
+        raise
+    return ActiveSegment(name, spare, header.salt, spare_bytes, mono_ms, PAGE_BYTES)

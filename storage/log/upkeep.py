@@ -1,0 +1,192 @@
+"""What a writer has done beside it, in one thread: seal what is full, keep the manifest, prepare the next segment.
+
+Appending never waits for this thread, but for one thing: a roll waits while the spare file that it needs is
+just being allocated.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance.core.clock import Clock
+from storage.log.disk import Disk
+from storage.log.manifest import SegmentSummary, read_manifest, summary_of, write_manifest
+from storage.log.names import SPARE, SegmentName
+from storage.log.recovery import NO_SPACE
+from storage.log.scan import DamagedRange
+from storage.log.seal import read_footer, seal_segment
+from storage.log.signer import Signer
+
+UPKEEP_NICENESS = 10
+
+
+class Upkeep:
+    """One thread and its jobs; at most a handful are ever waiting, one per unsealed segment and one spare."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: Path,
+        signer: Signer,
+        clock: Clock,
+        segment_bytes: int,
+        sealed: list[SegmentName],
+    ) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._signer = signer
+        self._clock = clock
+        self._segment_bytes = segment_bytes
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._busy = False
+        self._closing = False
+        self._spare: int | None = None
+        self._spare_lock = threading.Lock()
+        self.sealed_total = 0
+        self.failures_total = 0
+        self.last_failure = ""
+        self.damaged: tuple[DamagedRange, ...] = ()
+        self.summaries = self._load(sealed)
+        self._thread = threading.Thread(target=self._work, name="log-upkeep", daemon=True)
+        self._thread.start()
+
+    @property
+    def newest_sealed(self) -> SegmentSummary | None:
+        return self.summaries[-1] if self.summaries else None
+
+    def seal_later(self, name: SegmentName, end_seq: int, end_hash: Callable[[], bytes]) -> None:
+        """Seals a segment that isn't written to any more.
+
+        Args:
+            end_seq: The sequence after its last record.
+            end_hash: Gives the hash of its last frame, in the thread.
+        """
+
+        def job() -> None:
+            now_ms = self._clock.now_ms()
+            sealed = seal_segment(
+                self._disk, self._directory, name, end_seq, end_hash(), self._signer, now_ms
+            )
+            if isinstance(sealed, list):
+                self.damaged = (*self.damaged, *sealed)
+                return
+            self.summaries = (*self.summaries, sealed)
+            self.sealed_total += 1
+            write_manifest(self._disk, self._directory, self.summaries)
+
+        self._submit(job)
+
+    def prepare_spare_later(self) -> None:
+        """Allocates the file of the next segment ahead of its need; a full disk shows when it is needed."""
+        self._submit(self._prepare_spare)
+
+    def take_spare(self, size: int) -> int:
+        """The descriptor of an allocated, fsynced file named `spare`, of the usual size or of `size` if that is more.
+
+        Raises:
+            OSError: there was none ready, and making one failed.
+        """
+        with self._spare_lock:
+            spare, self._spare = self._spare, None
+            if spare is not None and size <= self._segment_bytes:
+                return spare
+            if spare is not None:
+                self._disk.close(spare)
+            return self._make_spare(max(size, self._segment_bytes))
+
+    @property
+    def spare_is_ready(self) -> bool:
+        return self._spare is not None
+
+    def wait_idle(self, timeout_s: float | None = None) -> bool:
+        """Waits until every job is done; False when time ran out first."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._jobs and not self._busy, timeout_s)
+
+    def close(self) -> None:
+        """Finishes all jobs, ends the thread and gives the spare's space back."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        with self._spare_lock:
+            if self._spare is not None:
+                self._disk.close(self._spare)
+                self._spare = None
+                self._disk.unlink(self._directory / SPARE)
+
+    def _submit(self, job: Callable[[], None]) -> None:
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), UPKEEP_NICENESS)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs or self._closing)
+                if not self._jobs:
+                    return
+                job = self._jobs.popleft()
+                self._busy = True
+            try:
+                job()
+            except OSError as error:  # kept for statistics; what was to be sealed is sealed at the next start
+                self.failures_total += 1
+                self.last_failure = str(error)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+    def _prepare_spare(self) -> None:
+        with self._spare_lock:
+            if self._spare is None:
+                self._spare = self._make_spare(self._segment_bytes)
+
+    def _make_spare(self, size: int) -> int:
+        path = self._directory / SPARE
+        descriptor = self._disk.open(path, create=True)
+        try:
+            self._disk.truncate(descriptor, 0)
+            self._disk.allocate(descriptor, size)
+            self._disk.fsync(descriptor)
+        except OSError:
+            self._disk.close(descriptor)
+            self._disk.unlink(path)
+            raise
+        return descriptor
+
+    def _load(self, sealed: list[SegmentName]) -> tuple[SegmentSummary, ...]:
+        """What is known of the sealed segments: from the manifest where it agrees, else from their footers."""
+        listed = {summary.name: summary for summary in read_manifest(self._disk, self._directory) or ()}
+        summaries: list[SegmentSummary] = []
+        for name in sealed:
+            path = self._directory / str(name)
+            size = self._disk.file_size(path)
+            summary = listed.get(name)
+            if summary is None or summary.bytes != size:
+                summary = self._from_footer(path, size)
+            if summary is not None:
+                summaries.append(summary)
+        if summaries != list(listed.values()):
+            try:
+                write_manifest(self._disk, self._directory, summaries)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise  # on a full disk the next start reads the footers again
+                self.last_failure = str(error)
+        return tuple(summaries)
+
+    def _from_footer(self, path: Path, size: int) -> SegmentSummary | None:
+        descriptor = self._disk.open(path)
+        try:
+            footer = read_footer(self._disk, descriptor)
+        finally:
+            self._disk.close(descriptor)
+        return summary_of(footer, size) if footer else None

@@ -1,0 +1,394 @@
+"""The only writer of a stream: one frame in flight, acknowledged after its fdatasync, never retried.
+
+Theory of operation: `append` is called from one thread at a time. It makes one frame of one block, writes it with
+one pwritev into preallocated space, calls fdatasync once, and then publishes the new head. A segment that is full
+or old is followed by the next, and sealed beside the appending (upkeep.py). Whatever fails in write or fsync ends
+this writer for good: after a failed fsync the kernel may call the same pages clean, so only a recovery that reads
+the disk can say what is there.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Literal
+
+import zstandard
+
+from appliance.core.clock import Clock
+from appliance.core.errors import LogBroken, LogFull, LogLocked, UsageError
+from appliance.core.limits import (
+    COMPRESS_BODY_BYTES_MAX,
+    COMPRESS_BODY_BYTES_MIN,
+    FRAME_BYTES_HARD_MAX,
+    FRAME_RECORD_COUNT_MAX,
+    PAGE_BYTES,
+    SEGMENT_BYTES_DEFAULT,
+    SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
+    STREAM_NAME_BYTES_MAX,
+)
+from storage.log.active_segment import ActiveSegment, begin_segment, next_header
+from storage.log.disk import Disk, OsDisk, write_all
+from storage.log.frame import FLAG_ZSTD, FrameHeader, encode_frame, frame_bytes
+from storage.log.head import Head, HeadFile
+from storage.log.layout import NODE_ID_BYTES, ZERO_HASH
+from storage.log.names import HEAD, LOCK, SegmentName
+from storage.log.recovery import NO_SPACE, Recovered, RecoveryReport, recover
+from storage.log.scan import Position
+from storage.log.seal import set_aside
+from storage.log.segment_header import decode_segment_header
+from storage.log.signer import Signer
+from storage.log.statistics import AppendCounters, LogWriterStatistics
+from storage.log.upkeep import Upkeep
+
+Compression = Literal["auto", "none", "zstd"]
+ZSTD_LEVEL: Final = 1
+SEAL_AFTER_MS_DEFAULT: Final = 3_600_000
+
+
+class LogWriter:
+    """See the module. Made by `LogWriter.open`; `statistics()` may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        stream: str,
+        node_id: bytes,
+        clock: Clock,
+        disk: Disk,
+        lock_descriptor: int,
+        head_file: HeadFile,
+        recovered: Recovered,
+        upkeep: Upkeep,
+        segment_bytes: int,
+        seal_after_ms: int,
+        compression: Compression,
+    ) -> None:
+        """Use `LogWriter.open`."""
+        self._directory = directory
+        self._stream = stream
+        self._node_id = node_id
+        self._clock = clock
+        self._disk = disk
+        self._lock_descriptor = lock_descriptor
+        self._head_file = head_file
+        self._upkeep = upkeep
+        self._segment_bytes = segment_bytes
+        self._seal_after_ms = seal_after_ms
+        self._compression = compression
+        self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True)
+        self._broken: LogBroken | None = None
+        self._closed = False
+        self._counters = AppendCounters()
+        self._epoch = recovered.epoch
+        self._position = recovered.position
+        self._active: ActiveSegment | None = None
+        self._head = Head(
+            self._epoch, self._position.next_seq, self._position.hash, self._position.next_seq, PAGE_BYTES
+        )
+        self.recovery: RecoveryReport = recovered.report
+        """What was found when the log was opened."""
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        stream: str,
+        node_id: bytes,
+        signer: Signer,
+        clock: Clock,
+        disk: Disk | None = None,
+        segment_bytes: int = SEGMENT_BYTES_DEFAULT,
+        seal_after_ms: int = SEAL_AFTER_MS_DEFAULT,
+        compression: Compression = "auto",
+    ) -> LogWriter:
+        """Takes the directory, recovers what is in it and is ready to append. Blocks.
+
+        Args:
+            directory: Made when it isn't there; belongs to this stream alone.
+            stream: Its name, 1..64 bytes of UTF-8.
+            node_id: 16 bytes.
+            signer: Signs sealed segments; called from another thread.
+            segment_bytes: 16 KiB..1 GiB; a frame that is larger has a segment of its own size.
+            seal_after_ms: A segment older than this is sealed at the next append.
+            compression: auto compresses bodies over 4 KiB and up to 64 KiB where that saves a page.
+        Raises:
+            LogLocked: another process writes this log.
+            StorageError: it belongs to another node or stream.
+            LogBroken: the disk failed while recovering.
+        """
+        if not 0 < len(stream.encode()) <= STREAM_NAME_BYTES_MAX or len(node_id) != NODE_ID_BYTES:
+            raise UsageError(
+                "A stream's name has 1 to 64 bytes, a node id 16.", hint="This is a mistake in the caller."
+            )
+        if not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
+            raise UsageError(
+                f"A segment of {segment_bytes} bytes is out of bounds.",
+                hint=f"Choose {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} bytes.",
+            )
+        disk = disk or OsDisk()
+        try:
+            with ExitStack() as undo:
+                disk.make_directory(directory)
+                lock_descriptor = disk.open(directory / LOCK, create=True)
+                undo.callback(disk.close, lock_descriptor)
+                if not disk.lock(lock_descriptor):
+                    raise LogLocked(
+                        f"Another process writes the log in {directory}.",
+                        hint="Stop the other homeport that uses this data directory, then start again.",
+                    )
+                head_file = HeadFile(disk, directory / HEAD)
+                undo.callback(head_file.close)
+                recovered = recover(
+                    disk, directory, stream=stream, node_id=node_id, published=head_file.found
+                )
+                sealed = [name for name in recovered.segments if name.state == "seg"]
+                upkeep = Upkeep(disk, directory, signer, clock, segment_bytes, sealed)
+                undo.callback(upkeep.close)
+                writer = cls(
+                    directory=directory,
+                    stream=stream,
+                    node_id=node_id,
+                    clock=clock,
+                    disk=disk,
+                    lock_descriptor=lock_descriptor,
+                    head_file=head_file,
+                    recovered=recovered,
+                    upkeep=upkeep,
+                    segment_bytes=segment_bytes,
+                    seal_after_ms=seal_after_ms,
+                    compression=compression,
+                )
+                writer._start(recovered)
+                undo.pop_all()
+        except OSError as error:
+            raise LogBroken(
+                f"The log in {directory} can't be opened: {error}.",
+                hint="Look at the disk's health (homeport doctor, dmesg); nothing was acknowledged.",
+            ) from error
+        return writer
+
+    @property
+    def head(self) -> Head:
+        """How far everything is on disk."""
+        return self._head
+
+    def append(self, body: bytes, record_count: int, first_time_ms: int, last_time_ms: int) -> Head:
+        """Writes one block; when this returns, it is on disk and published. Blocks.
+
+        Args:
+            body: The block's columns, 1 byte to 17 MiB (512 KiB unless it holds a single record).
+            record_count: 1..65,535; the block takes as many sequences.
+            first_time_ms, last_time_ms: Wall times of its records, first <= last.
+        Raises:
+            LogBroken: the write or the fsync failed; from now on every call raises this.
+            LogFull: there is no room for the next segment; nothing was written, later is right.
+        """
+        self._check_usable()
+        if not 0 < record_count <= FRAME_RECORD_COUNT_MAX or not 0 < len(body) <= FRAME_BYTES_HARD_MAX:
+            raise UsageError(
+                f"A block of {record_count} records and {len(body)} bytes is out of bounds.",
+                hint="Blocks are closed at 65,535 records and 512 KiB; a single record has at most 17 MiB.",
+            )
+        flags, stored = self._compress(body)
+        size = frame_bytes(len(stored))
+        active = self._room_for(size)
+        next_seq = self._position.next_seq
+        header = FrameHeader(
+            flags, self._epoch, len(stored), len(body), record_count, next_seq, first_time_ms, last_time_ms, self._position.hash
+        )  # fmt: skip
+        buffers, frame_hash = encode_frame(header, stored, active.salt)
+        try:
+            started_ns = time.perf_counter_ns()
+            write_all(self._disk, active.descriptor, buffers, active.offset)
+            written_ns = time.perf_counter_ns()
+            self._disk.fdatasync(active.descriptor)
+            synced_ns = time.perf_counter_ns()
+        except OSError as error:
+            raise self._break(f"Writing to {active.name} failed: {error}.") from error
+        active.offset += size
+        self._position = Position(active.offset, next_seq + record_count, frame_hash)
+        self._publish(active)
+        self._counters.count(header, size, written_ns - started_ns, synced_ns - written_ns)
+        if not active.spare_ordered and active.offset * 2 > active.limit:
+            active.spare_ordered = True
+            self._upkeep.prepare_spare_later()
+        return self._head
+
+    def seal_if_due(self) -> bool:
+        """Follows the segment with a new one if it is older than `seal_after_ms` and not empty.
+
+        Every append does this by itself; an idle writer may be asked from the same thread.
+        """
+        self._check_usable()
+        active = self._active
+        if active is None or active.is_empty or not self._is_due(active):
+            return False
+        self._roll(0)
+        return True
+
+    def wait_idle(self, timeout_s: float | None = None) -> bool:
+        """Waits until what is full is sealed; False when time ran out first."""
+        return self._upkeep.wait_idle(timeout_s)
+
+    def statistics(self) -> LogWriterStatistics:
+        """Figures since the log was opened."""
+        upkeep = self._upkeep
+        return self._counters.statistics(
+            head=self._head,
+            sealed_segment_count=len(upkeep.summaries),
+            sealed_total=upkeep.sealed_total,
+            sealed_bytes=sum(summary.bytes for summary in upkeep.summaries),
+            upkeep_failures_total=upkeep.failures_total,
+            last_upkeep_failure=upkeep.last_failure,
+            damaged=(*self.recovery.damaged, *upkeep.damaged),
+            broken=self._broken.message if self._broken else "",
+        )
+
+    def close(self) -> None:
+        """Finishes sealing, lets the directory go. The segment stays open for the next writer."""
+        if self._closed:
+            return
+        self._closed = True
+        self._upkeep.close()
+        if self._active is not None:
+            self._disk.close(self._active.descriptor)
+        self._head_file.close()
+        self._disk.close(self._lock_descriptor)
+
+    def _start(self, recovered: Recovered) -> None:
+        """Opens the segment to write on, publishes the head, orders what a crash left unsealed."""
+        if recovered.active is not None:
+            name, header = recovered.active
+            descriptor = self._disk.open(self._directory / str(name), write=True)
+            age_ms = max(0, self._clock.now_ms() - header.created_at_ms)
+            limit = self._disk.size(descriptor)
+            since = self._clock.mono_ms() - age_ms
+            self._active = ActiveSegment(name, descriptor, header.salt, limit, since, self._position.offset)
+            self._publish(self._active)
+        else:
+            try:
+                self._begin_segment(0)
+            except LogFull:
+                self._head_file.publish(self._head)  # the first append tries again
+        if recovered.set_aside is not None:
+            set_aside(self._disk, self._directory, recovered.set_aside)
+        aside = recovered.set_aside
+        names = [replace(name, state="damaged") if name == aside else name for name in recovered.segments]
+        if self._active is not None and self._active.name not in names:
+            names.append(self._active.name)
+        for name, successor in pairwise(names):
+            if name.state == "open":
+                self._seal_leftover(name, successor)
+
+    def _seal_leftover(self, name: SegmentName, successor: SegmentName) -> None:
+        path = self._directory / str(successor)
+
+        def end_hash() -> bytes:
+            descriptor = self._disk.open(path)
+            try:
+                header = decode_segment_header(self._disk.pread(descriptor, PAGE_BYTES, 0))
+            finally:
+                self._disk.close(descriptor)
+            return header.continues_hash if header is not None else ZERO_HASH
+
+        self._upkeep.seal_later(name, successor.first_seq, end_hash)
+
+    def _check_usable(self) -> None:
+        if self._broken is not None:
+            raise LogBroken(self._broken.message, hint=self._broken.hint)
+        if self._closed:
+            raise UsageError("The log's writer is closed.", hint="This is a mistake in the caller.")
+
+    def _compress(self, body: bytes) -> tuple[int, bytes]:
+        """The frame's flags and the body as it is stored."""
+        size = len(body)
+        if self._compression == "none" or (
+            self._compression == "auto" and not COMPRESS_BODY_BYTES_MIN < size <= COMPRESS_BODY_BYTES_MAX
+        ):
+            return 0, body
+        packed = self._compressor.compress(body)
+        return (FLAG_ZSTD, packed) if frame_bytes(len(packed)) < frame_bytes(size) else (0, body)
+
+    def _is_due(self, active: ActiveSegment) -> bool:
+        return self._clock.mono_ms() - active.since_mono_ms >= self._seal_after_ms
+
+    def _room_for(self, size: int) -> ActiveSegment:
+        """The segment to write on, with `size` bytes of room."""
+        active = self._active
+        if active is None:
+            return self._begin_segment(size)
+        if active.offset + size <= active.limit and (active.is_empty or not self._is_due(active)):
+            return active
+        if active.is_empty:
+            self._enlarge(active, size)
+            return active
+        return self._roll(size)
+
+    def _roll(self, size: int) -> ActiveSegment:
+        full, end = self._active, self._position
+        active = self._begin_segment(size)
+        if full is not None:
+            self._disk.close(full.descriptor)
+            self._upkeep.seal_later(full.name, end.next_seq, lambda: end.hash)
+        return active
+
+    def _begin_segment(self, size: int) -> ActiveSegment:
+        """Makes the next segment durable: file, name, header; then publishes that it is the one written to."""
+        limit = max(self._segment_bytes, PAGE_BYTES + size)
+        try:
+            spare = self._upkeep.take_spare(limit)
+        except OSError as error:
+            raise self._no_room_or_broken(error, limit) from error
+        header = next_header(
+            node_id=self._node_id,
+            stream=self._stream,
+            epoch=self._epoch,
+            next_seq=self._position.next_seq,
+            prev_hash=self._position.hash,
+            now_ms=self._clock.now_ms(),
+            sealed=self._upkeep.newest_sealed,
+        )
+        try:
+            active = begin_segment(self._disk, self._directory, spare, limit, header, self._clock.mono_ms())
+        except OSError as error:
+            raise self._break(f"Beginning the segment at {header.first_seq} failed: {error}.") from error
+        self._active = active
+        self._publish(active)
+        return active
+
+    def _enlarge(self, active: ActiveSegment, size: int) -> None:
+        """Makes room for a frame that is larger than a whole segment."""
+        limit = PAGE_BYTES + size
+        try:
+            self._disk.allocate(active.descriptor, limit)
+            self._disk.fdatasync(active.descriptor)
+        except OSError as error:
+            raise self._no_room_or_broken(error, limit) from error
+        active.limit = limit
+
+    def _no_room_or_broken(self, error: OSError, size: int) -> LogFull | LogBroken:
+        if error.errno not in NO_SPACE:
+            return self._break(f"Allocating {size} bytes failed: {error}.")
+        return LogFull(
+            f"There is no room for the next {size} bytes of log in {self._directory}.",
+            hint="Free space on this disk; publishes are refused until then, and it goes on by itself.",
+        )
+
+    def _publish(self, active: ActiveSegment) -> None:
+        position = self._position
+        self._head = Head(self._epoch, position.next_seq, position.hash, active.name.first_seq, active.offset)
+        self._head_file.publish(self._head)
+
+    def _break(self, message: str) -> LogBroken:
+        self._broken = LogBroken(
+            message,
+            hint="Nothing more is written or acknowledged: restart homeport, which verifies the log from disk.",
+        )
+        return self._broken
