@@ -147,7 +147,8 @@ PASSWORD_HASH_QUEUE_DEPTH_MAX: Final = 32
 SETUP_CODE_WINDOW_MS: Final = 15 * 60 * 1_000
 SETUP_CODE_ATTEMPT_COUNT_MAX: Final = 20
 """50 bits against 20 guesses: 1 in 5 × 10^13."""
-SESSION_IDLE_MS: Final = 2 * 3_600 * 1_000
+SESSION_LIFETIME_MS: Final = 30 * 24 * 3_600 * 1_000
+"""From signing in, however much it is used; ui.session_hours is how long it lasts unused."""
 SESSION_TOUCH_MS: Final = 60 * 1_000
 """A session's last use is written at most this often."""
 SIGN_IN_BURST_COUNT_MAX: Final = 10
