@@ -8,4 +8,15 @@ from storage.log.signer import Signer
 from storage.log.statistics import LogWriterStatistics
 from storage.log.writer import LogWriter
 
-__all__ = ["Block", "Disk", "Head", "LogReader", "LogWriter", "LogWriterStatistics", "OsDisk", "Signer"]
+__all__ = [
+    "Block",
+    "Disk",
+    "Head",
+    "LogReader",
+    "LogWriter",
+    "LogWriterStatistics",
+    "OsDisk",
+    "Signer",
+    "VerifyReport",
+    "verify",
+]

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from appliance.core.limits import MIB, PAGE_BYTES
 
 DIRECT_READ_BYTES: Final = 1 * MIB
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 NO_DIRECT_IO: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP})
 """What a file system says that has no O_DIRECT."""
 
@@ -78,6 +79,9 @@ class Disk(Protocol):
 
     def map_shared(self, descriptor: int, size: int, *, write: bool) -> SharedMap:
         """A shared map of the file's first `size` bytes."""
+
+    def boot_id(self) -> bytes:
+        """16 bytes that change with each start of the machine; zeros where there is no such thing."""
 
 
 class OsDisk:
@@ -176,6 +180,12 @@ class OsDisk:
 
     def map_shared(self, descriptor: int, size: int, *, write: bool) -> SharedMap:
         return mmap.mmap(descriptor, size, access=mmap.ACCESS_WRITE if write else mmap.ACCESS_READ)
+
+    def boot_id(self) -> bytes:
+        try:
+            return bytes.fromhex(BOOT_ID.read_text().strip().replace("-", ""))
+        except FileNotFoundError:
+            return bytes(16)
 
 
 def write_all(disk: Disk, descriptor: int, buffers: Sequence[bytes], offset: int) -> int:

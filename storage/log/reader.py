@@ -12,11 +12,11 @@ from bisect import bisect_right
 from collections import OrderedDict
 from pathlib import Path
 
-from appliance.core.errors import CursorBeyondHead, CursorExpired, LogDamaged
+from appliance.core.errors import CursorBeyondHead, CursorExpired, LogDamaged, Unavailable
 from appliance.core.limits import READ_BYTES_DEFAULT, READER_SEGMENT_COUNT_MAX
 from storage.log.block import Block
 from storage.log.disk import Disk, OsDisk, SharedMap
-from storage.log.head import HEAD_FILE_BYTES, NOTHING_YET, Head, read_head
+from storage.log.head import HEAD_FILE_BYTES, NOTHING_YET, Head, read_slot
 from storage.log.manifest import read_manifest
 from storage.log.names import HEAD, SegmentName, live_segments, segments_in_order
 from storage.log.segment_reader import Bound, SegmentReader, open_segment
@@ -38,7 +38,6 @@ class LogReader:
         self._head_map: SharedMap | None = None
         self._segments: list[SegmentName] = []
         self._open: OrderedDict[tuple[int, int], SegmentReader] = OrderedDict()
-        self._open_as: dict[tuple[int, int], SegmentName] = {}
 
     def head(self) -> Head:
         """How far the log is on disk, as its writer published it; epoch 0 before it ever did.
@@ -47,7 +46,7 @@ class LogReader:
             LogDamaged: the head file is damaged, and no writer has repaired it yet.
         """
         mapped = self._map_head()
-        return read_head(mapped, self._directory / HEAD) if mapped is not None else NOTHING_YET
+        return read_slot(mapped, self._directory / HEAD).head if mapped is not None else NOTHING_YET
 
     def first_seq(self) -> int:
         """The oldest sequence that is kept; 1 for an empty log."""
@@ -65,6 +64,7 @@ class LogReader:
             end of a segment or before damage; ask again from the last one's next_seq.
         Raises:
             CursorBeyondHead: `seq` is past the head.
+            Unavailable: it is, but the writer has not yet recovered since the machine started: try again.
             CursorExpired: `seq` is before the oldest record kept.
             LogDamaged: the block can't be read; `first_seq` and `next_seq` are the range, go on at next_seq.
         """
@@ -72,6 +72,12 @@ class LogReader:
         if seq == head.next_seq:
             return []
         if seq > head.next_seq:
+            if not self._is_recovered():
+                raise Unavailable(
+                    f"The log of {self._stream!r} was not opened by its writer since this machine started.",
+                    hint="It is once the broker runs; until then its end isn't known.",
+                    code="log_not_recovered",
+                )
             raise CursorBeyondHead(
                 f"The cursor is at {seq}, the log of {self._stream!r} ends at {head.next_seq}.",
                 hint="The log was replaced or the disk lost data: see 'homeport doctor' before resetting the cursor.",
@@ -119,6 +125,13 @@ class LogReader:
         if self._head_descriptor is not None:
             self._disk.close(self._head_descriptor)
             self._head_descriptor = None
+
+    def _is_recovered(self) -> bool:
+        """Whether the head was published since the machine started: only then is it the log's true end."""
+        mapped = self._map_head()
+        return (
+            mapped is not None and read_slot(mapped, self._directory / HEAD).boot_id == self._disk.boot_id()
+        )
 
     def _map_head(self) -> SharedMap | None:
         if self._head_map is None:
