@@ -17,6 +17,4 @@ __all__ = [
     "LogWriterStatistics",
     "OsDisk",
     "Signer",
-    "VerifyReport",
-    "verify",
 ]
