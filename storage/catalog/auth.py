@@ -1,0 +1,231 @@
+"""Credentials for the broker process, read from the catalog's file beside the node that writes it.
+
+All credentials are held in memory, at most DEVICE_COUNT_MAX of them: an unknown name then costs what a known one does,
+and a locked catalog keeps nobody out. Before each look-up the reader asks whether the file is still the same one
+(stat) and whether it changed (`PRAGMA data_version`), and if so reads the rows that lie behind the position it knows
+of (`auth_changes`). So a credential that is served was valid at the last moment when the catalog could be read.
+
+When it can't be read (locked beyond the busy timeout, missing, damaged) that last known good is served for
+AUTH_LAST_KNOWN_GOOD_MS and each look-up counts as a fallback; what was revoked before is not in it, and `revoke` takes
+out what the node revokes over the control socket meanwhile. After that, nobody is let in and `Unavailable` says so.
+
+Read-only, never `immutable`, no cursor left open: the writer's checkpoints are not held up.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from appliance.core.clock import Clock
+from appliance.core.errors import StorageError, Unavailable
+from appliance.core.limits import AUTH_BUSY_TIMEOUT_MS, AUTH_LAST_KNOWN_GOOD_MS, AUTH_RETRY_AFTER_MS
+from appliance.management.access import Access, Kind
+from storage.catalog import schema
+from storage.catalog.rows import DeviceState
+
+_CHANGED = """
+SELECT c.position, c.device_id, d.kind, d.access, d.state,
+    (SELECT group_concat(t.token_hash || ':' || coalesce(t.expires_at_ms, ''))
+     FROM device_tokens t WHERE t.device_id = c.device_id AND t.revoked_at_ms IS NULL)
+FROM auth_changes c LEFT JOIN devices d USING (device_id) WHERE c.position > ? ORDER BY c.position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHash:
+    """A keyed hash (32 bytes) and until when it counts (UTC ms, None for always)."""
+
+    hash: bytes
+    expires_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCredential:
+    """What a name may sign in with, and what it is then."""
+
+    device_id: str
+    kind: Kind
+    access: Access
+    state: DeviceState
+    tokens: tuple[TokenHash, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthReaderStatistics:
+    """Numbers since the start.
+
+    Attributes:
+        credentials: Held in memory.
+        fallbacks_total: Look-ups answered from the last known good (`homeport_cache_fallback_total`).
+        failures_total: Times the catalog could not be read.
+        reloads_total: Times changes were read.
+        readable: Whether the last attempt to read succeeded.
+    """
+
+    credentials: int
+    lookups_total: int
+    fallbacks_total: int
+    failures_total: int
+    reloads_total: int
+    readable: bool
+
+
+class DeviceAuthReader:
+    """See the module's docstring. May be used from several threads at once.
+
+    Args:
+        path: The catalog's file; it need not exist yet.
+        clock: For the age of the last known good (monotonic time).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        last_known_good_ms: int = AUTH_LAST_KNOWN_GOOD_MS,
+        retry_after_ms: int = AUTH_RETRY_AFTER_MS,
+    ) -> None:
+        self._path = path
+        self._uri = f"file:{quote(str(path))}?mode=ro"
+        self._clock = clock
+        self._last_known_good_ms = last_known_good_ms
+        self._retry_after_ms = retry_after_ms
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._data_version = -1
+        self._position = 0
+        self._credentials: dict[str, DeviceCredential] = {}
+        self._revoked: set[str] = set()
+        self._read_at_mono_ms: int | None = None
+        self._failed_at_mono_ms: int | None = None
+        self._failure = ""
+        self._lookups = self._fallbacks = self._failures = self._reloads = 0
+
+    def lookup(self, username: str) -> DeviceCredential | None:
+        """The credential of a name, None if there is none.
+
+        Raises:
+            Unavailable: `catalog_unreadable`, when the catalog can't be read and the last known good is too old.
+        """
+        with self._lock:
+            self._lookups += 1
+            self._refresh()
+            if self._failed_at_mono_ms is not None:
+                self._fall_back()
+            if username in self._revoked:
+                return None
+            return self._credentials.get(username)
+
+    def revoke(self, username: str) -> None:
+        """Let a name in no more until the catalog was read again: the node revoked it over the control socket."""
+        with self._lock:
+            # Only what the catalog says after this moment counts.
+            self._refresh()
+            if self._failed_at_mono_ms is not None:
+                self._revoked.add(username)
+
+    def statistics(self) -> AuthReaderStatistics:
+        return AuthReaderStatistics(
+            credentials=len(self._credentials),
+            lookups_total=self._lookups,
+            fallbacks_total=self._fallbacks,
+            failures_total=self._failures,
+            reloads_total=self._reloads,
+            readable=self._failed_at_mono_ms is None and self._read_at_mono_ms is not None,
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            self._disconnect()
+
+    def _refresh(self) -> None:
+        now_ms = self._clock.mono_ms()
+        if self._failed_at_mono_ms is not None and now_ms - self._failed_at_mono_ms < self._retry_after_ms:
+            return
+        try:
+            file = os.stat(self._path)
+            if self._connection is None or (file.st_dev, file.st_ino) != self._file:
+                self._connect((file.st_dev, file.st_ino))
+            assert self._connection
+            (data_version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            if data_version != self._data_version:
+                self._read_changes(self._connection)
+                # Asked for before the changes were read: one that came between is read next time.
+                self._data_version = data_version
+        except (OSError, sqlite3.Error, StorageError) as error:
+            self._failures += 1
+            self._failed_at_mono_ms = now_ms
+            self._failure = str(error)
+            self._disconnect()
+        else:
+            self._failed_at_mono_ms = None
+            self._read_at_mono_ms = now_ms
+            self._revoked.clear()
+
+    def _connect(self, file: tuple[int, int]) -> None:
+        self._disconnect()
+        connection = sqlite3.connect(
+            self._uri,
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=AUTH_BUSY_TIMEOUT_MS / 1000,
+        )
+        try:
+            schema.check(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._data_version = -1
+        if file != self._file:
+            # Another file (a restored backup): its positions are its own. The old credentials are served until
+            # the new ones were read.
+            self._position = 0
+        self._file = file
+
+    def _read_changes(self, connection: sqlite3.Connection) -> None:
+        rows = connection.execute(_CHANGED, (self._position,)).fetchall()
+        credentials = {} if self._position == 0 else self._credentials
+        for position, device_id, kind, access, state, tokens in rows:
+            self._position = position
+            if state is None:
+                credentials.pop(device_id, None)
+            else:
+                credentials[device_id] = DeviceCredential(device_id, kind, access, state, _tokens(tokens))
+        self._credentials = credentials
+        self._reloads += 1
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _fall_back(self) -> None:
+        age_ms = None
+        if self._read_at_mono_ms is not None:
+            age_ms = self._clock.mono_ms() - self._read_at_mono_ms
+        if age_ms is None or age_ms > self._last_known_good_ms:
+            since = "never could be read" if age_ms is None else f"can't be read for {age_ms // 1000} s"
+            raise Unavailable(
+                f"The catalog {since}: {self._failure}.",
+                hint="See that the node process runs and that catalog.db is in the data folder and readable.",
+                code="catalog_unreadable",
+            )
+        self._fallbacks += 1
+
+
+def _tokens(joined: str | None) -> tuple[TokenHash, ...]:
+    if not joined:
+        return ()
+    pairs = (pair.partition(":") for pair in joined.split(","))
+    return tuple(
+        TokenHash(bytes.fromhex(hash_), int(expires) if expires else None) for hash_, _, expires in pairs
+    )

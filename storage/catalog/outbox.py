@@ -1,0 +1,53 @@
+"""The captured changes, in the order in which they were committed; they become blocks of the `catalog` stream."""
+
+from __future__ import annotations
+
+from appliance.core.errors import UsageError
+from storage.catalog.database import CatalogDatabase
+from storage.catalog.rows import OutboxRow
+
+OUTBOX_BATCH_COUNT_MAX = 1_000
+
+
+class OutboxTable(CatalogDatabase):
+    """Methods of the catalog about its outbox."""
+
+    def outbox_after(self, position: int, *, limit: int = OUTBOX_BATCH_COUNT_MAX) -> list[OutboxRow]:
+        """Up to `limit` (1..1000) changes behind a position, oldest first.
+
+        Rows of one transaction have the same hlc. A full batch may end within one.
+        """
+        if not 1 <= limit <= OUTBOX_BATCH_COUNT_MAX:
+            raise UsageError(
+                f"A batch of the outbox has 1 to {OUTBOX_BATCH_COUNT_MAX} rows.",
+                hint="Ask for fewer at a time.",
+            )
+        found = self.rows(
+            "SELECT position, table_name, row_key, op, row, changed, hlc, origin FROM outbox "
+            "WHERE position > ? ORDER BY position LIMIT ?",
+            (position, limit),
+        )
+        return [
+            OutboxRow(
+                position=row["position"],
+                table=row["table_name"],
+                key=row["row_key"],
+                op=row["op"],
+                row=row["row"],
+                changed=row["changed"],
+                hlc=row["hlc"],
+                origin=row["origin"],
+            )
+            for row in found
+        ]
+
+    def outbox_forget(self, position: int) -> int:
+        """Remove changes up to and including a position, once they are durable in the log; returns how many."""
+        with self.transaction():
+            return self.execute("DELETE FROM outbox WHERE position <= ?", (position,))
+
+    def outbox_count(self) -> int:
+        """How many changes wait to be written to the log."""
+        found = self.row("SELECT count(*) FROM outbox")
+        assert found
+        return int(found[0])
