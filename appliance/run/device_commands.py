@@ -1,0 +1,128 @@
+"""What `homeport device` does: through the node while it runs, on the catalog itself while it is stopped.
+
+Both ways answer with the same plain mappings, so that a verb prints the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+from appliance.core.clock import SystemClock
+from appliance.core.config import Config
+from appliance.core.errors import Unavailable
+from appliance.identity.keys import SiteKeys, new_token
+from appliance.run import layout
+from appliance.run.first_run import lock, prepare_folders
+from appliance.run.local_api import NODE_STOPPED, LocalApi
+from storage.catalog.catalog import Catalog
+
+Row = dict[str, Any]
+PAGE_SIZE = 1000
+
+
+class DeviceCommands(Protocol):
+    """What can be done with devices from the command line."""
+
+    def add(self, device_id: str, *, kind: str, access: str, name: str, tags: Sequence[str]) -> Row:
+        """Register a device and make its token, which the answer holds as `token` and nobody can read again.
+
+        Raises:
+            Conflict: there is one of that id. UsageError: the id, name or a tag can't be used.
+        """
+
+    def list(self, *, state: str | None) -> Iterator[Row]:
+        """All devices in the order of their ids, or those in one state."""
+
+    def adopt(self, device_id: str) -> Row:
+        """Let a waiting device in.
+
+        Raises:
+            NotFound: there is none of that id. Conflict: it can't be adopted any more.
+        """
+
+
+class ThroughNode:
+    """Asks the running node."""
+
+    def __init__(self, api: LocalApi) -> None:
+        self._api = api
+
+    def add(self, device_id: str, *, kind: str, access: str, name: str, tags: Sequence[str]) -> Row:
+        body = {"device_id": device_id, "kind": kind, "access": access, "name": name, "tags": list(tags)}
+        answer: Row = self._api.post("/api/v1/devices", body)
+        return answer
+
+    def list(self, *, state: str | None) -> Iterator[Row]:
+        query: dict[str, Any] = {"limit": PAGE_SIZE}
+        if state:
+            query["state"] = state
+        while True:
+            page = self._api.get(f"/api/v1/devices?{urlencode(query)}")
+            yield from page["devices"]
+            if not page.get("next_cursor"):
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def adopt(self, device_id: str) -> Row:
+        answer: Row = self._api.post(f"/api/v1/devices/{quote(device_id, safe='')}/adopt", {})
+        return answer
+
+
+class OnCatalog:
+    """Works on the catalog itself; the caller holds the node's lock."""
+
+    def __init__(self, catalog: Catalog, keys: SiteKeys) -> None:
+        self._catalog = catalog
+        self._keys = keys
+
+    def add(self, device_id: str, *, kind: str, access: str, name: str, tags: Sequence[str]) -> Row:
+        token = new_token()
+        with self._catalog.transaction():
+            device = self._catalog.add_device(device_id, kind=kind, access=access, name=name, tags=tags)  # type: ignore[arg-type]
+            self._catalog.set_token(device_id, self._keys.token_hash(token.encode()))
+        return {**dataclasses.asdict(device), "token": token}
+
+    def list(self, *, state: str | None) -> Iterator[Row]:
+        cursor: str | None = None
+        states = (state,) if state else ()
+        while True:
+            page = self._catalog.list_devices(states=states, cursor=cursor, limit=PAGE_SIZE)  # type: ignore[arg-type]
+            for device in page.devices:
+                yield dataclasses.asdict(device)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def adopt(self, device_id: str) -> Row:
+        return dataclasses.asdict(self._catalog.adopt_device(device_id))
+
+
+@contextmanager
+def device_commands(config: Config) -> Iterator[DeviceCommands]:
+    """The running node, or the catalog under the node's lock if none runs.
+
+    Raises:
+        Conflict: code "locked": the node is just starting or stopping.
+        StorageError: the catalog or its folder can't be used.
+    """
+    api = LocalApi(layout.node_socket(config))
+    try:
+        api.get("/health/live")
+    except Unavailable as error:
+        if error.code != NODE_STOPPED:
+            raise
+    else:
+        yield ThroughNode(api)
+        return
+    prepare_folders(config)
+    with lock(layout.node_lock(config), holder="homeport device"):
+        keys = SiteKeys.load_or_create(config.node.data_dir)
+        catalog = Catalog.open(layout.catalog(config), clock=SystemClock(), node_id=keys.node_id)
+        try:
+            yield OnCatalog(catalog, keys)
+        finally:
+            catalog.close()

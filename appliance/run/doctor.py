@@ -1,0 +1,260 @@
+"""`homeport doctor`: looks at everything an operator would look at, and says what to do about what is wrong.
+
+It only reads, apart from one small file in data_dir that times fdatasync and is removed again; it runs beside a
+running appliance or without one. Each check answers for itself: one that fails keeps no other from running.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import os
+import resource
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from appliance.core.clock import Clock
+from appliance.core.config import Config
+from appliance.core.errors import HomeportError
+from appliance.core.limits import MIB
+from appliance.run import layout
+from appliance.run.first_run import check_folder
+from appliance.run.local_api import NODE_STOPPED, LocalApi
+from storage.catalog.catalog import Catalog
+from storage.log.reader import LogReader
+
+FREE_BYTES_MIN: Final = 256 * MIB
+FREE_RATIO_LOW: Final = 0.1
+FILES_BESIDE_CONNECTIONS: Final = 1024
+"""Segments, databases, sockets and libraries, with room to spare."""
+FSYNC_SLOW_MS: Final = 50
+FSYNC_ROUNDS: Final = 20
+EARLIEST_NOW_MS: Final = 1_735_689_600_000
+"""2025-01-01: no box that runs this can rightly believe that it is earlier."""
+CLOCK_BACK_MS: Final = 60_000
+_TIMEX_BYTES: Final = 512
+"""More than the kernel's struct timex, which has 208 on 64-bit machines."""
+_TIME_ERROR: Final = 5
+"""What adjtimex(2) answers while the clock is not synchronised."""
+
+
+class Result(enum.Enum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What one look found.
+
+    Attributes:
+        detail: What was seen, one sentence.
+        hint: The operator's next step, empty when nothing is to be done.
+    """
+
+    name: str
+    result: Result
+    detail: str
+    hint: str = ""
+
+
+def examine(config: Config, clock: Clock) -> list[Check]:
+    """Run every check, in the order in which an operator would mend what they find."""
+    looks: list[tuple[str, Callable[[], Check | Iterable[Check]]]] = [
+        ("folders", lambda: check_folders(config)),
+        ("disk space", lambda: check_disk_space(config.node.data_dir)),
+        ("file limit", lambda: check_file_limit(config.broker.connections_max)),
+        ("clock", lambda: check_clock(config.node.data_dir, clock)),
+        ("sync time", lambda: check_sync_time(config.node.data_dir)),
+        ("log", lambda: check_log(layout.telemetry_log(config))),
+        ("catalog", lambda: check_catalog(layout.catalog(config), clock)),
+        ("sockets", lambda: check_sockets(config)),
+    ]
+    found = [
+        Check(
+            name="configuration",
+            result=Result.OK,
+            detail=f"Read from {config.source or 'built-in defaults'}.",
+        )
+    ]
+    for name, look in looks:
+        try:
+            answer = look()
+            found.extend([answer] if isinstance(answer, Check) else answer)
+        except HomeportError as error:
+            found.append(Check(name=name, result=Result.FAILED, detail=error.message, hint=error.hint))
+        except OSError as error:
+            hint = "Look at the folder's owner, mode and disk."
+            found.append(Check(name=name, result=Result.FAILED, detail=f"{error}.", hint=hint))
+    return found
+
+
+def check_folders(config: Config) -> Iterable[Check]:
+    """data_dir and run_dir are there, ours, and closed to others."""
+    for name, folder in (("data folder", config.node.data_dir), ("run folder", config.node.run_dir)):
+        try:
+            check_folder(folder)
+        except HomeportError as error:
+            yield Check(name=name, result=Result.FAILED, detail=error.message, hint=error.hint)
+        else:
+            yield Check(name=name, result=Result.OK, detail=f"{folder} is ours and closed to others.")
+
+
+def check_disk_space(folder: Path) -> Check:
+    """There is room for what comes in."""
+    space = os.statvfs(_existing(folder))
+    free_bytes, total_bytes = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
+    detail = f"{free_bytes // MIB} of {total_bytes // MIB} MiB are free."
+    hint = "Free space on this disk, or move node.data_dir to a larger one."
+    if free_bytes < FREE_BYTES_MIN:
+        return Check(name="disk space", result=Result.FAILED, detail=detail, hint=hint)
+    if free_bytes < total_bytes * FREE_RATIO_LOW:
+        return Check(name="disk space", result=Result.WARNING, detail=detail, hint=hint)
+    return Check(name="disk space", result=Result.OK, detail=detail)
+
+
+def check_file_limit(connections_max: int) -> Check:
+    """Each connection is an open file."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    detail = f"{hard} files may be open, for up to {connections_max} connections."
+    if hard != resource.RLIM_INFINITY and hard < connections_max + FILES_BESIDE_CONNECTIONS:
+        hint = f"Set LimitNOFILE={connections_max + FILES_BESIDE_CONNECTIONS} in the unit, or lower broker.connections_max."
+        return Check(name="file limit", result=Result.WARNING, detail=detail, hint=hint)
+    return Check(name="file limit", result=Result.OK, detail=detail)
+
+
+def check_clock(data_dir: Path, clock: Clock) -> Check:
+    """The clock can be right: not before this release, not before what was written already, and synchronised."""
+    now_ms = clock.now_ms()
+    newest_ms = max((path.stat().st_mtime_ns // 1_000_000 for path in _files(data_dir)), default=0)
+    hint = "Set the clock, and see that a time service such as systemd-timesyncd runs."
+    if now_ms < EARLIEST_NOW_MS:
+        return Check(
+            name="clock", result=Result.FAILED, detail="The clock says a time before 2025.", hint=hint
+        )
+    if now_ms < newest_ms - CLOCK_BACK_MS:
+        detail = f"The clock is {(newest_ms - now_ms) // 1000} s behind the newest file in {data_dir}."
+        return Check(name="clock", result=Result.FAILED, detail=detail, hint=hint)
+    if not is_synchronised():
+        detail = "The clock is plausible, but the kernel doesn't know it to be synchronised."
+        return Check(name="clock", result=Result.WARNING, detail=detail, hint=hint)
+    return Check(name="clock", result=Result.OK, detail="The clock is plausible and synchronised.")
+
+
+def check_sync_time(folder: Path) -> Check:
+    """How long a reading waits for the disk before it can be acknowledged."""
+    if not folder.is_dir():
+        return Check(name="sync time", result=Result.SKIPPED, detail="There is no data folder yet.")
+    path = folder / f".doctor-{os.getpid()}"
+    durations_ms = []
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        for _ in range(FSYNC_ROUNDS):
+            os.write(descriptor, bytes(4096))
+            began_s = time.perf_counter()
+            os.fdatasync(descriptor)
+            durations_ms.append((time.perf_counter() - began_s) * 1000)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    median_ms, worst_ms = statistics.median(durations_ms), max(durations_ms)
+    detail = f"fdatasync of 4 KiB: median {median_ms:.2f} ms, worst {worst_ms:.2f} ms of {FSYNC_ROUNDS}."
+    if median_ms > FSYNC_SLOW_MS:
+        hint = "Put node.data_dir on a faster disk, or raise log.linger_ms so that readings share a sync."
+        return Check(name="sync time", result=Result.WARNING, detail=detail, hint=hint)
+    return Check(name="sync time", result=Result.OK, detail=detail)
+
+
+def check_log(directory: Path) -> Check:
+    """The newest segment reads back whole, up to the durable head. `homeport log verify` reads all of them."""
+    if not directory.is_dir():
+        return Check(name="log", result=Result.SKIPPED, detail="There is no log yet.")
+    reader = LogReader(directory)
+    try:
+        head = reader.head()
+        seq, block_count = head.segment_first_seq, 0
+        while seq < head.next_seq:
+            blocks = reader.read(seq)
+            if not blocks:
+                break
+            block_count += len(blocks)
+            seq = blocks[-1].first_seq + blocks[-1].record_count
+    finally:
+        reader.close()
+    return Check(
+        name="log",
+        result=Result.OK,
+        detail=f"The newest segment is whole: {block_count} blocks, up to record {seq - 1}.",
+    )
+
+
+def check_catalog(path: Path, clock: Clock) -> Check:
+    """The catalog's file has no damage that SQLite can see."""
+    if not path.exists():
+        return Check(name="catalog", result=Result.SKIPPED, detail="There is no catalog yet.")
+    catalog = Catalog.open_read_only(path, clock=clock)
+    try:
+        answer = str(catalog.rows("PRAGMA integrity_check(1)")[0][0])
+    finally:
+        catalog.close()
+    if answer != "ok":
+        hint = "Stop Homeport and restore catalog.db from a backup."
+        return Check(
+            name="catalog", result=Result.FAILED, detail=f"The catalog is damaged: {answer}.", hint=hint
+        )
+    return Check(name="catalog", result=Result.OK, detail="The catalog is whole.")
+
+
+def check_sockets(config: Config) -> Iterable[Check]:
+    """Who is running, and whether it answers."""
+    node = LocalApi(layout.node_socket(config), timeout_s=5.0)
+    try:
+        node.get("/health/live")
+    except HomeportError as error:
+        result = Result.SKIPPED if error.code == NODE_STOPPED else Result.FAILED
+        yield Check(name="node", result=result, detail=error.message, hint=error.hint)
+    else:
+        yield Check(name="node", result=Result.OK, detail="The node answers.")
+    yield _check_broker(layout.broker_socket(config))
+
+
+def _check_broker(path: Path) -> Check:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        trial.settimeout(5.0)
+        try:
+            trial.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            hint = "Start it with `homeport run`."
+            return Check(name="broker", result=Result.SKIPPED, detail="The broker doesn't run.", hint=hint)
+        except TimeoutError:
+            hint = "Look at its log; the supervisor restarts it if it hangs."
+            return Check(name="broker", result=Result.FAILED, detail="The broker doesn't answer.", hint=hint)
+    return Check(
+        name="broker", result=Result.OK, detail="The broker takes connections on its control socket."
+    )
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    """Files two levels deep: enough to see the log's segments and the databases."""
+    return (path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern) if path.is_file())
+
+
+def is_synchronised() -> bool | None:
+    """Whether a time service disciplines the kernel's clock; None if the kernel doesn't say.
+
+    Source: adjtimex(2), which only reads when its modes are 0.
+    """
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return None if state == -1 else state != _TIME_ERROR
