@@ -20,6 +20,8 @@ from broker.mqtt.topics import validate_topic_name
 from broker.mqtt.violations import Fail, local, remote
 from broker.mqtt.wire import Cursor, put_binary, put_text, put_uint, put_varint
 
+__all__ = ["Properties", "PropertyId", "Value", "check_properties", "decode_properties", "encode_properties"]
+
 Value: TypeAlias = int | str | bytes | tuple[int, ...]
 """A property's value; the tuple is of subscription identifiers, which a PUBLISH may carry more than once."""
 
