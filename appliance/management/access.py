@@ -17,6 +17,7 @@ Kind = Literal["device", "application"]
 Access = Literal["own", "site"]
 
 DEVICE = "{device}"
+_ANY_LEVEL = ("+", "{metric}", "{stream}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,6 @@ def _matches(pattern: tuple[str, ...], levels: list[str], name: str) -> bool:
         if wanted == DEVICE:
             if levels[index] != name:
                 return False
-        elif wanted not in ("+", levels[index]):
+        elif wanted not in (*_ANY_LEVEL, levels[index]):
             return False
     return len(pattern) == len(levels)
