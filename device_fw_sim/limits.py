@@ -12,6 +12,8 @@ BUFFER_MS_MAX: Final = 3_600_000
 """One hour of readings is kept while the broker is away."""
 BUFFER_READING_COUNT_MAX: Final = 36_000
 """The same hour at ten readings a second, the fastest a device is meant to go: some 150 bytes each, 5.4 MB."""
+PATIENT_COUNT_MAX: Final = 1_000
+"""Readings of a recording kept ready; beyond it the recording waits. Fifty windows, so the connection never runs dry."""
 INFLIGHT_COUNT_MAX: Final = 20
 """Unacknowledged PUBLISHes of one device; a smaller Receive Maximum of the broker wins."""
 CONNECT_TIMEOUT_MS: Final = 20_000

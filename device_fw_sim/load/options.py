@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from device_fw_sim import limits
+from device_fw_sim.broker_address import BrokerAddress
 from device_fw_sim.errors import OptionsError
 from device_fw_sim.load.payloads import TELEMETRY_RING_COUNT_MAX
 
@@ -119,19 +120,9 @@ class LoadOptions:
         Raises:
             OptionsError: The file of the issuer can't be used.
         """
-        if not self.tls:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:
-            raise OptionsError(
-                f"The issuer file {self.ca_file} can't be used: {error}.", hint="Give a PEM certificate."
-            ) from error
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if not self.tls_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        return BrokerAddress(
+            host=self.host, port=self.port, tls=self.tls, ca_file=self.ca_file, tls_verify=self.tls_verify
+        ).tls_context()
 
 
 def _bounds(name: str, value: float, lowest: float, highest: float) -> None:

@@ -1,0 +1,330 @@
+"""Verbs of the simulator: `python -m device_fw_sim …` and, from an installed Homeport, `homeport sim …`.
+
+Exit codes: 0 everything sent was acknowledged; 1 something sent was not; 2 the options can't be used; 3 the broker could
+not be reached or refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+import msgspec
+import trio
+
+from device_fw_sim import credentials, scenario
+from device_fw_sim.broker_address import BrokerAddress
+from device_fw_sim.errors import LoadFailed, OptionsError, SimError
+from device_fw_sim.faults import FaultRequest, parse_request
+from device_fw_sim.fleet import Fleet, FleetOptions
+from device_fw_sim.load import Credential, LoadOptions, run_load
+from device_fw_sim.replay import ReplayOptions, replay
+from device_fw_sim.report import SimReport
+from device_fw_sim.samplers import Timestamps
+
+EXIT_LOSS, EXIT_USAGE, EXIT_BROKER = 1, 2, 3
+_PROGRESS_S = 10.0
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _broker_options(function: _F) -> _F:
+    """Where the broker is, who the devices are, how to report: the same for every verb."""
+    for option in reversed(
+        (
+            click.option("--host", default="127.0.0.1", show_default=True, help="Where the broker listens."),
+            click.option(
+                "--port", type=click.IntRange(1, 65_535), help="1883, or 8883 with TLS, by default."
+            ),
+            click.option("--tls", is_flag=True, help="Speak TLS."),
+            click.option(
+                "--ca", "ca_file", type=click.Path(dir_okay=False), help="PEM to check the certificate with."
+            ),
+            click.option("--insecure", is_flag=True, help="Don't check the certificate (loopback only)."),
+            click.option(
+                "--credentials",
+                "credentials_file",
+                metavar="FILE",
+                help='JSON {"username", "password"} or a list of them, mode 0600; - reads standard input. Without it: '
+                "HOMEPORT_SIM_USERNAME and HOMEPORT_SIM_PASSWORD.",
+            ),
+            click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _run_options(function: _F) -> _F:
+    """Pace, length and faults: the same for one device and for fleets."""
+    for option in reversed(
+        (
+            click.option(
+                "--rate", type=click.FloatRange(0.0001, 1_000), default=0.2, show_default=True,
+                help="Readings per second of each device.",
+            ),
+            click.option("--duration", "duration_s", type=click.FloatRange(0.1), help="Seconds; until stopped by default."),
+            click.option("--drain", "drain_s", type=click.FloatRange(0), default=10.0, show_default=True,
+                         help="Seconds to deliver what is left at the end."),
+            click.option("--keep-alive", "keep_alive_s", type=click.IntRange(1, 65_535), default=30, show_default=True),
+            click.option("--fault", "fault_texts", multiple=True, metavar="NAME:COUNT",
+                         help="silent, drop-out, stuck, spike, clock-wrong, garbage, reconnect-loop."),
+            click.option("--scenario", "scenario_file", type=click.Path(dir_okay=False, path_type=Path),
+                         help="JSON file of faults with their times."),
+            click.option("--topic", default="dm/{device}/telemetry", show_default=True),
+            click.option("--seed", type=int, default=1, show_default=True, help="Everything random comes from it."),
+        )
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def sim() -> None:
+    """Simulated devices: one, a fleet, or a recording played back."""
+
+
+@sim.command()
+@_broker_options
+@_run_options
+def one(*, as_json: bool, **options: Any) -> None:
+    """One device on amqtt's MQTT client (an independent protocol stack, MQTT 3.1.1)."""
+    from device_fw_sim.one import OneDevice, OneOptions
+
+    def run() -> SimReport:
+        known = _load_credentials(options)
+        device = OneDevice(
+            OneOptions(
+                broker=_broker(options, mqtt_version=4),
+                credential=known[0] if known else None,
+                device_id=known[0].username if known else "sim-1",
+                interval_ms=_interval_ms(options["rate"]),
+                duration_s=options["duration_s"],
+                drain_s=options["drain_s"],
+                keep_alive_s=options["keep_alive_s"],
+                telemetry_topic=options["topic"],
+                faults=_faults(options),
+                seed=options["seed"],
+            )
+        )
+
+        async def main() -> SimReport:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, device.stop.set)
+            return await device.run()
+
+        return asyncio.run(main())
+
+    _report(run, as_json=as_json)
+
+
+@sim.command()
+@_broker_options
+@_run_options
+@click.option(
+    "--devices", type=click.IntRange(1, 10_000), help="As many as there are credentials by default."
+)
+@click.option("--ramp", "ramp_s", type=click.FloatRange(0), default=0.0, show_default=True,
+              help="Seconds over which the devices are switched on.")  # fmt: skip
+@click.option("--mqtt", "mqtt_version", type=click.Choice(["3.1.1", "5"]), default="5", show_default=True)
+def fleet(*, as_json: bool, **options: Any) -> None:
+    """Many devices in one process, one for each credential."""
+
+    def run() -> SimReport:
+        known = _load_credentials(options) or tuple(
+            Credential(username=f"sim-{index + 1}", password="") for index in range(options["devices"] or 10)
+        )
+        if options["devices"] is not None:
+            if options["devices"] > len(known):
+                raise OptionsError(
+                    f"{options['devices']} devices but {len(known)} credentials.",
+                    hint="Add devices, or ask for fewer.",
+                )
+            known = known[: options["devices"]]
+        fleet_options = FleetOptions(
+            broker=_broker(options, mqtt_version=5 if options["mqtt_version"] == "5" else 4),
+            credentials=known,
+            interval_ms=_interval_ms(options["rate"]),
+            duration_s=options["duration_s"],
+            ramp_s=options["ramp_s"],
+            drain_s=options["drain_s"],
+            keep_alive_s=options["keep_alive_s"],
+            telemetry_topic=options["topic"],
+            faults=_faults(options),
+            seed=options["seed"],
+        )
+
+        async def main() -> SimReport:
+            running = Fleet(fleet_options)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, running.stop)
+                if not as_json:
+                    nursery.start_soon(_show_progress, running)
+                report = await running.run()
+                nursery.cancel_scope.cancel()
+            return report
+
+        return trio.run(main)
+
+    _report(run, as_json=as_json)
+
+
+@sim.command("replay")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_broker_options
+@click.option("--device", "device_id", help="Device id; the user name of the credentials by default.")
+@click.option("--metric", help="Name of the value; the file's name by default.")
+@click.option("--speed", default="1", show_default=True, help="Times faster than recorded, or max.")
+@click.option("--timestamps", type=click.Choice([each.value for each in Timestamps]), default="shifted", show_default=True,
+              help="Time that the readings carry: when played, as recorded, or none.")  # fmt: skip
+@click.option("--topic", default="dm/{device}/telemetry", show_default=True)
+@click.option("--mqtt", "mqtt_version", type=click.Choice(["3.1.1", "5"]), default="5", show_default=True)
+def replay_command(*, as_json: bool, file: Path, **options: Any) -> None:
+    """Play a recording (CSV of timestamp,value) as the readings of one device."""
+
+    def run() -> SimReport:
+        known = _load_credentials(options)
+        replay_options = ReplayOptions(
+            broker=_broker(options, mqtt_version=5 if options["mqtt_version"] == "5" else 4),
+            credential=known[0] if known else None,
+            path=file,
+            device_id=options["device_id"] or (known[0].username if known else "replay"),
+            metric=options["metric"] or file.stem,
+            speed=_speed(options["speed"]),
+            timestamps=Timestamps(options["timestamps"]),
+            telemetry_topic=options["topic"],
+        )
+
+        async def main() -> SimReport:
+            stop = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, stop)
+                report = await replay(replay_options, stop)
+                nursery.cancel_scope.cancel()
+            return report
+
+        return trio.run(main)
+
+    _report(run, as_json=as_json)
+
+
+@sim.command()
+@click.argument("options_file", metavar="FILE", default="-")
+def load(options_file: str) -> None:
+    """Load generator: options as JSON from FILE or standard input, report as JSON on standard output.
+
+    The keys are those of device_fw_sim.load.LoadOptions.
+    """
+    try:
+        text = sys.stdin.read() if options_file == "-" else Path(options_file).read_text(encoding="utf-8")
+        known = {field.name for field in fields(LoadOptions)}
+        given = msgspec.json.decode(text, type=dict[str, Any])
+        if unknown := set(given) - known:
+            raise OptionsError(
+                f"Unknown option {min(unknown)!r}.", hint=f"Known: {', '.join(sorted(known))}."
+            )
+        options = msgspec.convert(given, LoadOptions)
+    except (msgspec.ValidationError, msgspec.DecodeError, OSError) as error:
+        _fail(OptionsError(f"{options_file}: {error}.", hint="Give one JSON object."), EXIT_USAGE)
+    except SimError as error:
+        _fail(error, EXIT_USAGE)
+    try:
+        report = run_load(options)
+    except LoadFailed as error:
+        click.echo(json.dumps(error.report.to_dict()))
+        _fail(error, EXIT_LOSS)
+    except OptionsError as error:
+        _fail(error, EXIT_USAGE)
+    except SimError as error:
+        _fail(error, EXIT_BROKER)
+    click.echo(json.dumps(report.to_dict()))
+
+
+def main() -> None:
+    """Entry point of `python -m device_fw_sim`."""
+    sim(prog_name="device_fw_sim")
+
+
+async def _stop_on_signal(stop: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        async for _ in received:
+            stop.set()
+            return
+
+
+async def _show_progress(fleet: Fleet) -> None:
+    while True:
+        await trio.sleep(_PROGRESS_S)
+        now = fleet.statistics()
+        click.echo(
+            f"{now.devices} devices, {now.acknowledged} of {now.sent} readings acknowledged, {now.dropped} dropped, "
+            f"{now.reconnects} reconnects",
+            err=True,
+        )
+
+
+def _load_credentials(options: dict[str, Any]) -> tuple[Credential, ...]:
+    return credentials.load(options["credentials_file"], os.environ)
+
+
+def _broker(options: dict[str, Any], *, mqtt_version: Any) -> BrokerAddress:
+    return BrokerAddress(
+        host=options["host"],
+        port=options["port"] or (8883 if options["tls"] else 1883),
+        tls=options["tls"],
+        ca_file=options["ca_file"],
+        tls_verify=not options["insecure"],
+        mqtt_version=mqtt_version,
+    )
+
+
+def _faults(options: dict[str, Any]) -> tuple[FaultRequest, ...]:
+    requested = tuple(parse_request(text) for text in options["fault_texts"])
+    if options["scenario_file"] is not None:
+        requested += scenario.load(options["scenario_file"])
+    return requested
+
+
+def _interval_ms(rate: float) -> int:
+    return max(round(1_000 / rate), 1)
+
+
+def _speed(text: str) -> float:
+    if text == "max":
+        return float("inf")
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionsError(f"{text!r} is no speed.", hint="Give a number such as 60, or max.") from None
+
+
+def _report(run: Callable[[], SimReport], *, as_json: bool) -> None:
+    """Run, print the summary, exit with the code that fits."""
+    try:
+        report = run()
+    except OptionsError as error:
+        _fail(error, EXIT_USAGE)
+    except SimError as error:
+        _fail(error, EXIT_BROKER)
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+    else:
+        for name, value in report.to_dict().items():
+            if name != "failures":
+                click.echo(f"{name:>14}  {value}")
+    for failure in report.failures:
+        click.echo(f"Not everything went well: {failure}.", err=True)
+    if not report.ok:
+        sys.exit(EXIT_LOSS if report.connects else EXIT_BROKER)
+
+
+def _fail(error: SimError, exit_code: int) -> NoReturn:
+    click.echo(f"Error: {error}", err=True)
+    sys.exit(exit_code)
