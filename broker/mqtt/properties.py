@@ -197,11 +197,10 @@ def check_properties(properties: Properties, carrier: Carrier, fail: Fail) -> No
         rule, label = PROPERTY_RULES[key], LABELS[key]
         if carrier not in rule.carriers or rule.kind is Kind.PAIR:
             raise fail(f"Property {label} does not belong in {carrier.name}.", ReasonCode.MALFORMED_PACKET)
-        if isinstance(value, tuple):
-            if len(value) != 1 and carrier is not PacketType.PUBLISH:
-                raise _duplicate(key, fail)
-            if not value:
-                raise fail(f"The tuple of {label} is empty.", ReasonCode.MALFORMED_PACKET)
+        if isinstance(value, tuple) is not (rule.kind is Kind.VARINT) or value == ():
+            raise fail(f"{value!r} is not a value of {label}.", ReasonCode.MALFORMED_PACKET)
+        if isinstance(value, tuple) and len(value) > 1 and carrier is not PacketType.PUBLISH:
+            raise _duplicate(key, fail)
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, int) and not rule.least <= number <= rule.most:
                 raise fail(f"{number} is not a value of {label}.", rule.refusal)
