@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance.core.errors import RemoteProtocolError
 from broker.mqtt.decoding import connect_version, decode
 from broker.mqtt.encoding import encode
 from broker.mqtt.properties import Properties, decode_properties, encode_properties
@@ -9,6 +10,7 @@ from broker.mqtt.reader import PacketReader
 
 __all__ = [
     "PacketReader",
+    "RemoteProtocolError",
     "connect_version",
     "decode",
     "decode_properties",
