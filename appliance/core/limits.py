@@ -210,3 +210,10 @@ PAGE_TEXT_LENGTH_MAX: Final = 200
 CHART_POINT_COUNT: Final = 480
 """24 h in buckets of 3 min: about two device pixels each on a desktop."""
 CHART_METRIC_COUNT_MAX: Final = 6
+OVERVIEW_CACHE_MS: Final = 1_000
+"""Counting 10,000 devices by state takes about 20 ms in a thread; once a second whoever asks."""
+REQUEST_BODY_TIMEOUT_MS: Final = 30_000
+"""For a whole request body: 1 MiB over a link of 300 kbit/s."""
+REQUEST_HEADER_TRACE_BYTES_MAX: Final = 256
+READINESS_LAG_MS_MAX: Final = 60_000
+"""A pipeline further behind is not ready: pages would show a minute-old world as the present one."""

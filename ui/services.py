@@ -1,0 +1,156 @@
+"""What pages, API, health and metrics are given: one frozen value, made by the composition root.
+
+Where the concrete class belongs to another room it is named here as a Protocol, so that this room and its tests
+need nothing of DuckDB or the broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import trio
+
+from appliance.core.clock import Clock
+from appliance.core.config import Config
+from appliance.identity import Passwords, SetupCode, SiteKeys, TlsIdentity
+from storage.catalog import AsyncCatalog
+from ui.live.hub import Hub
+from ui.sign_in import SignInLimiter
+
+Aggregation = Literal["raw", "mean", "min", "max", "count", "band"]
+
+
+class DeviceLive(Protocol):
+    """What is known of a device now (appliance.pipeline.live.DeviceLive). Times are UTC ms."""
+
+    @property
+    def device_id(self) -> str: ...
+    @property
+    def presence(self) -> str: ...
+    @property
+    def presence_since_ms(self) -> int | None: ...
+    @property
+    def presence_reason(self) -> str | None: ...
+    @property
+    def last_seen_at_ms(self) -> int | None: ...
+    @property
+    def last_reading_at_ms(self) -> int | None: ...
+    @property
+    def address(self) -> str | None: ...
+
+
+class NewestValue(Protocol):
+    """The newest value of one metric (appliance.pipeline.live.NewestValue). Times are UTC ms."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def value(self) -> float | int | str | bool | None: ...
+    @property
+    def observed_at_ms(self) -> int: ...
+    @property
+    def received_at_ms(self) -> int: ...
+    @property
+    def quality(self) -> int: ...
+
+
+class LiveView(Protocol):
+    """The newest of everything in memory, read from the event loop without waiting (appliance.pipeline.live.LiveView)."""
+
+    def devices(self) -> Mapping[str, Any]: ...
+    def device(self, device_id: str, /) -> Any: ...
+    def newest(self, device_id: str, /) -> Mapping[str, Any]: ...
+    @property
+    def message_rate(self) -> float: ...
+
+
+class SeriesData(Protocol):
+    """A metric's points in order of time. `min` and `max` are filled for the aggregation `band` only."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def at_ms(self) -> Sequence[int]: ...
+    @property
+    def value(self) -> Sequence[float | int | str | bool | None]: ...
+    @property
+    def min(self) -> Sequence[float | None]: ...
+    @property
+    def max(self) -> Sequence[float | None]: ...
+
+
+class TelemetryReader(Protocol):
+    """Queries of the time-series store (storage.telemetry.TelemetryReader), with its own limiter and time limit."""
+
+    async def query(
+        self,
+        device: str,
+        metrics: Sequence[str],
+        from_ms: int,
+        to_ms: int,
+        *,
+        aggregation: Aggregation,
+        interval_ms: int | None,
+        limit: int,
+    ) -> Sequence[Any]: ...
+    async def dead_letters(self, limit: int, before: Any | None) -> Sequence[Any]: ...
+
+
+class BrokerStatus(Protocol):
+    """The node's link to the broker process (broker.link.BrokerLink)."""
+
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def statistics(self) -> Mapping[str, Any]: ...
+    async def revoke(self, principal: str) -> None: ...
+
+
+ReadinessCheck = Callable[[], Awaitable[str]]
+"""Returns what is well in a few words; raises HomeportError with what isn't."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """See the module's docstring.
+
+    Attributes:
+        version: Of the program.
+        started_at_ms: When the node process started, UTC ms.
+        pipeline: Its statistics; see storage and appliance.pipeline. Any object with numbers as attributes.
+        store: The store's statistics, or None until it is open.
+        log_head: Reads the durable head; may block for a moment, so it is called in a thread.
+        readiness: By dependency: broker, log, store, catalog, pipeline. ui.health has the usual ones.
+        stopping: Set when the node drains: streams to pages end then.
+        hub: What open pages listen to.
+    """
+
+    config: Config
+    version: str
+    clock: Clock
+    started_at_ms: int
+    catalog: AsyncCatalog
+    live: LiveView
+    telemetry: TelemetryReader
+    pipeline: Callable[[], Any]
+    log_head: Callable[[], Any]
+    broker: BrokerStatus
+    keys: SiteKeys
+    passwords: Passwords
+    setup_code: SetupCode
+    sign_in_limiter: SignInLimiter
+    tls: TlsIdentity
+    readiness: Mapping[str, ReadinessCheck]
+    hub: Hub
+    store: Callable[[], Any] | None = None
+    stopping: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def node_name(self) -> str:
+        return self.config.node.name
+
+    @property
+    def stale_after_ms(self) -> int:
+        return self.config.devices.stale_after_s * 1000
