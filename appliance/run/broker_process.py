@@ -1,0 +1,108 @@
+"""The broker process: opens the telemetry log, checks devices against the catalog file, serves until told to stop.
+
+It never imports duckdb and never writes the catalog: whatever becomes of the node, devices are served and their
+readings kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import trio
+
+from appliance.core import logs
+from appliance.core.clock import SystemClock
+from appliance.core.config import Config
+from appliance.core.limits import MIB
+from appliance.core.version import VERSION
+from appliance.identity import tls
+from appliance.identity.authenticator import DeviceAuthenticator
+from appliance.identity.keys import SiteKeys
+from appliance.management.access import AccessPolicy
+from appliance.run import layout
+from appliance.run.child import ChildLink
+from appliance.run.process import run_process
+from broker.server import BrokerServer, Ports
+from broker.tls import server_context
+from storage.catalog.auth import DeviceAuthReader
+from storage.log.reader import LogReader
+from storage.log.writer import LogWriter
+
+SWITCH_INTERVAL_S: Final = 0.000_2
+"""How long the event loop may keep the interpreter from the log's thread. Between a block's write and its fsync, and
+after it, that thread needs the interpreter for microseconds; the default of 5 ms would be most of the time that an
+acknowledgement takes."""
+
+_log = logs.get(__name__)
+
+
+def open_writer(config: Config, keys: SiteKeys, clock: SystemClock) -> LogWriter:
+    """Open the telemetry log for writing; recovers it first. Blocks.
+
+    Raises:
+        LogLocked: another process writes it. LogDamaged, StorageError: it can't be used as it is.
+    """
+    return LogWriter.open(
+        layout.telemetry_log(config),
+        stream="telemetry",
+        node_id=keys.node_id,
+        signer=keys.signer,
+        clock=clock,
+        segment_bytes=config.log.segment_mib * MIB,
+        seal_after_ms=config.log.seal_after_s * 1000,
+        compression=config.log.compression,
+    )
+
+
+async def serve(config: Config, link: ChildLink) -> None:
+    """Serve until `link.stopping`.
+
+    Raises:
+        HomeportError: the log is locked, damaged or can't be written, a port is taken, or the certificate is unusable.
+    """
+    clock = SystemClock()
+    keys = SiteKeys.load_or_create(config.node.data_dir)
+    certificate = tls.load_or_create(config.node.data_dir, node_name=config.node.name, clock=clock)
+    context = server_context(certificate.path)
+    credentials = DeviceAuthReader(layout.catalog(config), clock=clock)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(link.serve)
+        writer = await trio.to_thread.run_sync(open_writer, config, keys, clock)
+        try:
+            server = BrokerServer(
+                config.broker,
+                linger_ms=config.log.linger_ms,
+                writer=writer,
+                reader=LogReader(layout.telemetry_log(config), stream="telemetry"),
+                authenticator=DeviceAuthenticator(credentials, keys, clock=clock),
+                policy=AccessPolicy([mapping.topic for mapping in config.mapping]),
+                clock=clock,
+                tls=lambda: context,
+                control_path=layout.broker_socket(config),
+                version=VERSION,
+                on_revoke=credentials.revoke,
+            )
+            async with trio.open_nursery() as serving:
+                ports: Ports = await serving.start(server.run)
+                _log.info(
+                    "the broker serves", tcp_port=ports.tcp, tls_port=ports.tls, head=writer.head.next_seq
+                )
+                await link.ready(f"MQTT on port {ports.tcp or 'off'}, over TLS on {ports.tls or 'off'}")
+                await link.stopping.wait()
+                server.drain()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(writer.close)
+            credentials.close()
+        nursery.cancel_scope.cancel()
+
+
+def main() -> int:
+    """Run the process; returns its exit code."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    return run_process("broker", serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Hands blocks to the log, one at a time, from a thread of its own; says when each is on disk.
+
+The data plane goes on reading while a block is being written, but never gives a second one before the first has
+returned: that is the log's rule of one frame in flight, and what makes group commit adapt by itself: the slower the
+disk, the larger the next block.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from array import array
+from typing import Protocol
+
+from storage.log.columns import Kind, encode_columns
+from storage.log.head import Head
+
+from .mqtt.batch import Batch
+
+
+class BlockLog(Protocol):
+    """What is needed of `storage.log.LogWriter`."""
+
+    def append(self, body: bytes, record_count: int, first_time_ms: int, last_time_ms: int) -> Head: ...
+
+
+def batch_body(batch: Batch) -> tuple[bytes, int, int]:
+    """Pack a batch.
+
+    Returns:
+        The block's body, the first and the last record's time (wall, ms).
+    """
+    count = len(batch)
+    times = [ms for _, ms in batch.time_marks]
+    first_ms, last_ms = min(times), max(times)
+    kinds = bytearray((Kind.PUBLISH,)) * count
+    for index, kind in batch.other_kinds.items():
+        kinds[index] = kind
+    ends = [*(start for start, _ in batch.time_marks[1:]), count]
+    deltas = array("I")
+    for (start, ms), end in zip(batch.time_marks, ends, strict=True):
+        deltas += array("I", (ms - first_ms,)) * (end - start)
+    client_index = array("H")
+    for slot, run in batch.client_runs:
+        if run == 1:
+            client_index.append(slot)
+        else:
+            client_index += array("H", (slot,)) * run
+    body = encode_columns(
+        kinds=bytes(kinds),
+        flags=bytes(batch.flags),
+        clients=batch.clients,
+        client_index=client_index,
+        topics=batch.topics,
+        topic_index=array("H", batch.topic_index),
+        packet_ids=batch.packet_id_column(),
+        received_delta_ms=deltas,
+        payloads=batch.payloads,
+        properties=batch.properties,
+    )
+    return body, first_ms, last_ms
+
+
+class Committer:
+    """One block in flight.
+
+    Args:
+        log: The writer; `append` blocks until the block is on disk.
+        wake_fd: An eventfd that is written when a block is done.
+    """
+
+    def __init__(self, log: BlockLog, wake_fd: int) -> None:
+        self._log = log
+        self._wake_fd = wake_fd
+        self._jobs: queue.SimpleQueue[tuple[bytes, int, int, int] | None] = queue.SimpleQueue()
+        self._batch: Batch | None = None
+        self._result: Head | Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_idle(self) -> bool:
+        return self._batch is None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `take` has something. Asked before every wait: the eventfd may have been read for another reason."""
+        return self._result is not None
+
+    def submit(self, batch: Batch) -> None:
+        """Write a batch; the committer must be idle."""
+        assert self._batch is None
+        body, first_ms, last_ms = batch_body(batch)
+        self._batch = batch
+        self._jobs.put((body, len(batch), first_ms, last_ms))
+
+    def take(self) -> tuple[Batch, Head] | None:
+        """The batch that has reached the disk since the last call, and the head after it.
+
+        Raises:
+            LogBroken: it has not, and nothing will any more; whatever else the log's append raises.
+        """
+        result, batch = self._result, self._batch
+        if result is None or batch is None:
+            return None
+        self._result = self._batch = None
+        if isinstance(result, Exception):
+            raise result
+        return batch, result
+
+    def close(self) -> None:
+        """End the thread after the block in flight."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._result = self._log.append(*job)
+            except Exception as error:  # noqa: BLE001 - carried to the data plane, which ends the process with it
+                self._result = error
+            os.eventfd_write(self._wake_fd, 1)

@@ -1,0 +1,125 @@
+"""The broker's end of the control socket: tells the node what happened, does what the node asks.
+
+Several nodes' connections are served at once (a new node process may come before the old one's socket has gone). A
+node that does not read loses notices in between, never holds the broker up: `grew` and `statistics` say how things are
+now, so only the newest matters.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+import trio
+
+from appliance.core.errors import RemoteProtocolError
+from storage.log.head import Head
+
+from .control_messages import CONTROL_VERSION, MessageReader, encode_message
+
+STATISTICS_INTERVAL_MS: Final = 1000
+GREW_INTERVAL_MS: Final = 10
+"""At most every so often the node is told that the log has grown."""
+CLIENT_COUNT_MAX: Final = 8
+
+log = structlog.get_logger(__name__)
+
+
+class Commands(Protocol):
+    """What the node may ask for."""
+
+    def kick(self, client_id: str) -> bool: ...
+
+    def revoke(self, principal: str) -> int: ...
+
+
+class ControlServer:
+    """Serves the control socket.
+
+    Args:
+        path: Of the Unix socket; its directory is private to this user (0700).
+        commands: Who does what the node asks.
+        statistics: Gives a map of numbers to send every second.
+    """
+
+    def __init__(self, path: Path, commands: Commands, statistics: Callable[[], dict[str, Any]]) -> None:
+        self._path = path
+        self._commands = commands
+        self._statistics = statistics
+        self._head: Head | None = None
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._clients = 0
+
+    def log_grew(self, head: Head) -> None:
+        """Have the nodes told; called after every block."""
+        self._head = head
+        self._waiting.unpark_all()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen until cancelled."""
+        self._path.unlink(missing_ok=True)
+        listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with listener:
+            before = os.umask(0o177)
+            try:
+                await listener.bind(str(self._path))
+            finally:
+                os.umask(before)
+            listener.listen(CLIENT_COUNT_MAX)
+            task_status.started()
+            async with trio.open_nursery() as nursery:
+                while True:
+                    client, _ = await listener.accept()
+                    if self._clients >= CLIENT_COUNT_MAX:
+                        client.close()
+                        continue
+                    nursery.start_soon(self._serve_client, client)
+
+    async def _serve_client(self, client: trio.socket.SocketType) -> None:
+        self._clients += 1
+        stream = trio.SocketStream(client)
+        try:
+            async with stream, trio.open_nursery() as nursery:
+                await stream.send_all(encode_message("hello", version=CONTROL_VERSION))
+                nursery.start_soon(self._tell, stream)
+                await self._listen(stream)
+                nursery.cancel_scope.cancel()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            log.info("a node's control connection was lost")
+        except* RemoteProtocolError as errors:
+            log.error(
+                "a node's control connection spoke nonsense", errors=[str(e) for e in errors.exceptions]
+            )
+        finally:
+            self._clients -= 1
+
+    async def _listen(self, stream: trio.SocketStream) -> None:
+        reader = MessageReader()
+        while data := await stream.receive_some():
+            for message in reader.receive_bytes(bytes(data)):
+                match message:
+                    case {"t": "kick", "client_id": str(client_id)}:
+                        self._commands.kick(client_id)
+                    case {"t": "revoke", "principal": str(principal)}:
+                        self._commands.revoke(principal)
+                    case _:
+                        log.debug("control message ignored", kind=message["t"])
+
+    async def _tell(self, stream: trio.SocketStream) -> None:
+        told: Head | None = None
+        statistics_at = trio.current_time()
+        while True:
+            if self._head is not None and self._head is not told:
+                told = self._head
+                await stream.send_all(encode_message("grew", epoch=told.epoch, next_seq=told.next_seq))
+                await trio.sleep(GREW_INTERVAL_MS / 1000)
+            else:
+                with trio.move_on_at(statistics_at):
+                    await self._waiting.park()
+            if trio.current_time() >= statistics_at:
+                await stream.send_all(encode_message("statistics", **self._statistics()))
+                statistics_at = trio.current_time() + STATISTICS_INTERVAL_MS / 1000

@@ -1,0 +1,574 @@
+"""The data plane: every connected client's bytes, in one task.
+
+Theory of operation. Each turn drains the epoll set, cuts what came into PUBLISH packets (mqtt/batch.py), and gathers
+them in one batch, whoever sent them. While the block before is on its way to the disk, turns go on reading; when it has
+arrived, its acknowledgements and deliveries go out, one send per connection, and the next batch follows. So one
+fsync serves thousands of messages under load, and no PUBACK leaves before its block is on disk, because `_finish` is
+the only place that writes them and the committer's word is the only way there.
+
+trio waits on the epoll set's own descriptor, so idle connections cost nothing and the rest of the process stays
+ordinary trio. Fairness: at most 64 KiB of a connection and one batch a turn. Backpressure: with one block in flight
+and the next batch full, nothing is read at all.
+
+Nothing here waits but `run`; every other method is called from it or from the same event loop.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import trio
+
+from appliance.core.clock import Clock
+from appliance.core.errors import RemoteProtocolError
+from appliance.core.limits import PAGE_BYTES
+from storage.log.columns import Kind
+from storage.log.head import Head
+
+from . import session_records
+from .committer import BlockLog, Committer
+from .connection import Connection
+from .fan_out import FanOut
+from .mqtt.batch import Batch, Stop, remaining_length
+from .mqtt.reason_codes import ReasonCode
+from .router import Router
+from .session_records import CloseReason
+from .slow_path import SlowPath
+from .transport import Closed
+
+EVENT_COUNT_MAX: Final = 1024
+"""Ready connections looked at in one turn."""
+HOUSEKEEPING_MS: Final = 500
+"""How often keep alives are checked."""
+LOAD_RECORD_COUNT: Final = 16
+"""As many records within one linger time are load, and load does not linger."""
+TURN_BUDGET_MS: Final = 5
+"""How long other tasks (handshakes, the control socket) may wait for the data plane."""
+DISK_POLL_S: Final = 0.001
+"""How long the epoll set is asked at a time while a block is in flight."""
+FRAME_OVERHEAD_BYTES: Final = 256
+PUBACK: Final = b"\x40\x02"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneStatistics:
+    """Counters since start, and gauges of now."""
+
+    connections: int
+    subscriptions: int
+    received_messages: int
+    received_bytes: int
+    acknowledged_messages: int
+    delivered_messages: int
+    refused_messages: int
+    blocks: int
+    closed_by_reason: dict[str, int]
+    lagging_subscribers: int
+
+
+@dataclass(slots=True)
+class PendingRecord:
+    """A session record or a will that waits for its place in a batch.
+
+    `then` is called when it is on disk, with its sequence number.
+    """
+
+    kind: Kind
+    client: tuple[str, str]
+    topic: bytes = b""
+    payload: bytes = b""
+    flags: int = 0
+    properties: bytes = b""
+    then: Callable[[int], None] | None = None
+
+
+class DataPlane:
+    """See the module's docstring.
+
+    Args:
+        block_log: Where batches go.
+        router: Subscriptions.
+        linger_ms: How long a batch smaller than a page waits for company, when there is no load.
+        on_committed: Called with the head after each block.
+        refill: Starts feeding a subscriber from the log again (refill.py).
+    """
+
+    def __init__(
+        self,
+        block_log: BlockLog,
+        router: Router,
+        clock: Clock,
+        *,
+        linger_ms: int,
+        slow_path: SlowPath,
+        fan_out: FanOut,
+        on_committed: Callable[[Head], None],
+        next_seq: int,
+    ) -> None:
+        self._router = router
+        self._clock = clock
+        self._linger_ms = linger_ms
+        self._slow_path = slow_path
+        self._fan_out = fan_out
+        self._on_committed = on_committed
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll = select.epoll()
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._committer = Committer(block_log, self._wake_fd)
+        self._connections: dict[int, Connection] = {}
+        self._by_client_id: dict[str, Connection] = {}
+        self._unread: dict[int, Connection] = {}
+        self._pending: deque[PendingRecord] = deque()
+        self._batch = Batch()
+        self._batch_is_full = False
+        self._batch_since_mono_ms = 0
+        self._acks: list[tuple[Connection, int, int]] = []
+        self._thens: list[tuple[int, Callable[[int], None]]] = []
+        self._in_flight: tuple[list[tuple[Connection, int, int]], list[tuple[int, Callable[[int], None]]]] = (
+            [],
+            [],
+        )
+        self._dirty: list[Connection] = []
+        self._window_since_mono_ms = 0
+        self._window_records = self._window_records_before = 0
+        self._housekeeping_mono_ms = 0
+        self._now_ms = clock.now_ms()
+        self._mono_ms = clock.mono_ms()
+        self._draining = False
+        self._received_messages = self._received_bytes = self._acknowledged = self._refused = self._blocks = 0
+        self._closed_by_reason: dict[str, int] = {}
+        self.durable_next_seq = next_seq
+        """Everything before this sequence is on disk and was fanned out."""
+
+    # --- called by the listeners, the control socket and the slow path ----------------------------------------
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._by_client_id)
+
+    def owner_of(self, client_id: str) -> str | None:
+        """The principal of the connection with this client id, or None."""
+        connection = self._by_client_id.get(client_id)
+        return connection.principal.name if connection is not None else None
+
+    def admit(self, connection: Connection) -> None:
+        """Take over a connection whose CONNECT was accepted; CONNACK follows when its record is on disk.
+
+        A connection with the same client id is closed first (MQTT 5.0 §3.1.4).
+        """
+        older = self._by_client_id.get(connection.client_id)
+        if older is not None:
+            self.close(older, CloseReason.TAKEOVER, ReasonCode.SESSION_TAKEN_OVER)
+        self._by_client_id[connection.client_id] = connection
+        self._pending.append(
+            PendingRecord(
+                Kind.SESSION_OPENED,
+                connection.client,
+                payload=session_records.opened(connection),
+                then=lambda _seq: self._open(connection),
+            )
+        )
+        self.wake()
+
+    def wake(self) -> None:
+        os.eventfd_write(self._wake_fd, 1)
+
+    def kick(self, client_id: str, reason: CloseReason = CloseReason.KICKED) -> bool:
+        """Close a client's connection; False if it has none."""
+        connection = self._by_client_id.get(client_id)
+        if connection is None:
+            return False
+        self.close(connection, reason, ReasonCode.ADMINISTRATIVE_ACTION)
+        return True
+
+    def revoke(self, principal: str) -> int:
+        """Close all connections of a device or application; returns how many."""
+        found = [c for c in self._by_client_id.values() if c.principal.name == principal]
+        for connection in found:
+            self.close(connection, CloseReason.KICKED, ReasonCode.NOT_AUTHORIZED)
+        return len(found)
+
+    def drain(self) -> None:
+        """Say goodbye to every client, write what was taken, and end `run`."""
+        self._draining = True
+        for connection in list(self._by_client_id.values()):
+            self.close(connection, CloseReason.DRAINING, ReasonCode.SERVER_SHUTTING_DOWN)
+        self.wake()
+
+    def statistics(self) -> PlaneStatistics:
+        return PlaneStatistics(
+            connections=len(self._by_client_id),
+            subscriptions=self._router.subscription_count,
+            received_messages=self._received_messages,
+            received_bytes=self._received_bytes,
+            acknowledged_messages=self._acknowledged,
+            delivered_messages=self._fan_out.delivered_messages,
+            refused_messages=self._refused,
+            blocks=self._blocks,
+            closed_by_reason=dict(self._closed_by_reason),
+            lagging_subscribers=self._fan_out.lagging_count,
+        )
+
+    def announce_start(self, payload: bytes) -> None:
+        """Record that the broker has started: sessions of before are gone."""
+        self._pending.append(PendingRecord(Kind.BROKER_STARTED, ("", ""), payload=payload))
+        self.wake()
+
+    def mark_dirty(self, connection: Connection) -> None:
+        """Have the connection's outbox sent at the end of the turn."""
+        if not connection.is_dirty:
+            connection.is_dirty = True
+            self._dirty.append(connection)
+
+    def close(self, connection: Connection, reason: CloseReason, code: int, text: str = "") -> None:
+        """Close a connection: last words, will, session record. Does nothing if it is closed already."""
+        if connection.fd < 0:
+            return
+        if connection.watch_mask:
+            self._epoll.unregister(connection.fd)
+        self._connections.pop(connection.fd, None)
+        self._unread.pop(connection.fd, None)
+        if self._by_client_id.get(connection.client_id) is connection:
+            del self._by_client_id[connection.client_id]
+        self._router.forget(connection)
+        self._fan_out.forget(connection)
+        self._closed_by_reason[reason] = self._closed_by_reason.get(reason, 0) + 1
+        connection.part(session_records.last_words(connection, reason, code))
+        if connection.will is not None and session_records.publishes_will(reason, code):
+            topic, payload, flags, properties = session_records.will_fields(connection.will)
+            self._pending.append(
+                PendingRecord(Kind.SERVER_PUBLISH, connection.client, topic, payload, flags, properties)
+            )
+        self._pending.append(
+            PendingRecord(
+                Kind.SESSION_CLOSED,
+                connection.client,
+                payload=session_records.closed(connection, reason, code),
+            )
+        )
+        if text:
+            log.info("client closed", client_id=connection.client_id, device=connection.principal.name,
+                     address=connection.address, reason=reason.value, code=code, text=text)  # fmt: skip
+
+    # --- the loop --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until drained.
+
+        Raises:
+            LogBroken: the log can't be written any more; no client was told otherwise.
+        """
+        try:
+            while not (
+                self._draining and not self._pending and not len(self._batch) and self._committer.is_idle
+            ):
+                await self._wait()
+                self._turn()
+        finally:
+            self._committer.close()
+            for connection in list(self._by_client_id.values()):
+                connection.part(b"")
+            self._epoll.close()
+            os.close(self._wake_fd)
+
+    async def _wait(self) -> None:
+        if self._committer.is_done:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._batch_is_full:
+            # One block is in flight and the next batch is full: read nothing until the disk has caught up.
+            await trio.lowlevel.wait_readable(self._wake_fd)
+            os.eventfd_read(self._wake_fd)
+            return
+        if self._unread or self._pending:
+            await trio.lowlevel.checkpoint()
+            return
+        timeout_ms = self._housekeeping_mono_ms + HOUSEKEEPING_MS - self._clock.mono_ms()
+        if len(self._batch) and self._committer.is_idle:
+            timeout_ms = min(timeout_ms, self._batch_since_mono_ms + self._linger_ms - self._clock.mono_ms())
+        with trio.move_on_after(max(timeout_ms, 0) / 1000):
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+
+    def _turn(self) -> None:
+        """Read, submit, acknowledge; again while a block is in flight, for as long as the budget lasts.
+
+        A wait through trio costs as much as twenty packets. So while the disk works the epoll set is asked directly
+        (it holds the committer's eventfd too), and the other tasks get their turn every TURN_BUDGET_MS.
+        """
+        deadline = self._clock.mono_ms() + TURN_BUDGET_MS
+        wait_s = 0.0
+        while True:
+            self._now_ms, self._mono_ms = self._clock.now_ms(), self._clock.mono_ms()
+            done = self._committer.take()
+            if done is not None:
+                self._finish(*done)
+                self._flush_dirty()
+                wait_s = 0.0
+            if not self._batch_is_full:
+                self._gather(wait_s)
+            if len(self._batch) and self._committer.is_idle and not self._should_linger():
+                self._submit()
+            self._flush_dirty()
+            if self._committer.is_idle or self._batch_is_full or self._mono_ms >= deadline:
+                break
+            wait_s = DISK_POLL_S
+        if self._mono_ms - self._housekeeping_mono_ms >= HOUSEKEEPING_MS:
+            self._check_keep_alives()
+            self._flush_dirty()
+
+    def _gather(self, wait_s: float) -> None:
+        if not len(self._batch):
+            self._batch_since_mono_ms = self._mono_ms
+        self._batch.mark_time(self._now_ms)
+        self._add_pending()
+        for unread in list(self._unread.values()):
+            if self._batch_is_full:
+                return
+            del self._unread[unread.fd]
+            self._take_in(unread, unread.take_waiting())
+        connections = self._connections
+        for fd, mask in self._epoll.poll(wait_s, EVENT_COUNT_MAX):
+            if self._batch_is_full:
+                return
+            connection = connections.get(fd)
+            if connection is None:
+                if fd == self._wake_fd:
+                    os.eventfd_read(fd)
+                continue
+            if mask & select.EPOLLOUT:
+                connection.is_blocked = False
+                self.mark_dirty(connection)
+            if mask & ~select.EPOLLOUT:
+                try:
+                    data = connection.transport.receive()
+                except Closed as error:
+                    self.close(
+                        connection, CloseReason.CONNECTION_LOST, ReasonCode.UNSPECIFIED_ERROR, str(error)
+                    )
+                    continue
+                if data:
+                    self._received_bytes += len(data)
+                    self._take_in(connection, data)
+
+    def _add_pending(self) -> None:
+        pending, batch = self._pending, self._batch
+        while pending:
+            record = pending[0]
+            if not batch.has_room(len(record.payload) + len(record.topic) + len(record.properties)) and len(
+                batch
+            ):
+                self._batch_is_full = True
+                return
+            pending.popleft()
+            index = batch.add(
+                record.kind,
+                record.client,
+                topic=record.topic,
+                payload=record.payload,
+                flags=record.flags,
+                properties=record.properties,
+            )
+            if record.then is not None:
+                self._thens.append((index, record.then))
+
+    def _take_in(self, connection: Connection, data: bytes) -> None:
+        """Cut a connection's bytes into packets: PUBLISH into the batch, others one by one to the slow path."""
+        connection.last_packet_mono_ms = self._mono_ms
+        data = connection.collect(data)
+        if not data:
+            return
+        batch, pos = self._batch, 0
+        while connection.fd >= 0:
+            before, began = len(batch.payloads), pos
+            try:
+                pos, stop = connection.parser.parse(data, pos, batch)
+            except RemoteProtocolError as error:
+                self._close_run(connection, before, len(data) - began)
+                self.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
+                return
+            self._close_run(connection, before, pos - began)
+            if connection.parser.refused:
+                self._refuse(connection)
+            if stop is Stop.FULL:
+                self._batch_is_full = True
+                connection.keep(data[pos:], 0)
+                self._unread[connection.fd] = connection
+                return
+            if stop is Stop.NEED_MORE:
+                self._keep_rest(connection, data, pos)
+                return
+            try:
+                after = self._slow_path.handle_next(connection, data, pos)
+            except RemoteProtocolError as error:
+                self.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
+                return
+            if after == pos:
+                self._keep_rest(connection, data, pos)
+                return
+            pos = after
+
+    def _keep_rest(self, connection: Connection, data: bytes, pos: int) -> None:
+        if pos < len(data):
+            try:
+                length, after = remaining_length(data[pos : pos + 5], 1)
+            except RemoteProtocolError as error:
+                self.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
+                return
+            needed = after + length if length >= 0 else 0
+            if needed > connection.limits.packet_bytes_max:
+                self.close(
+                    connection, CloseReason.PROTOCOL_ERROR, ReasonCode.PACKET_TOO_LARGE, "packet too large"
+                )
+                return
+            connection.keep(data[pos:], needed)
+
+    def _close_run(self, connection: Connection, before: int, wire_bytes: int) -> None:
+        batch = self._batch
+        after = len(batch.payloads)
+        count = after - before
+        if not count:
+            return
+        if connection.batch is not batch:
+            connection.batch = batch
+            connection.client_slot = batch.client_slot(connection.client)
+        batch.close_run(connection.client_slot, count, wire_bytes)
+        self._received_messages += count
+        self._window_records += count
+        self._acks.append((connection, before, after))
+        if connection.has_properties:
+            connection.unacknowledged_count += count - batch.packet_ids[before:after].count(b"")
+            if connection.unacknowledged_count > connection.limits.receive_maximum:
+                self.close(connection, CloseReason.PROTOCOL_ERROR, ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+                           "more unacknowledged publishes than the receive maximum")  # fmt: skip
+
+    def _refuse(self, connection: Connection) -> None:
+        """Answer publishes that were not permitted (MQTT 5 only; the parser raises for older ones)."""
+        for packet_id in connection.parser.refused:
+            self._refused += 1
+            if packet_id:
+                connection.outbox.append(b"\x40\x03" + packet_id + bytes((ReasonCode.NOT_AUTHORIZED,)))
+        connection.parser.refused.clear()
+        self.mark_dirty(connection)
+
+    def _should_linger(self) -> bool:
+        """Whether a small batch should wait: one fsync per reading wears out a flash card.
+
+        A batch that fills a page costs the disk no more than a smaller one, so it never waits.
+        """
+        if self._draining or self._batch_is_full:
+            return False
+        if self._batch.body_bytes >= PAGE_BYTES - FRAME_OVERHEAD_BYTES:
+            return False
+        if self._mono_ms - self._window_since_mono_ms > 2 * self._linger_ms:
+            self._window_records_before = 0
+            self._window_records, self._window_since_mono_ms = len(self._batch), self._mono_ms
+        elif self._mono_ms - self._window_since_mono_ms >= self._linger_ms:
+            self._window_records_before = self._window_records
+            self._window_records, self._window_since_mono_ms = 0, self._mono_ms
+        if max(self._window_records, self._window_records_before) >= LOAD_RECORD_COUNT:
+            return False
+        return self._mono_ms - self._batch_since_mono_ms < self._linger_ms
+
+    def _submit(self) -> None:
+        batch = self._batch
+        self._in_flight = (self._acks, self._thens)
+        self._acks, self._thens = [], []
+        self._batch, self._batch_is_full = Batch(), False
+        self._committer.submit(batch)
+
+    def _finish(self, batch: Batch, head: Head) -> None:
+        """A block is on disk: acknowledge, deliver, and tell who waits for it."""
+        self._blocks += 1
+        first_seq = head.next_seq - len(batch)
+        packet_ids = batch.packet_ids
+        acks, thens = self._in_flight
+        for connection, start, stop in acks:
+            if stop - start == 1:
+                packet_id = packet_ids[start]
+                if not packet_id:
+                    continue
+                connection.unacknowledged_count -= 1
+                self._acknowledged += 1
+                answer = PUBACK + packet_id
+            else:
+                ids = packet_ids[start:stop]
+                if b"" in ids:
+                    ids = [packet_id for packet_id in ids if packet_id]
+                    if not ids:
+                        continue
+                connection.unacknowledged_count -= len(ids)
+                self._acknowledged += len(ids)
+                answer = PUBACK + PUBACK.join(ids)
+            if connection.fd >= 0:
+                connection.outbox.append(answer)
+                if not connection.is_dirty:
+                    connection.is_dirty = True
+                    self._dirty.append(connection)
+        self._fan_out.deliver(batch, first_seq, self)
+        self.durable_next_seq = head.next_seq
+        for index, then in thens:
+            then(first_seq + index)
+        self._on_committed(head)
+
+    def _open(self, connection: Connection) -> None:
+        """The session's record is on disk: send CONNACK and begin to read."""
+        accepted = connection.accepted
+        if connection.fd < 0 or accepted is None:
+            return
+        connection.accepted = None
+        connection.last_packet_mono_ms = self._mono_ms
+        connection.outbox.append(accepted.connack)
+        self._connections[connection.fd] = connection
+        self._watch(connection, select.EPOLLIN)
+        if accepted.rest:
+            connection.keep(accepted.rest, 0)
+            self._unread[connection.fd] = connection
+        self.mark_dirty(connection)
+
+    def _flush_dirty(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.is_dirty = False
+            if connection.fd < 0:
+                continue
+            try:
+                is_done = connection.flush()
+            except Closed as error:
+                self.close(connection, CloseReason.CONNECTION_LOST, ReasonCode.UNSPECIFIED_ERROR, str(error))
+                continue
+            if is_done:
+                if connection.watch_mask != select.EPOLLIN:
+                    self._watch(connection, select.EPOLLIN)
+            else:
+                self._watch(connection, select.EPOLLOUT | (0 if connection.is_stuffed else select.EPOLLIN))
+            if connection.outbound.lag_seq is not None:
+                self._fan_out.want_refill(connection)
+
+    def _watch(self, connection: Connection, mask: int) -> None:
+        if connection.watch_mask == mask:
+            return
+        if connection.watch_mask:
+            self._epoll.modify(connection.fd, mask)
+        else:
+            self._epoll.register(connection.fd, mask)
+        connection.watch_mask = mask
+
+    def _check_keep_alives(self) -> None:
+        now = self._housekeeping_mono_ms = self._mono_ms
+        late = [
+            connection
+            for connection in self._connections.values()
+            if connection.keep_alive_ms and now - connection.last_packet_mono_ms > connection.keep_alive_ms
+        ]
+        for connection in late:
+            self.close(
+                connection, CloseReason.KEEP_ALIVE, ReasonCode.KEEP_ALIVE_TIMEOUT, "keep alive ran out"
+            )

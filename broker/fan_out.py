@@ -1,0 +1,199 @@
+"""From a block that is on disk to the subscribers; from the log again for those who were too slow.
+
+Live: the router is asked once per topic of the block, and only records of topics that somebody wants are looked at.
+Lagging: a subscriber whose queue was full has the log sequence it has come to (`Outbound.lag_seq`). When its queue has
+drained, `run` reads the next blocks from the log, delivers what matches its subscriptions, and hands it back to the live
+stream once it has caught up with what was fanned out. Nothing is dropped in between.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+import trio
+
+from appliance.core.errors import StorageError
+from storage.log.block import Block
+from storage.log.columns import Columns, Kind
+
+from .mqtt.batch import Batch
+from .mqtt.reason_codes import ReasonCode
+from .mqtt.topics import matches
+from .outbound import Delivery
+from .router import Grant, Router
+from .session_records import CloseReason
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .data_plane import DataPlane
+
+REFILL_BYTES: Final = 512 * 1024
+"""Read from the log at a time for one lagging subscriber."""
+log = structlog.get_logger(__name__)
+
+
+class BlockSource(Protocol):
+    """What is needed of `storage.log.LogReader`."""
+
+    def read(self, seq: int, *, bytes_max: int) -> list[Block]: ...
+
+
+class FanOut:
+    """See the module's docstring."""
+
+    def __init__(self, router: Router, source: BlockSource) -> None:
+        self._router = router
+        self._source = source
+        self._lagging: dict[int, Connection] = {}
+        self._wanted: dict[int, Connection] = {}
+        self._work = trio.Event()
+        self.delivered_messages = 0
+
+    @property
+    def lagging_count(self) -> int:
+        return len(self._lagging)
+
+    def deliver(self, batch: Batch, first_seq: int, plane: DataPlane) -> None:
+        """Offer a block's messages to their subscribers."""
+        if not self._router.subscription_count:
+            return
+        hot: dict[int, list[tuple[Connection, Grant]]] = {}
+        for slot, topic in enumerate(batch.topics):
+            if topic and (receivers := self._router.receivers(topic)):
+                hot[slot] = receivers
+        if not hot:
+            return
+        senders = list(chain.from_iterable(repeat(client, count) for client, count in batch.client_runs))
+        for index, slot in enumerate(batch.topic_index):
+            receivers_of_topic = hot.get(slot)
+            if receivers_of_topic is None:
+                continue
+            qos = (batch.flags[index] >> 1) & 3
+            delivery = Delivery(
+                topic=batch.topics[slot],
+                payload=batch.payloads[index],
+                properties=batch.properties.get(index, b""),
+                qos=qos,
+            )
+            seq = first_seq + index
+            for connection, grant in receivers_of_topic:
+                if seq < grant.since_seq or (
+                    grant.no_local and batch.clients[senders[index]] == connection.client
+                ):
+                    continue
+                outbound = connection.outbound
+                data = outbound.offer(delivery, min(qos, grant.qos), seq)
+                if data:
+                    self.delivered_messages += 1
+                    outbound.unsent_bytes += len(data)
+                    connection.outbox.append(data)
+                    plane.mark_dirty(connection)
+                elif outbound.lag_seq == seq:
+                    self._lagging[id(connection)] = connection
+                    plane.mark_dirty(connection)
+
+    def forget(self, connection: Connection) -> None:
+        self._lagging.pop(id(connection), None)
+        self._wanted.pop(id(connection), None)
+
+    def want_refill(self, connection: Connection) -> None:
+        """Called when a lagging subscriber may have room again."""
+        if connection.outbound.wants_refill and not connection.is_refilling:
+            self._wanted[id(connection)] = connection
+            self._work.set()
+
+    async def run(self, plane: DataPlane) -> None:
+        """Feed lagging subscribers, one block at a time in turn. Runs until cancelled."""
+        while True:
+            await self._work.wait()
+            if not self._wanted:
+                self._work = trio.Event()
+                continue
+            key = next(iter(self._wanted))
+            connection = self._wanted.pop(key)
+            connection.is_refilling = True
+            try:
+                await self._refill(connection, plane)
+            finally:
+                connection.is_refilling = False
+            self.want_refill(connection)
+
+    async def _refill(self, connection: Connection, plane: DataPlane) -> None:
+        outbound = connection.outbound
+        seq = outbound.lag_seq
+        if connection.fd < 0 or seq is None:
+            return
+        if seq >= plane.durable_next_seq:
+            self._caught_up(connection)
+            return
+        try:
+            blocks = await trio.to_thread.run_sync(partial(self._source.read, seq, bytes_max=REFILL_BYTES))
+        except StorageError as error:
+            log.error(
+                "a subscriber can't be fed from the log", client_id=connection.client_id, error=str(error)
+            )
+            plane.close(connection, CloseReason.KICKED, ReasonCode.UNSPECIFIED_ERROR)
+            return
+        for block in blocks:
+            if connection.fd < 0:
+                return
+            end_seq = block.first_seq + block.record_count
+            if end_seq > plane.durable_next_seq:
+                # On disk, but its live fan-out is still to come in this turn: it will be read next time.
+                break
+            reached = self._deliver_block(connection, block, seq)
+            outbound.lag_seq = seq = reached
+            if reached < end_seq:
+                break
+        plane.mark_dirty(connection)
+        plane.wake()
+        if seq >= plane.durable_next_seq:
+            self._caught_up(connection)
+
+    def _caught_up(self, connection: Connection) -> None:
+        connection.outbound.lag_seq = None
+        self._lagging.pop(id(connection), None)
+
+    def _deliver_block(self, connection: Connection, block: Block, from_seq: int) -> int:
+        """Deliver a block's records from `from_seq` on; returns the sequence of the first one that has no room."""
+        columns = block.columns()
+        outbound = connection.outbound
+        grants = [self._grant(connection.filters, topic) for topic in columns.topics]
+        for index in range(from_seq - block.first_seq, len(columns)):
+            if columns.kinds[index] not in (Kind.PUBLISH, Kind.SERVER_PUBLISH):
+                continue
+            grant = grants[columns.topic_index[index]]
+            if grant is None or _is_excluded(columns, index, block.first_seq, grant, connection):
+                continue
+            if outbound.is_full:
+                return block.first_seq + index
+            qos = (columns.flags[index] >> 1) & 3
+            delivery = Delivery(
+                topic=columns.topics[columns.topic_index[index]],
+                payload=columns.payload(index),
+                properties=columns.properties.get(index, b""),
+                qos=qos,
+            )
+            data = outbound.refill(delivery, min(qos, grant.qos))
+            if data:
+                self.delivered_messages += 1
+                outbound.unsent_bytes += len(data)
+                connection.outbox.append(data)
+        return block.first_seq + len(columns)
+
+    @staticmethod
+    def _grant(filters: dict[str, Grant], topic: bytes) -> Grant | None:
+        if not topic:
+            return None
+        name = topic.decode()
+        found = [grant for topic_filter, grant in filters.items() if matches(topic_filter, name)]
+        return max(found, key=lambda grant: grant.qos, default=None)
+
+
+def _is_excluded(columns: Columns, index: int, first_seq: int, grant: Grant, connection: Connection) -> bool:
+    if first_seq + index < grant.since_seq:
+        return True
+    return grant.no_local and columns.clients[columns.client_index[index]] == connection.client

@@ -1,0 +1,312 @@
+"""From an accepted socket to a connection the data plane can take: TLS, CONNECT, who it is, CONNACK.
+
+Rare and slow things are allowed here: each handshake is a trio task of its own with one deadline over all of it, and
+nothing is taken from a stranger but CONNECT_BYTES_MAX.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import trio
+
+from appliance.core.errors import NotAuthorized, RemoteProtocolError, Unavailable
+from appliance.core.limits import KIB
+from appliance.management.access import AccessPolicy, Principal
+
+from .connection import Accepted
+from .mqtt.batch import remaining_length
+from .mqtt.codec import decode, encode
+from .mqtt.packets import Connack, Connect, Version
+from .mqtt.properties import Properties, Value
+from .mqtt.property_table import PropertyId
+from .mqtt.reason_codes import ConnectReturnCode, ReasonCode
+from .mqtt.topics import validate_topic_name
+from .transport import Closed, PlainTransport, TlsTransport, Transport
+
+CONNECT_BYTES_MAX: Final = 128 * KIB
+"""Client id 256, user name 256, password 4 KiB, a will's topic 64 KiB, and the rest for its payload."""
+QOS_MAX: Final = 1
+TLS_READ_BYTES: Final = 16 * KIB
+
+RETURN_CODES: Final = {
+    ReasonCode.UNSUPPORTED_PROTOCOL_VERSION: ConnectReturnCode.UNACCEPTABLE_PROTOCOL_VERSION,
+    ReasonCode.CLIENT_IDENTIFIER_NOT_VALID: ConnectReturnCode.IDENTIFIER_REJECTED,
+    ReasonCode.SERVER_UNAVAILABLE: ConnectReturnCode.SERVER_UNAVAILABLE,
+    ReasonCode.SERVER_BUSY: ConnectReturnCode.SERVER_UNAVAILABLE,
+    ReasonCode.BAD_USER_NAME_OR_PASSWORD: ConnectReturnCode.BAD_USER_NAME_OR_PASSWORD,
+    ReasonCode.NOT_AUTHORIZED: ConnectReturnCode.NOT_AUTHORIZED,
+}
+
+
+class DeviceAuthenticator(Protocol):
+    """Who a connection belongs to; appliance.identity has the real one."""
+
+    def authenticate(
+        self, username: str | None, password: bytes | None, client_id: str, address: str
+    ) -> Principal:
+        """Blocks for as long as the catalog takes. Raises NotAuthorized, or Unavailable if it can't be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandshakeLimits:
+    connect_timeout_ms: int
+    packet_bytes_max: int
+    receive_maximum: int
+    keep_alive_s_max: int
+
+
+class Refused(Exception):  # noqa: N818 - what happened
+    """CONNECT was refused; the client has been told."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+async def secure(sock: socket.socket, context: ssl.SSLContext) -> TlsTransport:
+    """Do the server's side of a TLS handshake.
+
+    Raises:
+        Closed: the peer went away, or TLS failed.
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    while True:
+        wants_read = False
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            wants_read = True
+        except ssl.SSLError as error:
+            await _send(sock, outgoing.read())
+            raise Closed(f"TLS handshake failed: {error.reason or error}") from error
+        if outgoing.pending:
+            await _send(sock, outgoing.read())
+        if not wants_read:
+            return TlsTransport(sock, tls, incoming, outgoing)
+        incoming.write(await _receive(sock, TLS_READ_BYTES))
+
+
+async def _receive(sock: socket.socket, bytes_max: int) -> bytes:
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            data = sock.recv(bytes_max)
+        except (BlockingIOError, InterruptedError):
+            continue
+        except OSError as error:
+            raise Closed(str(error)) from error
+        if not data:
+            raise Closed("end of stream")
+        return data
+
+
+async def _send(sock: socket.socket, data: bytes) -> None:
+    while data:
+        try:
+            data = data[sock.send(data) :]
+        except (BlockingIOError, InterruptedError):
+            await trio.lowlevel.wait_writable(sock)
+        except OSError as error:
+            raise Closed(str(error)) from error
+
+
+async def read_connect(sock: socket.socket, transport: Transport) -> tuple[Connect, bytes]:
+    """Read CONNECT.
+
+    Returns:
+        The packet, and what came behind it.
+    Raises:
+        RemoteProtocolError: it is something else, malformed, or too large.
+        Closed: the peer went away.
+    """
+    # What came together with the end of the TLS handshake lies in its buffers, and the socket may stay silent.
+    data = transport.drain() if isinstance(transport, TlsTransport) else b""
+    while True:
+        if data and data[0] != 0x10:
+            raise RemoteProtocolError(
+                "The first packet is not CONNECT.", reason_code=ReasonCode.PROTOCOL_ERROR
+            )
+        length, at = remaining_length(data[:5], 1) if data else (-1, 0)
+        if at + length > CONNECT_BYTES_MAX:
+            raise RemoteProtocolError("CONNECT is too large.", reason_code=ReasonCode.PACKET_TOO_LARGE)
+        if length >= 0 and at + length <= len(data):
+            packet = decode(data[0], data[at : at + length], None)
+            assert isinstance(packet, Connect)
+            return packet, data[at + length :]
+        await trio.lowlevel.wait_readable(sock)
+        data += transport.receive()
+
+
+class Handshake:
+    """Accepts clients one by one.
+
+    Args:
+        auth_limiter: Bounds the threads that ask the catalog.
+        owner_of: Principal of the connection that has a client id now, or None.
+    """
+
+    def __init__(
+        self,
+        authenticator: DeviceAuthenticator,
+        policy: AccessPolicy,
+        limits: HandshakeLimits,
+        auth_limiter: trio.CapacityLimiter,
+        owner_of: Callable[[str], str | None],
+    ) -> None:
+        self._authenticator = authenticator
+        self._policy = policy
+        self._limits = limits
+        self._auth_limiter = auth_limiter
+        self._owner_of = owner_of
+
+    async def accept(
+        self, sock: socket.socket, address: str, context: ssl.SSLContext | None
+    ) -> tuple[Transport, Accepted]:
+        """TLS where there is a context, then CONNECT, then the checks.
+
+        Raises:
+            Closed: the peer went away or TLS failed.
+            Refused: CONNECT was answered with a reason code, or was not CONNECT at all.
+            trio.TooSlowError: it took longer than the connect timeout.
+        """
+        with trio.fail_after(self._limits.connect_timeout_ms / 1000):
+            transport: Transport = (
+                await secure(sock, context) if context is not None else PlainTransport(sock)
+            )
+            connect: Connect | None = None
+            try:
+                connect, rest = await read_connect(sock, transport)
+                return transport, await self._check(connect, rest, address)
+            except RemoteProtocolError as error:
+                await self._refuse(sock, transport, connect, error)
+                raise Refused(error.code, error.message) from error
+            except Unavailable as error:
+                busy = RemoteProtocolError(error.message, reason_code=ReasonCode.SERVER_UNAVAILABLE)
+                await self._refuse(sock, transport, connect, busy)
+                raise Refused(error.code, error.message) from error
+            except NotAuthorized as error:
+                code = ReasonCode.BAD_USER_NAME_OR_PASSWORD
+                if error.code not in ("bad_credentials", "unknown_device"):
+                    code = ReasonCode.NOT_AUTHORIZED
+                await self._refuse(
+                    sock, transport, connect, RemoteProtocolError(error.message, reason_code=code)
+                )
+                raise Refused(error.code, error.message) from error
+
+    async def turn_away(
+        self, sock: socket.socket, address: str, context: ssl.SSLContext | None, reason: ReasonCode
+    ) -> None:
+        """Answer a CONNECT that can't be served now with a reason code; the caller closes the socket."""
+        with trio.move_on_after(self._limits.connect_timeout_ms / 1000):
+            try:
+                transport: Transport = (
+                    await secure(sock, context) if context is not None else PlainTransport(sock)
+                )
+                connect, _ = await read_connect(sock, transport)
+                error = RemoteProtocolError("The broker is busy.", reason_code=reason)
+                await self._refuse(sock, transport, connect, error)
+            except (Closed, RemoteProtocolError):
+                return  # It went away, or it spoke no MQTT: there is nobody to tell.
+
+    async def _refuse(
+        self, sock: socket.socket, transport: Transport, connect: Connect | None, error: RemoteProtocolError
+    ) -> None:
+        """CONNACK with the reason; nothing to one whose CONNECT could not be read (MQTT 3.1.1 §3.1, 5.0 §4.13)."""
+        version = connect.version if connect is not None else None
+        if version is None:
+            if error.reason_code != ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
+                return
+            version = Version.MQTT_3_1_1
+        code: int = error.reason_code
+        if version != Version.MQTT_5:
+            code = RETURN_CODES.get(ReasonCode(code), ConnectReturnCode.SERVER_UNAVAILABLE)
+        packet = encode(Connack(session_present=False, reason_code=code), version)
+        await _send(sock, transport.seal(packet))
+
+    async def _check(self, connect: Connect, rest: bytes, address: str) -> Accepted:
+        properties = connect.properties
+        is_v5 = connect.version == Version.MQTT_5
+        if PropertyId.AUTHENTICATION_METHOD in properties:
+            raise RemoteProtocolError(
+                "Enhanced authentication is not supported.", reason_code=ReasonCode.BAD_AUTHENTICATION_METHOD
+            )
+        if not is_v5 and not connect.clean_start:
+            raise RemoteProtocolError(
+                "Persistent sessions are not supported: connect with clean session.",
+                reason_code=ReasonCode.SERVER_UNAVAILABLE,
+            )
+        principal = await trio.to_thread.run_sync(
+            self._authenticator.authenticate,
+            connect.username,
+            connect.password,
+            connect.client_id,
+            address,
+            limiter=self._auth_limiter,
+            abandon_on_cancel=True,
+        )
+        client_id = connect.client_id
+        answer: dict[PropertyId, Value] = {}
+        if not client_id:
+            client_id = "hp-" + secrets.token_hex(8)
+            answer[PropertyId.ASSIGNED_CLIENT_IDENTIFIER] = client_id
+        if self._owner_of(client_id) not in (None, principal.name):
+            # Taking a session over is for its owner; anybody else could throw a device out by its client id.
+            raise RemoteProtocolError(
+                f"The client id {client_id!r} is connected with other credentials.",
+                reason_code=ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
+            )
+        self._check_will(connect, principal)
+        keep_alive_s = connect.keep_alive_s
+        if is_v5:
+            if properties.integer(PropertyId.SESSION_EXPIRY_INTERVAL, 0):
+                answer[PropertyId.SESSION_EXPIRY_INTERVAL] = 0
+            if not 0 < keep_alive_s <= self._limits.keep_alive_s_max:
+                keep_alive_s = self._limits.keep_alive_s_max
+                answer[PropertyId.SERVER_KEEP_ALIVE] = keep_alive_s
+            answer |= {
+                PropertyId.RECEIVE_MAXIMUM: self._limits.receive_maximum,
+                PropertyId.MAXIMUM_QOS: QOS_MAX,
+                PropertyId.RETAIN_AVAILABLE: 0,
+                PropertyId.MAXIMUM_PACKET_SIZE: self._limits.packet_bytes_max,
+                PropertyId.SUBSCRIPTION_IDENTIFIER_AVAILABLE: 0,
+                PropertyId.SHARED_SUBSCRIPTION_AVAILABLE: 0,
+            }
+        connack = Connack(
+            session_present=False, reason_code=0, properties=Properties(answer) if is_v5 else Properties.EMPTY
+        )
+        packet_bytes_max = properties.get(PropertyId.MAXIMUM_PACKET_SIZE)
+        return Accepted(
+            connect=connect,
+            client_id=client_id,
+            principal=principal,
+            keep_alive_s=keep_alive_s,
+            connack=encode(connack, connect.version),
+            rest=rest,
+            client_receive_maximum=properties.integer(PropertyId.RECEIVE_MAXIMUM, 65_535),
+            client_packet_bytes_max=packet_bytes_max if isinstance(packet_bytes_max, int) else None,
+        )
+
+    def _check_will(self, connect: Connect, principal: Principal) -> None:
+        will = connect.will
+        if will is None:
+            return
+        if will.qos > QOS_MAX:
+            raise RemoteProtocolError(
+                "A will of QoS 2 is not supported.", reason_code=ReasonCode.QOS_NOT_SUPPORTED
+            )
+        if will.retain:
+            raise RemoteProtocolError(
+                "A retained will is not supported.", reason_code=ReasonCode.RETAIN_NOT_SUPPORTED
+            )
+        if not self._policy.may_publish(principal, validate_topic_name(will.topic)):
+            raise RemoteProtocolError(
+                f"{principal.name!r} may not publish a will to {will.topic!r}.",
+                reason_code=ReasonCode.NOT_AUTHORIZED,
+            )

@@ -1,0 +1,104 @@
+"""The node's end of the control socket: keeps a connection to the broker, whatever becomes of either."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import trio
+
+from appliance.core.errors import RemoteProtocolError, Unavailable
+
+from .control_messages import CONTROL_VERSION, MessageReader, encode_message
+
+RETRY_MS: Final = 200
+"""The broker is on the same machine: a fixed short pause between attempts."""
+SEND_TIMEOUT_S: Final = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class BrokerLink:
+    """See the module's docstring.
+
+    Args:
+        path: Of the broker's Unix socket.
+        on_grew: Called when the telemetry log has grown.
+    """
+
+    def __init__(self, path: Path, on_grew: Callable[[], None]) -> None:
+        self._path = path
+        self._on_grew = on_grew
+        self._stream: trio.SocketStream | None = None
+        self._sending = trio.Lock()
+        self.statistics: dict[str, Any] = {}
+        """The broker's newest numbers; those of before while it is away."""
+
+    @property
+    def connected(self) -> bool:
+        return self._stream is not None
+
+    async def run(self) -> None:
+        """Connect, listen, reconnect. Runs until cancelled."""
+        while True:
+            try:
+                await self._connect_and_listen()
+                log.info("the broker closed the control connection")
+            except (OSError, trio.BrokenResourceError, RemoteProtocolError) as error:
+                log.debug("no control connection to the broker", reason=str(error))
+            await trio.sleep(RETRY_MS / 1000)
+
+    async def kick(self, client_id: str) -> None:
+        """Have a client's connection closed.
+
+        Raises:
+            Unavailable: the broker is not connected.
+        """
+        await self._send(encode_message("kick", client_id=client_id))
+
+    async def revoke(self, principal: str) -> None:
+        """Have all connections of a device or application closed.
+
+        Raises:
+            Unavailable: the broker is not connected.
+        """
+        await self._send(encode_message("revoke", principal=principal))
+
+    async def _send(self, data: bytes) -> None:
+        stream = self._stream
+        if stream is None:
+            raise Unavailable(
+                "The broker is not connected.", hint="Wait for it to start again; see 'homeport status'."
+            )
+        try:
+            with trio.fail_after(SEND_TIMEOUT_S):
+                async with self._sending:
+                    await stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
+            raise Unavailable(
+                "The broker did not take the command.", hint="Try again in a moment."
+            ) from error
+
+    async def _connect_and_listen(self) -> None:
+        client = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        async with trio.SocketStream(client) as stream:
+            await client.connect(str(self._path))
+            await stream.send_all(encode_message("hello", version=CONTROL_VERSION))
+            self._stream = stream
+            try:
+                reader = MessageReader()
+                while data := await stream.receive_some():
+                    for message in reader.receive_bytes(bytes(data)):
+                        self._handle(message)
+            finally:
+                self._stream = None
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        kind = message.pop("t")
+        if kind == "grew":
+            self._on_grew()
+        elif kind == "statistics":
+            self.statistics = message

@@ -1,0 +1,208 @@
+"""What goes to one subscriber: QoS 0 and 1 deliveries, bounded, never lost to slowness.
+
+Deliveries go out at once while the subscriber keeps up. When its window (Receive Maximum) is full they wait in a
+queue bounded by count and bytes. When that is full too the subscription becomes a cursor: it remembers the log
+sequence it has come to, drops nothing, and is fed from the log again once the queue has drained
+(`lag_seq`; the data plane reads the blocks). So a slow subscriber costs bounded memory and holds up nobody.
+
+Sans-IO: bytes come out of `offer` and `acknowledge`, the caller sends them.
+Source: MQTT 5.0 §4.3.2 (QoS 1), §4.9 (flow control); MQTT 3.1.1 §4.3.2.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+PACKET_ID_MAX: Final = 65_535
+RESUME_RATIO: Final = 0.5
+"""A subscription that became a cursor is fed again when its queue has drained to this share of its bounds."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Delivery:
+    """One message for subscribers, shared between them; its QoS 0 packet is made once for all."""
+
+    topic: bytes
+    payload: bytes
+    properties: bytes
+    qos: int
+    _qos0_packets: list[bytes] = field(default_factory=lambda: [b"", b""])
+
+    def qos0_packet(self, *, has_properties: bool) -> bytes:
+        packet = self._qos0_packets[has_properties]
+        if not packet:
+            packet = publish_packet(self, qos=0, packet_id=0, has_properties=has_properties)
+            self._qos0_packets[has_properties] = packet
+        return packet
+
+
+def publish_packet(delivery: Delivery, *, qos: int, packet_id: int, has_properties: bool) -> bytes:
+    """Encode a PUBLISH to a subscriber.
+
+    Args:
+        qos: 0 or 1, already the lower of the publisher's and the subscription's.
+        packet_id: 1..65535 for QoS 1, ignored for QoS 0.
+        has_properties: True for MQTT 5.
+    Source: MQTT 5.0 §3.3.
+    """
+    parts = [len(delivery.topic).to_bytes(2, "big"), delivery.topic]
+    if qos:
+        parts.append(packet_id.to_bytes(2, "big"))
+    if has_properties:
+        parts += (variable_byte_integer(len(delivery.properties)), delivery.properties)
+    parts.append(delivery.payload)
+    body = b"".join(parts)
+    return bytes((0x30 | qos << 1,)) + variable_byte_integer(len(body)) + body
+
+
+def variable_byte_integer(value: int) -> bytes:
+    """Encode 0..268,435,455 (MQTT 5.0 §1.5.5)."""
+    if value < 128:
+        return bytes((value,))
+    out = bytearray()
+    while True:
+        value, low = value >> 7, value & 127
+        if not value:
+            out.append(low)
+            return bytes(out)
+        out.append(low | 128)
+
+
+class Outbound:
+    """The sending half of one session.
+
+    Args:
+        has_properties: True for MQTT 5.
+        receive_maximum: QoS 1 deliveries that may be unacknowledged, 1..65535.
+        packet_bytes_max: Largest packet the client accepts, or None.
+        queue_messages_max, queue_bytes_max: Bounds of what waits in memory.
+    """
+
+    __slots__ = (
+        "_has_properties",
+        "_next_packet_id",
+        "_packet_bytes_max",
+        "_queue_bytes_max",
+        "_queue_messages_max",
+        "_receive_maximum",
+        "delivered_count",
+        "in_flight",
+        "lag_count",
+        "lag_seq",
+        "oversize_count",
+        "queue",
+        "queue_bytes",
+        "unsent_bytes",
+    )
+
+    def __init__(
+        self,
+        *,
+        has_properties: bool,
+        receive_maximum: int,
+        packet_bytes_max: int | None,
+        queue_messages_max: int,
+        queue_bytes_max: int,
+    ) -> None:
+        self._has_properties = has_properties
+        self._receive_maximum = receive_maximum
+        self._packet_bytes_max = packet_bytes_max
+        self._queue_messages_max = queue_messages_max
+        self._queue_bytes_max = queue_bytes_max
+        self._next_packet_id = 0
+        self.queue: deque[Delivery] = deque()
+        self.queue_bytes = 0
+        self.in_flight: set[int] = set()
+        self.unsent_bytes = 0
+        """Bytes the socket has not taken yet; kept up to date by the connection."""
+        self.lag_seq: int | None = None
+        self.lag_count = 0
+        self.delivered_count = 0
+        self.oversize_count = 0
+
+    def offer(self, delivery: Delivery, qos: int, seq: int) -> bytes:
+        """Deliver, queue, or fall back to the log.
+
+        Args:
+            qos: The lower of the publisher's and the subscription's.
+            seq: The record's sequence number in the log.
+        Returns:
+            Bytes to send now, b"" where nothing is.
+        """
+        if self.lag_seq is not None:
+            return b""
+        if self.is_full:
+            self.lag_seq = seq
+            self.lag_count += 1
+            return b""
+        return self._deliver(delivery, qos)
+
+    def refill(self, delivery: Delivery, qos: int) -> bytes:
+        """Deliver or queue a message that was read from the log; the caller has seen that there is room."""
+        return self._deliver(delivery, qos)
+
+    @property
+    def is_full(self) -> bool:
+        return (
+            len(self.queue) >= self._queue_messages_max
+            or self.queue_bytes + self.unsent_bytes >= self._queue_bytes_max
+        )
+
+    @property
+    def wants_refill(self) -> bool:
+        """Whether the log should be read for this subscriber now."""
+        return (
+            self.lag_seq is not None
+            and len(self.queue) <= self._queue_messages_max * RESUME_RATIO
+            and self.queue_bytes + self.unsent_bytes <= self._queue_bytes_max * RESUME_RATIO
+        )
+
+    def acknowledge(self, packet_id: int) -> bytes | None:
+        """Take a PUBACK.
+
+        Returns:
+            Bytes to send now (the next of the queue), or None if no such packet is in flight: the client may
+            acknowledge what a connection before this one sent, which is not an error.
+        """
+        if packet_id not in self.in_flight:
+            return None
+        self.in_flight.discard(packet_id)
+        if self.queue and len(self.in_flight) < self._receive_maximum:
+            delivery = self.queue.popleft()
+            self.queue_bytes -= len(delivery.payload) + len(delivery.topic)
+            return self._packet(delivery, 1)
+        return b""
+
+    def _deliver(self, delivery: Delivery, qos: int) -> bytes:
+        if qos and (self.queue or len(self.in_flight) >= self._receive_maximum):
+            self.queue.append(delivery)
+            self.queue_bytes += len(delivery.payload) + len(delivery.topic)
+            return b""
+        return self._packet(delivery, qos)
+
+    def _packet(self, delivery: Delivery, qos: int) -> bytes:
+        packet_id = 0
+        if qos:
+            packet_id = self._free_packet_id()
+            packet = publish_packet(
+                delivery, qos=qos, packet_id=packet_id, has_properties=self._has_properties
+            )
+        else:
+            packet = delivery.qos0_packet(has_properties=self._has_properties)
+        if self._packet_bytes_max is not None and len(packet) > self._packet_bytes_max:
+            # Dropped as if it had been delivered (MQTT 5.0 §3.1.2.11.4).
+            self.oversize_count += 1
+            return b""
+        if qos:
+            self.in_flight.add(packet_id)
+        self.delivered_count += 1
+        return packet
+
+    def _free_packet_id(self) -> int:
+        # The window is at most 65,535 wide and not full here, so a free identifier is found.
+        while True:
+            self._next_packet_id = self._next_packet_id % PACKET_ID_MAX + 1
+            if self._next_packet_id not in self.in_flight:
+                return self._next_packet_id

@@ -1,0 +1,197 @@
+"""The broker, put together: log, data plane, listeners, control socket. One object, one lifetime."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgpack
+import structlog
+import trio
+
+from appliance.core.clock import Clock
+from appliance.core.config import BrokerConfig
+from appliance.core.errors import ConfigError
+from appliance.core.settings import Bind
+from appliance.management.access import AccessPolicy
+from storage.log.head import Head
+from storage.log.reader import LogReader
+from storage.log.writer import LogWriter
+
+from .connection import ConnectionLimits
+from .control import ControlServer
+from .data_plane import DataPlane
+from .fan_out import FanOut
+from .handshake import DeviceAuthenticator, Handshake, HandshakeLimits
+from .listener import Listeners, open_listener
+from .router import Router
+from .slow_path import SlowPath
+
+AUTH_THREAD_COUNT_MAX: Final = 4
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where the broker listens, once it does; None for a door that is off."""
+
+    tcp: int | None
+    tls: int | None
+
+
+class BrokerServer:
+    """See the module's docstring.
+
+    Args:
+        writer: The telemetry log; closed by the caller after `run` has returned.
+        reader: The same log, for subscribers that were too slow.
+        tls: Gives the TLS settings for the next connection; None where there is no certificate.
+        control_path: Of the control socket, or None for no node (tests).
+        version: Homeport's, for the log's start record.
+        on_revoke: Called when the node revokes a device's or an application's access, before its connections are closed.
+    """
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        linger_ms: int,
+        writer: LogWriter,
+        reader: LogReader,
+        authenticator: DeviceAuthenticator,
+        policy: AccessPolicy,
+        clock: Clock,
+        tls: Callable[[], ssl.SSLContext] | None,
+        control_path: Path | None,
+        version: str,
+        on_revoke: Callable[[str], None] = lambda _principal: None,
+    ) -> None:
+        self._config = config
+        self._tls = tls
+        self._version = version
+        self._writer = writer
+        router = Router()
+        slow_path = SlowPath(router, policy)
+        self._fan_out = FanOut(router, reader)
+        self.plane = DataPlane(
+            writer,
+            router,
+            clock,
+            linger_ms=linger_ms,
+            slow_path=slow_path,
+            fan_out=self._fan_out,
+            on_committed=self._on_committed,
+            next_seq=writer.head.next_seq,
+        )
+        slow_path.plane = self.plane
+        handshake = Handshake(
+            authenticator,
+            policy,
+            HandshakeLimits(
+                connect_timeout_ms=config.connect_timeout_ms,
+                packet_bytes_max=config.packet_bytes_max,
+                receive_maximum=config.receive_maximum,
+                keep_alive_s_max=config.keep_alive_s_max,
+            ),
+            trio.CapacityLimiter(AUTH_THREAD_COUNT_MAX),
+            self.plane.owner_of,
+        )
+        self._listeners = Listeners(
+            self.plane,
+            handshake,
+            policy,
+            ConnectionLimits(
+                packet_bytes_max=config.packet_bytes_max,
+                receive_maximum=config.receive_maximum,
+                queue_messages_max=config.session_queue_messages_max,
+                queue_bytes_max=config.session_queue_bytes_max,
+            ),
+            clock,
+            connections_max=config.connections_max,
+            handshakes_max=config.handshakes_max,
+            rate_per_address_max=config.connect_rate_per_address_max,
+        )
+        self._on_revoke = on_revoke
+        self._control = ControlServer(control_path, self, self.statistics) if control_path else None
+        self._stop_listening = trio.CancelScope()
+
+    def statistics(self) -> dict[str, Any]:
+        """All counters and gauges, as a map of msgpack's types."""
+        return {
+            "plane": dataclasses.asdict(self.plane.statistics()),
+            "listeners": dataclasses.asdict(self._listeners.statistics()),
+            "log": _plain(dataclasses.asdict(self._writer.statistics())),
+        }
+
+    async def run(self, *, task_status: trio.TaskStatus[Ports] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `drain` was called and done.
+
+        Raises:
+            ConfigError: a port can't be bound.
+            LogBroken: the log can't be written any more.
+        """
+        tcp = self._open(self._config.tcp_bind, "broker.tcp_bind")
+        tls = self._open(self._config.tls_bind, "broker.tls_bind") if self._tls is not None else None
+        async with trio.open_nursery() as nursery:
+            if self._control is not None:
+                await nursery.start(self._control.serve)
+            self.plane.announce_start(msgpack.packb({"version": self._version}))
+            nursery.start_soon(self._fan_out.run, self.plane)
+            nursery.start_soon(self._listen, tcp, tls)
+            task_status.started(Ports(tcp=_port(tcp), tls=_port(tls)))
+            await self.plane.run()
+            nursery.cancel_scope.cancel()
+
+    def kick(self, client_id: str) -> bool:
+        """Close a client's connection; False if it has none."""
+        return self.plane.kick(client_id)
+
+    def revoke(self, principal: str) -> int:
+        """Close all connections of a device or application, which gets in no more; returns how many."""
+        self._on_revoke(principal)
+        return self.plane.revoke(principal)
+
+    def drain(self) -> None:
+        """Accept nobody more, say goodbye to all, write what was taken; `run` then returns."""
+        self._stop_listening.cancel()
+        self.plane.drain()
+
+    async def _listen(self, tcp: socket.socket | None, tls: socket.socket | None) -> None:
+        with self._stop_listening:
+            async with trio.open_nursery() as nursery:
+                if tcp is not None:
+                    nursery.start_soon(self._listeners.serve, tcp, None)
+                if tls is not None:
+                    nursery.start_soon(self._listeners.serve, tls, self._tls)
+
+    def _on_committed(self, head: Head) -> None:
+        if self._control is not None:
+            self._control.log_grew(head)
+
+    @staticmethod
+    def _open(bind: Bind | None, key: str) -> socket.socket | None:
+        if bind is None:
+            return None
+        try:
+            return open_listener(bind.host, bind.port)
+        except OSError as error:
+            raise ConfigError(
+                f"{key} = {bind} can't be listened on: {error.strerror}.",
+                hint="Stop what has the port (ss -ltnp shows it), or choose another in homeport.toml.",
+            ) from error
+
+
+def _port(sock: socket.socket | None) -> int | None:
+    return None if sock is None else int(sock.getsockname()[1])
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: item for key, item in value.items() if isinstance(item, int | float | str | bool | None | dict)
+    }

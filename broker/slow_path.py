@@ -1,0 +1,147 @@
+"""Packets other than PUBLISH, one by one and in order: SUBSCRIBE, UNSUBSCRIBE, PUBACK, PINGREQ, DISCONNECT.
+
+What this release does not do is refused the way the specification says: shared subscriptions and subscription
+identifiers by their reason codes, QoS 2 by granting QoS 1, a second CONNECT and packets that only a server sends as
+protocol errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from appliance.core.errors import RemoteProtocolError
+from appliance.core.limits import SUBSCRIPTION_COUNT_MAX
+from appliance.management.access import AccessPolicy
+
+from .mqtt.batch import remaining_length
+from .mqtt.codec import decode, encode
+from .mqtt.packets import (
+    Disconnect,
+    Packet,
+    Pingreq,
+    Puback,
+    Suback,
+    Subscribe,
+    Subscription,
+    Unsuback,
+    Unsubscribe,
+)
+from .mqtt.property_table import PropertyId
+from .mqtt.reason_codes import SUBACK_FAILURE_3, ReasonCode
+from .mqtt.topics import parse_shared
+from .router import Grant, Router
+from .session_records import CloseReason
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .data_plane import DataPlane
+
+PINGRESP: Final = b"\xd0\x00"
+QOS_MAX: Final = 1
+
+
+class SlowPath:
+    """Handles one packet at a time for the data plane, which sets `plane` when it is made."""
+
+    plane: DataPlane
+
+    def __init__(self, router: Router, policy: AccessPolicy) -> None:
+        self._router = router
+        self._policy = policy
+        self._handlers: dict[type[Packet], Callable[[Connection, Packet], None]] = {
+            Subscribe: self._subscribe,
+            Unsubscribe: self._unsubscribe,
+            Puback: self._puback,
+            Pingreq: self._pingreq,
+            Disconnect: self._disconnect,
+        }
+
+    def handle_next(self, connection: Connection, data: bytes, pos: int) -> int:
+        """Handle the packet at `data[pos:]`, which is no PUBLISH.
+
+        Returns:
+            Where the next packet begins, or `pos` if this one has not come whole.
+        Raises:
+            RemoteProtocolError: malformed, too large, or not allowed now.
+        """
+        length, at = remaining_length(data[pos : pos + 5], 1)
+        if length < 0:
+            return pos
+        total = at + length
+        if total > connection.limits.packet_bytes_max:
+            raise RemoteProtocolError(
+                f"A packet of {total} bytes is larger than the maximum packet size.",
+                reason_code=ReasonCode.PACKET_TOO_LARGE,
+            )
+        if pos + total > len(data):
+            return pos
+        packet = decode(data[pos], data[pos + at : pos + total], connection.version)
+        handler = self._handlers.get(type(packet))
+        if handler is None:
+            raise RemoteProtocolError(f"{type(packet).__name__.upper()} is not expected from a client now.")
+        handler(connection, packet)
+        return pos + total
+
+    def _say(self, connection: Connection, data: bytes) -> None:
+        connection.outbox.append(data)
+        self.plane.mark_dirty(connection)
+
+    def _pingreq(self, connection: Connection, packet: Packet) -> None:
+        self._say(connection, PINGRESP)
+
+    def _puback(self, connection: Connection, packet: Packet) -> None:
+        assert isinstance(packet, Puback)
+        more = connection.outbound.acknowledge(packet.packet_id)
+        if more:
+            self._say(connection, more)
+        elif connection.outbound.lag_seq is not None:
+            self.plane.mark_dirty(connection)
+
+    def _disconnect(self, connection: Connection, packet: Packet) -> None:
+        assert isinstance(packet, Disconnect)
+        self.plane.close(connection, CloseReason.CLIENT_DISCONNECT, packet.reason_code)
+
+    def _subscribe(self, connection: Connection, packet: Packet) -> None:
+        assert isinstance(packet, Subscribe)
+        if PropertyId.SUBSCRIPTION_IDENTIFIER in packet.properties:
+            raise RemoteProtocolError(
+                "Subscription identifiers are not supported; CONNACK said so.",
+                reason_code=ReasonCode.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+            )
+        codes = tuple(self._grant(connection, subscription) for subscription in packet.subscriptions)
+        if not connection.has_properties:
+            codes = tuple(code if code < 0x80 else SUBACK_FAILURE_3 for code in codes)
+        self._say(
+            connection, encode(Suback(packet_id=packet.packet_id, reason_codes=codes), connection.version)
+        )
+
+    def _grant(self, connection: Connection, wanted: Subscription) -> int:
+        if parse_shared(wanted.topic_filter) is not None:
+            return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+        if not self._policy.may_subscribe(connection.principal, wanted.topic_filter):
+            return ReasonCode.NOT_AUTHORIZED
+        if (
+            len(connection.filters) >= SUBSCRIPTION_COUNT_MAX
+            and wanted.topic_filter not in connection.filters
+        ):
+            return ReasonCode.QUOTA_EXCEEDED
+        qos = min(wanted.qos, QOS_MAX)
+        self._router.subscribe(
+            connection,
+            wanted.topic_filter,
+            Grant(qos=qos, no_local=wanted.no_local, since_seq=self.plane.durable_next_seq),
+        )
+        return qos
+
+    def _unsubscribe(self, connection: Connection, packet: Packet) -> None:
+        assert isinstance(packet, Unsubscribe)
+        codes = tuple(
+            ReasonCode.SUCCESS
+            if self._router.unsubscribe(connection, f)
+            else ReasonCode.NO_SUBSCRIPTION_EXISTED
+            for f in packet.topic_filters
+        )
+        self._say(
+            connection, encode(Unsuback(packet_id=packet.packet_id, reason_codes=codes), connection.version)
+        )
