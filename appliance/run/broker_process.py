@@ -7,7 +7,7 @@ readings kept.
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -27,7 +27,7 @@ from broker.server import BrokerServer, Ports
 from broker.tls import server_context
 from storage.catalog.auth import DeviceAuthReader
 from storage.log.reader import LogReader
-from storage.log.writer import LogWriter
+from storage.log.writer import Compression, LogWriter
 
 SWITCH_INTERVAL_S: Final = 0.000_2
 """How long the event loop may keep the interpreter from the log's thread. Between a block's write and its fsync, and
@@ -51,7 +51,7 @@ def open_writer(config: Config, keys: SiteKeys, clock: SystemClock) -> LogWriter
         clock=clock,
         segment_bytes=config.log.segment_mib * MIB,
         seal_after_ms=config.log.seal_after_s * 1000,
-        compression=config.log.compression,
+        compression=cast(Compression, config.log.compression),
     )
 
 
