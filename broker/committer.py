@@ -11,12 +11,14 @@ import os
 import queue
 import threading
 from array import array
-from typing import Protocol
+from typing import Final, Protocol
 
 from storage.log.columns import Kind, encode_columns
 from storage.log.head import Head
 
 from .mqtt.batch import Batch
+
+DELTA_MS_MAX: Final = 0xFFFF_FFFF
 
 
 class BlockLog(Protocol):
@@ -40,7 +42,8 @@ def batch_body(batch: Batch) -> tuple[bytes, int, int]:
     ends = [*(start for start, _ in batch.time_marks[1:]), count]
     deltas = array("I")
     for (start, ms), end in zip(batch.time_marks, ends, strict=True):
-        deltas += array("I", (ms - first_ms,)) * (end - start)
+        # A clock that was set while the batch was open may have leapt by years: no further than the column goes.
+        deltas += array("I", (min(ms - first_ms, DELTA_MS_MAX),)) * (end - start)
     client_index = array("H")
     for slot, run in batch.client_runs:
         if run == 1:

@@ -87,6 +87,7 @@ class Connection:
         "outbox",
         "parser",
         "principal",
+        "receive",
         "sock",
         "transport",
         "unacknowledged_count",
@@ -111,6 +112,7 @@ class Connection:
         self.sock = sock
         self.fd = sock.fileno()
         self.transport = transport
+        self.receive = transport.receive
         self.address = address
         self.accepted: Accepted | None = accepted
         self.client_id = accepted.client_id
@@ -159,8 +161,6 @@ class Connection:
 
         A large packet is joined once, when its last byte has come, not at every read.
         """
-        if not self._chunks:
-            return data
         self._chunks.append(data)
         self._chunks_bytes += len(data)
         if self._chunks_bytes < self._needed_bytes:
@@ -182,8 +182,8 @@ class Connection:
             self._needed_bytes = needed_bytes
 
     @property
-    def waiting_bytes(self) -> int:
-        return self._chunks_bytes
+    def has_waiting(self) -> bool:
+        return bool(self._chunks)
 
     def take_waiting(self) -> bytes:
         """The bytes that were put aside because the batch was full."""

@@ -35,7 +35,7 @@ from . import session_records
 from .committer import BlockLog, Committer
 from .connection import Connection
 from .fan_out import FanOut
-from .mqtt.batch import Batch, Stop, remaining_length
+from .mqtt.batch import RECORD_COLUMNS_BYTES, Batch, Stop, remaining_length
 from .mqtt.reason_codes import ReasonCode
 from .router import Router
 from .session_records import CloseReason
@@ -53,6 +53,8 @@ TURN_BUDGET_MS: Final = 5
 DISK_POLL_S: Final = 0.001
 """How long the epoll set is asked at a time while a block is in flight."""
 FRAME_OVERHEAD_BYTES: Final = 256
+EPOLLIN: Final = select.EPOLLIN
+EPOLLOUT: Final = select.EPOLLOUT
 PUBACK: Final = b"\x40\x02"
 
 log = structlog.get_logger(__name__)
@@ -138,7 +140,8 @@ class DataPlane:
         )
         self._dirty: list[Connection] = []
         self._window_since_mono_ms = 0
-        self._window_records = self._window_records_before = 0
+        self._window_began_at = 0
+        self._was_loaded = False
         self._housekeeping_mono_ms = 0
         self._now_ms = clock.now_ms()
         self._mono_ms = clock.mono_ms()
@@ -334,29 +337,29 @@ class DataPlane:
                 return
             del self._unread[unread.fd]
             self._take_in(unread, unread.take_waiting())
-        connections = self._connections
+        connections, take_in, received_bytes = self._connections, self._take_in, 0
         for fd, mask in self._epoll.poll(wait_s, EVENT_COUNT_MAX):
             if self._batch_is_full:
-                return
+                break
             connection = connections.get(fd)
             if connection is None:
                 if fd == self._wake_fd:
                     os.eventfd_read(fd)
                 continue
-            if mask & select.EPOLLOUT:
+            if mask & EPOLLOUT:
                 connection.is_blocked = False
                 self.mark_dirty(connection)
-            if mask & ~select.EPOLLOUT:
-                try:
-                    data = connection.transport.receive()
-                except Closed as error:
-                    self.close(
-                        connection, CloseReason.CONNECTION_LOST, ReasonCode.UNSPECIFIED_ERROR, str(error)
-                    )
+                if mask == EPOLLOUT:
                     continue
-                if data:
-                    self._received_bytes += len(data)
-                    self._take_in(connection, data)
+            try:
+                data = connection.receive()
+            except Closed as error:
+                self.close(connection, CloseReason.CONNECTION_LOST, ReasonCode.UNSPECIFIED_ERROR, str(error))
+                continue
+            if data:
+                received_bytes += len(data)
+                take_in(connection, data)
+        self._received_bytes += received_bytes
 
     def _add_pending(self) -> None:
         pending, batch = self._pending, self._batch
@@ -382,28 +385,33 @@ class DataPlane:
     def _take_in(self, connection: Connection, data: bytes) -> None:
         """Cut a connection's bytes into packets: PUBLISH into the batch, others one by one to the slow path."""
         connection.last_packet_mono_ms = self._mono_ms
-        data = connection.collect(data)
-        if not data:
-            return
-        batch, pos = self._batch, 0
+        if connection.has_waiting:
+            data = connection.collect(data)
+            if not data:
+                return
+        batch, pos, parser = self._batch, 0, connection.parser
+        payloads = batch.payloads
         while connection.fd >= 0:
-            before, began = len(batch.payloads), pos
+            before, began = len(payloads), pos
             try:
-                pos, stop = connection.parser.parse(data, pos, batch)
+                pos, stop = parser.parse(data, pos, batch)
             except RemoteProtocolError as error:
-                self._close_run(connection, before, len(data) - began)
+                if len(payloads) > before:
+                    self._close_run(connection, before, len(data) - began)
                 self.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
                 return
-            self._close_run(connection, before, pos - began)
-            if connection.parser.refused:
+            if len(payloads) > before:
+                self._close_run(connection, before, pos - began)
+            if parser.refused:
                 self._refuse(connection)
+            if stop is Stop.NEED_MORE:
+                if pos < len(data):
+                    self._keep_rest(connection, data, pos)
+                return
             if stop is Stop.FULL:
                 self._batch_is_full = True
                 connection.keep(data[pos:], 0)
                 self._unread[connection.fd] = connection
-                return
-            if stop is Stop.NEED_MORE:
-                self._keep_rest(connection, data, pos)
                 return
             try:
                 after = self._slow_path.handle_next(connection, data, pos)
@@ -416,38 +424,43 @@ class DataPlane:
             pos = after
 
     def _keep_rest(self, connection: Connection, data: bytes, pos: int) -> None:
-        if pos < len(data):
-            try:
-                length, after = remaining_length(data[pos : pos + 5], 1)
-            except RemoteProtocolError as error:
-                self.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
-                return
-            needed = after + length if length >= 0 else 0
-            if needed > connection.limits.packet_bytes_max:
-                self.close(
-                    connection, CloseReason.PROTOCOL_ERROR, ReasonCode.PACKET_TOO_LARGE, "packet too large"
-                )
-                return
-            connection.keep(data[pos:], needed)
+        """Put the beginning of a packet aside until the rest has come; refuse one that is too large at once."""
+        if connection.fd < 0:
+            return
+        try:
+            length, after = remaining_length(data[pos : pos + 5], 1)
+        except RemoteProtocolError as error:
+            self.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
+            return
+        needed = after + length if length >= 0 else 0
+        if needed > connection.limits.packet_bytes_max:
+            self.close(
+                connection, CloseReason.PROTOCOL_ERROR, ReasonCode.PACKET_TOO_LARGE, "packet too large"
+            )
+            return
+        connection.keep(data[pos:], needed)
 
     def _close_run(self, connection: Connection, before: int, wire_bytes: int) -> None:
+        """Account for the records that the parser has just added for a connection."""
         batch = self._batch
         after = len(batch.payloads)
         count = after - before
-        if not count:
-            return
         if connection.batch is not batch:
             connection.batch = batch
             connection.client_slot = batch.client_slot(connection.client)
-        batch.close_run(connection.client_slot, count, wire_bytes)
+        batch.client_runs.append((connection.client_slot, count))
+        batch.body_bytes += wire_bytes + count * RECORD_COLUMNS_BYTES
         self._received_messages += count
-        self._window_records += count
         self._acks.append((connection, before, after))
         if connection.has_properties:
             connection.unacknowledged_count += count - batch.packet_ids[before:after].count(b"")
             if connection.unacknowledged_count > connection.limits.receive_maximum:
-                self.close(connection, CloseReason.PROTOCOL_ERROR, ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
-                           "more unacknowledged publishes than the receive maximum")  # fmt: skip
+                self.close(
+                    connection,
+                    CloseReason.PROTOCOL_ERROR,
+                    ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+                    "more unacknowledged publishes than the receive maximum",
+                )
 
     def _refuse(self, connection: Connection) -> None:
         """Answer publishes that were not permitted (MQTT 5 only; the parser raises for older ones)."""
@@ -467,13 +480,12 @@ class DataPlane:
             return False
         if self._batch.body_bytes >= PAGE_BYTES - FRAME_OVERHEAD_BYTES:
             return False
-        if self._mono_ms - self._window_since_mono_ms > 2 * self._linger_ms:
-            self._window_records_before = 0
-            self._window_records, self._window_since_mono_ms = len(self._batch), self._mono_ms
-        elif self._mono_ms - self._window_since_mono_ms >= self._linger_ms:
-            self._window_records_before = self._window_records
-            self._window_records, self._window_since_mono_ms = 0, self._mono_ms
-        if max(self._window_records, self._window_records_before) >= LOAD_RECORD_COUNT:
+        window_ms = self._mono_ms - self._window_since_mono_ms
+        in_window = self._received_messages - self._window_began_at
+        if window_ms >= self._linger_ms:
+            self._was_loaded = in_window >= LOAD_RECORD_COUNT and window_ms <= 2 * self._linger_ms
+            self._window_since_mono_ms, self._window_began_at = self._mono_ms, self._received_messages
+        if self._was_loaded or in_window >= LOAD_RECORD_COUNT:
             return False
         return self._mono_ms - self._batch_since_mono_ms < self._linger_ms
 
@@ -545,8 +557,8 @@ class DataPlane:
                 self.close(connection, CloseReason.CONNECTION_LOST, ReasonCode.UNSPECIFIED_ERROR, str(error))
                 continue
             if is_done:
-                if connection.watch_mask != select.EPOLLIN:
-                    self._watch(connection, select.EPOLLIN)
+                if connection.watch_mask != EPOLLIN:
+                    self._watch(connection, EPOLLIN)
             else:
                 self._watch(connection, select.EPOLLOUT | (0 if connection.is_stuffed else select.EPOLLIN))
             if connection.outbound.lag_seq is not None:

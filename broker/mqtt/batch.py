@@ -99,7 +99,9 @@ class Batch:
     def mark_time(self, now_ms: int) -> None:
         """Say when the records that follow were received."""
         marks = self.time_marks
-        if not marks or marks[-1][1] != now_ms:
+        if not self.payloads:
+            marks[:] = [(0, now_ms)]
+        elif marks[-1][1] != now_ms:
             marks.append((len(self.payloads), now_ms))
 
     def close_run(self, client_slot: int, count: int, wire_bytes: int) -> None:
