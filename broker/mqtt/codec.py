@@ -1,15 +1,18 @@
-"""The codec's public names in one place: encode, decode and the reader of a stream."""
+"""The codec's public names in one place: encode, decode, the reader of a stream and the two errors."""
 
 from __future__ import annotations
 
 from appliance.core.errors import RemoteProtocolError
+from appliance.core.errors import LocalProtocolError, RemoteProtocolError
 from broker.mqtt.decoding import connect_version, decode
 from broker.mqtt.encoding import encode
 from broker.mqtt.properties import Properties, decode_properties, encode_properties
 from broker.mqtt.reader import PacketReader
 
 __all__ = [
+    "LocalProtocolError",
     "PacketReader",
+    "RemoteProtocolError",
     "RemoteProtocolError",
     "connect_version",
     "decode",
