@@ -25,6 +25,8 @@ STATISTICS_INTERVAL_MS: Final = 1000
 GREW_INTERVAL_MS: Final = 10
 """At most every so often the node is told that the log has grown."""
 CLIENT_COUNT_MAX: Final = 8
+CONTACT_COUNT_MAX: Final = 256
+"""Unknown devices remembered until a node has been told; more are forgotten and heard of when they try again."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,12 +54,19 @@ class ControlServer:
         self._statistics = statistics
         self._head: Head | None = None
         self._waiting = trio.lowlevel.ParkingLot()
+        self._contacts: dict[str, None] = {}
         self._clients = 0
 
     def log_grew(self, head: Head) -> None:
         """Have the nodes told; called after every block."""
         self._head = head
         self._waiting.unpark_all()
+
+    def first_contact(self, user_name: str) -> None:
+        """Have the nodes told that an unknown device tried to connect."""
+        if len(self._contacts) < CONTACT_COUNT_MAX:
+            self._contacts[user_name] = None
+            self._waiting.unpark_all()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled."""
@@ -113,6 +122,9 @@ class ControlServer:
         told: Head | None = None
         statistics_at = trio.current_time()
         while True:
+            if self._contacts:
+                contacts, self._contacts = self._contacts, {}
+                await stream.send_all(encode_message("first_contact", user_names=list(contacts)))
             if self._head is not None and self._head is not told:
                 told = self._head
                 await stream.send_all(encode_message("grew", epoch=told.epoch, next_seq=told.next_seq))

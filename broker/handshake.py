@@ -150,6 +150,7 @@ class Handshake:
     Args:
         auth_limiter: Bounds the threads that ask the catalog.
         owner_of: Principal of the connection that has a client id now, or None.
+        on_unknown: Told the user name of a device that the catalog doesn't know; it is refused all the same.
     """
 
     def __init__(
@@ -159,12 +160,14 @@ class Handshake:
         limits: HandshakeLimits,
         auth_limiter: trio.CapacityLimiter,
         owner_of: Callable[[str], str | None],
+        on_unknown: Callable[[str], None],
     ) -> None:
         self._authenticator = authenticator
         self._policy = policy
         self._limits = limits
         self._auth_limiter = auth_limiter
         self._owner_of = owner_of
+        self._on_unknown = on_unknown
 
     async def accept(
         self, sock: socket.socket, address: str, context: ssl.SSLContext | None
@@ -192,6 +195,8 @@ class Handshake:
                 await self._refuse(sock, transport, connect, busy)
                 raise Refused(error.code, error.message) from error
             except NotAuthorized as error:
+                if error.code == "unknown_device" and connect is not None and connect.username:
+                    self._on_unknown(connect.username)
                 code = ReasonCode.BAD_USER_NAME_OR_PASSWORD
                 if error.code not in ("bad_credentials", "unknown_device"):
                     code = ReasonCode.NOT_AUTHORIZED

@@ -27,11 +27,15 @@ class BrokerLink:
     Args:
         path: Of the broker's Unix socket.
         on_grew: Called when the telemetry log has grown.
+        on_first_contact: Called with the user names of unknown devices that tried to connect.
     """
 
-    def __init__(self, path: Path, on_grew: Callable[[], None]) -> None:
+    def __init__(
+        self, path: Path, on_grew: Callable[[], None], on_first_contact: Callable[[list[str]], None]
+    ) -> None:
         self._path = path
         self._on_grew = on_grew
+        self._on_first_contact = on_first_contact
         self._stream: trio.SocketStream | None = None
         self._sending = trio.Lock()
         self.statistics: dict[str, Any] = {}
@@ -100,5 +104,7 @@ class BrokerLink:
         kind = message.pop("t")
         if kind == "grew":
             self._on_grew()
+        elif kind == "first_contact":
+            self._on_first_contact([str(name) for name in message.get("user_names", ())])
         elif kind == "statistics":
             self.statistics = message

@@ -101,6 +101,7 @@ class BrokerServer:
             ),
             trio.CapacityLimiter(AUTH_THREAD_COUNT_MAX),
             self.plane.owner_of,
+            self._on_unknown,
         )
         self._listeners = Listeners(
             self.plane,
@@ -169,6 +170,10 @@ class BrokerServer:
                     nursery.start_soon(self._listeners.serve, tcp, None)
                 if tls is not None:
                     nursery.start_soon(self._listeners.serve, tls, self._tls)
+
+    def _on_unknown(self, user_name: str) -> None:
+        if self._control is not None:
+            self._control.first_contact(user_name)
 
     def _on_committed(self, head: Head) -> None:
         if self._control is not None:
