@@ -10,7 +10,7 @@ from appliance.core.limits import PAGE_BYTES
 from storage.log.disk import Disk, write_all
 from storage.log.layout import ZERO_HASH
 from storage.log.manifest import SegmentSummary
-from storage.log.names import SPARE, SegmentName
+from storage.log.names import SegmentName
 from storage.log.segment_header import SegmentHeader, encode_segment_header
 
 
@@ -69,22 +69,26 @@ def next_header(
 
 
 def begin_segment(
-    disk: Disk, directory: Path, spare: int, spare_bytes: int, header: SegmentHeader, mono_ms: int
+    disk: Disk, directory: Path, descriptor: int, limit: int, header: SegmentHeader, mono_ms: int
 ) -> ActiveSegment:
-    """Gives the spare file its name and its header, durably, before any frame can go into it.
+    """Makes a segment's name and header durable, before any frame can go into it.
 
     Args:
-        spare: Descriptor of the allocated file named `spare`; closed when this fails.
+        descriptor: Of the allocated file, which has the segment's name already; closed when this fails.
+        limit: Its size, bytes.
     Raises:
         OSError: a step failed; the segment must not be used.
     """
-    name = SegmentName(header.epoch, header.first_seq, "open")
     try:
-        disk.rename(directory / SPARE, directory / str(name))
         disk.fsync_directory(directory)
-        write_all(disk, spare, [encode_segment_header(header)], 0)
-        disk.fdatasync(spare)
+        write_all(disk, descriptor, [encode_segment_header(header)], 0)
+        disk.fdatasync(descriptor)
     except OSError:
-        disk.close(spare)
+        disk.close(descriptor)
         raise
-    return ActiveSegment(name, spare, header.salt, spare_bytes, mono_ms, PAGE_BYTES)
+    return ActiveSegment(segment_name(header), descriptor, header.salt, limit, mono_ms, PAGE_BYTES)
+
+
+def segment_name(header: SegmentHeader) -> SegmentName:
+    """The name of a segment that is written to."""
+    return SegmentName(header.epoch, header.first_seq, "open")

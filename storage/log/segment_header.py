@@ -86,11 +86,6 @@ def decode_segment_header(page: bytes) -> SegmentHeader | None:
     return None
 
 
-def intact_copy_count(page: bytes) -> int:
-    """How many of the two copies are whole."""
-    return sum(_decode_copy(page[offset : offset + COPY_BYTES]) is not None for offset in COPY_OFFSETS)
-
-
 def _decode_copy(copy: bytes) -> SegmentHeader | None:
     if len(copy) != COPY_BYTES or not copy.startswith(MAGIC):
         return None

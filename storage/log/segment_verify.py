@@ -16,7 +16,7 @@ from storage.log.frame import HEADER_BYTES, TRAILER_BYTES, FrameHeader
 from storage.log.names import SegmentName
 from storage.log.scan import DamagedRange, Position, Scan, scan_segment
 from storage.log.seal import leaf_hashes, read_footer
-from storage.log.segment_header import COPY_OFFSETS, SegmentHeader, decode_segment_header, intact_copy_count
+from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
 from storage.log.window import Window
 
 NO_RECORD_LOST: Final = "No record is lost; fetch the segment again from a holder of a copy to have it whole."
@@ -78,8 +78,8 @@ def verify_segment(
         def blemish(offset: int, end: int, reason: str, hint: str = NO_RECORD_LOST) -> None:
             damaged.append(DamagedRange(str(name), name.first_seq, name.first_seq, offset, end, reason, hint))
 
-        if intact_copy_count(page) < len(COPY_OFFSETS):
-            blemish(0, PAGE_BYTES, "a copy of the segment's header is damaged")
+        if header is None or page != encode_segment_header(header):
+            blemish(0, PAGE_BYTES, "the page of the segment's header is damaged")
         if header is not None and (header.epoch, header.first_seq) != name.key:
             blemish(
                 0,

@@ -75,7 +75,7 @@ class Upkeep:
             if isinstance(sealed, list):
                 self.damaged = (*self.damaged, *sealed)
                 return
-            self.summaries = (*self.summaries, sealed)
+            self.summaries = tuple(sorted((*self.summaries, sealed), key=lambda summary: summary.name))
             self.sealed_total += 1
             write_manifest(self._disk, self._directory, self.summaries)
 
@@ -85,23 +85,29 @@ class Upkeep:
         """Allocates the file of the next segment ahead of its need; a full disk shows when it is needed."""
         self._submit(self._prepare_spare)
 
-    def take_spare(self, size: int) -> int:
-        """The descriptor of an allocated, fsynced file named `spare`, of the usual size or of `size` if that is more.
+    def take_spare(self, size: int, target: Path) -> int:
+        """Gives the spare file its name; of the usual size, or of `size` if that is more.
 
+        The renaming is done here, so that the name `spare` is free before this thread makes the next one.
+
+        Returns:
+            The descriptor of an allocated, fsynced file, all zeros. The directory isn't fsynced yet.
         Raises:
             OSError: there was none ready, and making one failed.
         """
         with self._spare_lock:
             spare, self._spare = self._spare, None
-            if spare is not None and size <= self._segment_bytes:
-                return spare
-            if spare is not None:
+            if spare is not None and size > self._segment_bytes:
                 self._disk.close(spare)
-            return self._make_spare(max(size, self._segment_bytes))
-
-    @property
-    def spare_is_ready(self) -> bool:
-        return self._spare is not None
+                spare = None
+            if spare is None:
+                spare = self._make_spare(max(size, self._segment_bytes))
+            try:
+                self._disk.rename(self._directory / SPARE, target)
+            except OSError:
+                self._disk.close(spare)
+                raise
+            return spare
 
     def wait_idle(self, timeout_s: float | None = None) -> bool:
         """Waits until every job is done; False when time ran out first."""

@@ -31,7 +31,7 @@ from appliance.core.limits import (
     SEGMENT_BYTES_MIN,
     STREAM_NAME_BYTES_MAX,
 )
-from storage.log.active_segment import ActiveSegment, begin_segment, next_header
+from storage.log.active_segment import ActiveSegment, begin_segment, next_header, segment_name
 from storage.log.disk import Disk, OsDisk, write_all
 from storage.log.frame import FLAG_ZSTD, FrameHeader, encode_frame, frame_bytes
 from storage.log.head import Head, HeadFile
@@ -342,10 +342,6 @@ class LogWriter:
     def _begin_segment(self, size: int) -> ActiveSegment:
         """Makes the next segment durable: file, name, header; then publishes that it is the one written to."""
         limit = max(self._segment_bytes, PAGE_BYTES + size)
-        try:
-            spare = self._upkeep.take_spare(limit)
-        except OSError as error:
-            raise self._no_room_or_broken(error, limit) from error
         header = next_header(
             node_id=self._node_id,
             stream=self._stream,
@@ -356,7 +352,13 @@ class LogWriter:
             sealed=self._upkeep.newest_sealed,
         )
         try:
-            active = begin_segment(self._disk, self._directory, spare, limit, header, self._clock.mono_ms())
+            descriptor = self._upkeep.take_spare(limit, self._directory / str(segment_name(header)))
+        except OSError as error:
+            raise self._no_room_or_broken(error, limit) from error
+        try:
+            active = begin_segment(
+                self._disk, self._directory, descriptor, limit, header, self._clock.mono_ms()
+            )
         except OSError as error:
             raise self._break(f"Beginning the segment at {header.first_seq} failed: {error}.") from error
         self._active = active
