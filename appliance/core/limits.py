@@ -204,7 +204,7 @@ PAGE_ROW_COUNT_DEFAULT: Final = 50
 PAGE_ROW_COUNT_MAX: Final = 200
 PAGE_WAITING_COUNT_MAX: Final = 20
 """Devices waiting for adoption shown at once; the heading counts all."""
-PAGE_FORM_BYTES_MAX: Final = 16 * KIB
+PAGE_FORM_FIELD_COUNT_MAX: Final = 32
 PAGE_TEXT_LENGTH_MAX: Final = 200
 """Characters of a text value or a dead letter's payload on a page; the API gives all of it."""
 CHART_POINT_COUNT: Final = 480

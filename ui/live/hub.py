@@ -14,7 +14,7 @@ everything, so a gap needs no replay.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,18 +31,24 @@ from appliance.core.limits import (
 
 
 class Changes(Protocol):
-    """What the hub follows: which devices changed since it asked last, merged while nobody asked."""
+    """What changed since the last time (appliance.pipeline.live.Changes)."""
 
-    async def wait(self) -> frozenset[str] | None:
-        """Device ids; None means: too many to name, take all as changed."""
+    @property
+    def devices(self) -> frozenset[str]: ...
+    @property
+    def everything(self) -> bool: ...
 
-    def close(self) -> None: ...
+
+class Subscription(Protocol):
+    """Changes, merged while nobody waits."""
+
+    async def wait(self) -> Changes: ...
 
 
 class ChangeSource(Protocol):
     """Where changes come from (appliance.pipeline.live.LiveView)."""
 
-    def subscribe(self) -> Changes: ...
+    def subscribe(self) -> AbstractContextManager[Subscription]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +108,14 @@ class Hub:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the live view until cancelled."""
         assert self._source is not None, "a hub without a source is fed by touch() alone"
-        changes = self._source.subscribe()
-        task_status.started()
-        try:
+        with self._source.subscribe() as subscription:
+            task_status.started()
             while True:
-                device_ids = await changes.wait()
-                if device_ids is None:
+                changes = await subscription.wait()
+                if changes.everything:
                     self.touch_all()
                 else:
-                    self.touch(device_ids)
-        finally:
-            changes.close()
+                    self.touch(changes.devices)
 
     @property
     def seq(self) -> int:

@@ -16,7 +16,7 @@ def event(data: str, *, name: str = "", seq: int | None = None) -> bytes:
         name: At most one line; empty for the HTML that the page swaps in.
         seq: Becomes the event's id.
     """
-    assert "\n" not in name and "\r" not in name
+    assert not {"\n", "\r"} & set(name)
     head = f"id: {seq}\n" if seq is not None else ""
     if name:
         head += f"event: {name}\n"

@@ -1,7 +1,8 @@
 """One page's stream: frames of the hub, rendered and sent until the page goes, the link is dead or the node stops.
 
-Events: `hello` first (the server's time and version), then HTML fragments without a name, `sample` for charts,
-and `beat` at least every `HUB_BEAT_INTERVAL_MS` so that the page notices a dead link by itself.
+Events: `hello` first (the server's time and version), then HTML fragments without a name, `sample` for charts, and a
+`beat` with the server's time at the end of every frame, at least every `HUB_BEAT_INTERVAL_MS`, so that the page
+notices a dead link by itself and ages stay right on a laptop that slept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ui.live import sse
 from ui.live.hub import Frame, Hub
 
 Render = Callable[[Frame], Awaitable[list[bytes]]]
-"""A frame that is not a heartbeat → encoded events; an empty list when nothing on the page differs."""
+"""A frame, heartbeats too → encoded events; an empty list when nothing on the page differs."""
 
 StillAllowed = Callable[[], Awaitable[bool]]
 
@@ -83,10 +84,8 @@ class LiveStream:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self, frame: Frame) -> bytes:
-        now_ms = self._hub.clock.now_ms()
-        if frame.is_beat:
-            return sse.json_event("beat", {"now_ms": now_ms}, seq=frame.seq)
         events = await self._render(frame)
+        now_ms = self._hub.clock.now_ms()
         if frame.is_first:
             hello = {
                 "now_ms": now_ms,
@@ -94,7 +93,9 @@ class LiveStream:
                 "beat_interval_ms": self._hub.beat_interval_ms,
             }
             events.insert(0, sse.json_event("hello", hello, seq=frame.seq))
-        return b"".join(events) or sse.json_event("beat", {"now_ms": now_ms}, seq=frame.seq)
+        else:
+            events.append(sse.json_event("beat", {"now_ms": now_ms}, seq=frame.seq))
+        return b"".join(events)
 
     async def _cancel_on_disconnect(self, receive: Receive, scope: trio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":

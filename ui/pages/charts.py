@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from appliance.core.limits import CHART_POINT_COUNT
@@ -54,7 +55,7 @@ class Buckets:
 
 def gap_ms_of(at_ms: Sequence[int], interval_ms: int) -> int:
     """The pause beyond which two neighbours are not joined: GAP_RATIO × the median pause, at least two buckets."""
-    pauses = sorted(b - a for a, b in zip(at_ms, at_ms[1:], strict=False))
+    pauses = sorted(b - a for a, b in pairwise(at_ms))
     usual_ms = pauses[len(pauses) // 2] if pauses else interval_ms
     return max(round(usual_ms * GAP_RATIO), 2 * interval_ms)
 

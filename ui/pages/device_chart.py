@@ -1,0 +1,133 @@
+"""Which charts a device's page draws, and the history behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from starlette.datastructures import QueryParams
+
+from appliance.core.errors import UsageError
+from appliance.core.limits import CHART_METRIC_COUNT_MAX, CHART_POINT_COUNT, METRIC_NAME_BYTES_MAX
+from ui.pages.charts import RANGE_DEFAULT, RANGES, Range, with_gaps
+from ui.pages.format import Value, unit_of
+from ui.services import TelemetryReader
+
+DRAWN_COUNT_DEFAULT: Final = 3
+PICKER_COUNT_MAX: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricChoice:
+    name: str
+    unit: str
+    drawn: bool
+    src: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeLink:
+    label: str
+    url: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartView:
+    """What the page draws: `metrics` to choose from, `drawn` of them, over `range`."""
+
+    range: Range
+    ranges: tuple[RangeLink, ...]
+    metrics: tuple[MetricChoice, ...]
+    drawn: tuple[MetricChoice, ...]
+
+
+def range_of(query: QueryParams) -> Range:
+    """The range that the URL names, the last 24 h for any other."""
+    return RANGES.get(query.get("range", ""), RANGES[RANGE_DEFAULT])
+
+
+def choose(device_url: str, metrics: Sequence[str], query: QueryParams) -> ChartView:
+    """From the URL; the first few metrics when it names none.
+
+    Args:
+        device_url: Path of the device's page.
+        metrics: Those that can be drawn, by name.
+    """
+    chosen_range = range_of(query)
+    wanted = [name for name in metrics if name in query.getlist("metric")][:CHART_METRIC_COUNT_MAX]
+    drawn = wanted or list(metrics[:DRAWN_COUNT_DEFAULT])
+    choices = tuple(
+        MetricChoice(
+            name=name,
+            unit=unit_of(name),
+            drawn=name in drawn,
+            src=f"{device_url}/chart?" + urlencode({"metric": name, "range": chosen_range.key}),
+        )
+        for name in metrics
+    )
+    links = tuple(
+        RangeLink(
+            label=r.label,
+            url=f"{device_url}?" + urlencode([("range", r.key), *(("metric", name) for name in wanted)]),
+            current=r == chosen_range,
+        )
+        for r in RANGES.values()
+    )
+    return ChartView(
+        range=chosen_range,
+        ranges=links,
+        metrics=choices[:PICKER_COUNT_MAX],
+        drawn=tuple(choice for choice in choices if choice.drawn),
+    )
+
+
+async def history(
+    telemetry: TelemetryReader, device_id: str, metric: str, chosen: Range, *, now_ms: int
+) -> dict[str, Any]:
+    """One metric in buckets, with gaps marked: what js/chart.js calls History.
+
+    Raises:
+        UsageError: the metric's name is empty or too long. Unavailable: the store is away or slow.
+    """
+    if not metric or len(metric) > METRIC_NAME_BYTES_MAX:
+        raise UsageError(
+            "A chart needs a metric's name.", hint="Choose one on the device's page.", code="query_invalid"
+        )
+    interval_ms = chosen.interval_ms
+    from_ms = (now_ms - chosen.span_ms) // interval_ms * interval_ms
+    found = await telemetry.query(
+        device_id,
+        [metric],
+        from_ms,
+        now_ms + 1,
+        aggregation="band",
+        interval_ms=interval_ms,
+        limit=CHART_POINT_COUNT + 2,
+    )
+    series = next((s for s in found if s.metric == metric), None)
+    buckets = (
+        with_gaps(series.at_ms, _numbers(series.value), series.min, series.max, interval_ms)
+        if series
+        else with_gaps([], [], [], [], interval_ms)
+    )
+    return {
+        "interval_ms": interval_ms,
+        "range_ms": chosen.span_ms,
+        "gap_ms": buckets.gap_ms,
+        "series": {
+            "metric": metric,
+            "unit": unit_of(metric),
+            "at_ms": buckets.at_ms,
+            "mean": buckets.mean,
+            "min": buckets.low,
+            "max": buckets.high,
+        },
+    }
+
+
+def _numbers(values: Sequence[Value]) -> list[float | None]:
+    """Means of booleans are numbers as well; text has none."""
+    return [None if v is None or isinstance(v, str) else float(v) for v in values]

@@ -1,0 +1,112 @@
+"""Devices as pages show them: the catalog's row beside what the live view knows of it right now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from appliance.core.limits import PAGE_TEXT_LENGTH_MAX
+from appliance.management.freshness import freshness
+from appliance.management.readings import Quality
+from storage.catalog.rows import Device
+from ui.pages.format import Value, unit_of, value_text
+from ui.pages.views import DeviceView, NewestView
+from ui.services import DeviceLive, LiveView, NewestValue
+
+_REASON_TEXT: Final[dict[str, str]] = {
+    "client_disconnect": "it said goodbye",
+    "keep_alive": "keep alive passed without a packet",
+    "connection_lost": "the connection broke",
+    "takeover": "the same client id connected again",
+    "kicked": "closed by an operator",
+    "protocol_error": "it broke the protocol",
+    "draining": "this box was stopping",
+    "broker_restart": "the broker was restarted",
+    "will": "its will said so",
+    "status": "its status said so",
+}
+
+
+def cut(text: str, length_max: int = PAGE_TEXT_LENGTH_MAX) -> tuple[str, bool]:
+    """A text that fits a page, and whether something was left off."""
+    return (text, False) if len(text) <= length_max else (text[:length_max] + "…", True)
+
+
+def device_view(device: Device, live: DeviceLive | None, *, now_ms: int, stale_after_ms: int) -> DeviceView:
+    """One device. Without a live entry it has never been seen."""
+    if live is None:
+        return DeviceView(
+            device_id=device.device_id,
+            name=device.name,
+            registry_state=device.state,
+            stale_after_ms=stale_after_ms,
+            first_contact_at_ms=device.first_contact_at_ms,
+        )
+    reason = live.presence_reason or ""
+    return DeviceView(
+        device_id=device.device_id,
+        name=device.name,
+        registry_state=device.state,
+        presence=str(live.presence),
+        since_ms=live.presence_since_ms,
+        reason=cut(_REASON_TEXT.get(reason, reason.replace("_", " ")))[0],
+        last_seen_at_ms=live.last_seen_at_ms,
+        last_reading_at_ms=live.last_reading_at_ms,
+        freshness=str(freshness(live.last_reading_at_ms, now_ms, stale_after_ms)),
+        stale_after_ms=stale_after_ms,
+        address=cut(live.address or "")[0],
+        first_contact_at_ms=device.first_contact_at_ms,
+    )
+
+
+def device_views(
+    devices: Sequence[Device], live: LiveView, *, now_ms: int, stale_after_ms: int
+) -> tuple[DeviceView, ...]:
+    """The rows of a page, in the order given."""
+    return tuple(
+        device_view(d, live.device(d.device_id), now_ms=now_ms, stale_after_ms=stale_after_ms)
+        for d in devices
+    )
+
+
+def newest_view(device_id: str, newest: NewestValue, *, now_ms: int, stale_after_ms: int) -> NewestView:
+    """One metric's newest value as text with its unit, age, freshness and quality."""
+    text, is_cut = cut(value_text(newest.value))
+    is_number = isinstance(newest.value, int | float) and not isinstance(newest.value, bool)
+    return NewestView(
+        device_id=device_id,
+        metric=newest.metric,
+        text=text,
+        unit=unit_of(newest.metric) if is_number else "",
+        observed_at_ms=newest.observed_at_ms,
+        received_at_ms=newest.received_at_ms,
+        freshness=str(freshness(newest.received_at_ms, now_ms, stale_after_ms)),
+        stale_after_ms=stale_after_ms,
+        quality_word=Quality(newest.quality).name.lower(),
+        is_cut=is_cut,
+    )
+
+
+def newest_views(
+    device_id: str,
+    newest: Mapping[str, NewestValue],
+    *,
+    now_ms: int,
+    stale_after_ms: int,
+    count_max: int = 200,
+) -> tuple[NewestView, ...]:
+    """All metrics of a device by name; the first `count_max` of a device that has very many."""
+    return tuple(
+        newest_view(device_id, newest[name], now_ms=now_ms, stale_after_ms=stale_after_ms)
+        for name in sorted(newest)[:count_max]
+    )
+
+
+def numeric_metrics(newest: Mapping[str, NewestValue]) -> list[str]:
+    """Metrics that can be drawn, by name."""
+    return sorted(name for name, value in newest.items() if is_drawable(value.value))
+
+
+def is_drawable(value: Value) -> bool:
+    """Numbers and booleans can be drawn; text can't."""
+    return isinstance(value, int | float)

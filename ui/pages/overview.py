@@ -1,0 +1,41 @@
+"""The Overview: what is wrong, how many devices are in which state, and how the box itself does."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ui.live import sse
+from ui.live.hub import Frame
+from ui.pages.live_page import stream
+from ui.pages.shell import Shell
+from ui.pages.templating import partial
+from ui.pages.views import OverviewView
+
+
+async def show(shell: Shell, request: Request) -> Response:
+    """`GET /`."""
+    return await shell.render(
+        request,
+        "overview.html",
+        title="Overview",
+        section="overview",
+        live_url="/live/overview",
+        o=await shell.overview.get(),
+    )
+
+
+async def live(shell: Shell, request: Request) -> Response:
+    """`GET /live/overview`: the whole body, at most once a second."""
+    shown: OverviewView | None = None
+
+    async def render(frame: Frame) -> list[bytes]:
+        nonlocal shown
+        view = await shell.overview.get()
+        if view is shown and not frame.is_first:
+            return []
+        shown = view
+        html = shell.templates.render("overview_body.html", o=view, now_ms=shell.services.clock.now_ms())
+        return [sse.event(partial("overview", html), seq=frame.seq)]
+
+    return stream(shell, request, None, render)
