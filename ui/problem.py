@@ -51,7 +51,8 @@ STATUS_OF_CODE: Final[dict[str, HTTPStatus]] = {
     "device_count": HTTPStatus.CONFLICT,
     "user_count": HTTPStatus.CONFLICT,
     "setting_size": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    "not_allowed_here": HTTPStatus.METHOD_NOT_ALLOWED,
+    "disk_full": HTTPStatus.INSUFFICIENT_STORAGE,
+    "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
 }
 TITLES: Final[dict[HTTPStatus, str]] = {
     HTTPStatus.BAD_REQUEST: "The request can't be read",
@@ -66,6 +67,7 @@ TITLES: Final[dict[HTTPStatus, str]] = {
     HTTPStatus.UNPROCESSABLE_ENTITY: "The request makes no sense as it is",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Homeport failed",
+    HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full",
     HTTPStatus.SERVICE_UNAVAILABLE: "Not available right now",
 }
 

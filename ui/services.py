@@ -59,11 +59,11 @@ class NewestValue(Protocol):
 class LiveView(Protocol):
     """The newest of everything in memory, read from the event loop without waiting (appliance.pipeline.live.LiveView)."""
 
-    def devices(self) -> Mapping[str, Any]: ...
-    def device(self, device_id: str, /) -> Any: ...
-    def newest(self, device_id: str, /) -> Mapping[str, Any]: ...
     @property
     def message_rate(self) -> float: ...
+    def devices(self) -> Mapping[str, DeviceLive]: ...
+    def device(self, device_id: str, /) -> DeviceLive | None: ...
+    def newest(self, device_id: str, /) -> Mapping[str, NewestValue]: ...
 
 
 class SeriesData(Protocol):
@@ -81,6 +81,31 @@ class SeriesData(Protocol):
     def max(self) -> Sequence[float | None]: ...
 
 
+class DeadLetter(Protocol):
+    """A message that could not be turned into readings (storage.telemetry.DeadLetter)."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def received_at_ms(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def payload(self) -> bytes | None: ...
+    @property
+    def payload_bytes(self) -> int: ...
+
+
 class TelemetryReader(Protocol):
     """Queries of the time-series store (storage.telemetry.TelemetryReader), with its own limiter and time limit."""
 
@@ -94,8 +119,32 @@ class TelemetryReader(Protocol):
         aggregation: Aggregation,
         interval_ms: int | None,
         limit: int,
-    ) -> Sequence[Any]: ...
-    async def dead_letters(self, limit: int, before: Any | None) -> Sequence[Any]: ...
+    ) -> Sequence[SeriesData]: ...
+    async def dead_letters(self, limit: int, before: tuple[int, int] | None) -> Sequence[DeadLetter]:
+        """The newest first; `before` is the (epoch, seq) of the last one of the page before."""
+
+
+class PipelineStatistics(Protocol):
+    """How far the store is behind the log (appliance.pipeline); further numbers come out as metrics."""
+
+    @property
+    def lag_s(self) -> float: ...
+    @property
+    def lag_p95_s(self) -> float | None: ...
+    @property
+    def behind_records(self) -> int: ...
+    @property
+    def rows_total(self) -> int: ...
+    @property
+    def dead_letters_total(self) -> int: ...
+    @property
+    def breaker(self) -> str: ...
+
+
+class PipelineStatus(Protocol):
+    """The pipeline, for its numbers (appliance.pipeline.Pipeline)."""
+
+    def statistics(self) -> PipelineStatistics: ...
 
 
 class BrokerStatus(Protocol):
@@ -119,7 +168,6 @@ class Services:
     Attributes:
         version: Of the program.
         started_at_ms: When the node process started, UTC ms.
-        pipeline: Its statistics; see storage and appliance.pipeline. Any object with numbers as attributes.
         store: The store's statistics, or None until it is open.
         log_head: Reads the durable head; may block for a moment, so it is called in a thread.
         readiness: By dependency: broker, log, store, catalog, pipeline. ui.health has the usual ones.
@@ -134,7 +182,7 @@ class Services:
     catalog: AsyncCatalog
     live: LiveView
     telemetry: TelemetryReader
-    pipeline: Callable[[], Any]
+    pipeline: PipelineStatus
     log_head: Callable[[], Any]
     broker: BrokerStatus
     keys: SiteKeys

@@ -1,0 +1,176 @@
+"""Endpoints about the node and who is signed in."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from starlette.responses import Response
+
+from appliance.core.errors import Conflict, NotAuthorized
+from appliance.identity import SetupState
+from ui import auth
+from ui.api import structs
+from ui.api.endpoint import Call, Endpoint, Reply
+from ui.setup import claim_box
+
+
+async def get_status(call: Call) -> Reply:
+    services = call.services
+    by_state = await services.catalog.read(lambda reader: reader.count_by_state())
+    presence: dict[structs.Presence, int] = dict.fromkeys(get_args(structs.Presence), 0)
+    for device in services.live.devices().values():
+        word: structs.Presence = device.presence  # type: ignore[assignment]
+        presence[word] = presence.get(word, 0) + 1
+    pipeline = services.pipeline.statistics()
+    return Reply(
+        content=structs.Status(
+            node=services.node_name,
+            version=services.version,
+            now_ms=services.clock.now_ms(),
+            started_at_ms=services.started_at_ms,
+            devices=structs.Counts(state=by_state, presence=presence),
+            message_rate=services.live.message_rate,
+            broker=structs.BrokerState(
+                connected=services.broker.connected, statistics=dict(services.broker.statistics)
+            ),
+            pipeline=structs.PipelineState(
+                lag_s=pipeline.lag_s,
+                behind_records=pipeline.behind_records,
+                rows_total=pipeline.rows_total,
+                dead_letters_total=pipeline.dead_letters_total,
+                breaker=str(pipeline.breaker),
+            ),
+            tls_fingerprint=services.tls.fingerprint,
+            tls_not_after_ms=services.tls.not_after_ms,
+        )
+    )
+
+
+async def get_setup(call: Call) -> Reply:
+    has_admin = await call.services.catalog.read(lambda reader: reader.has_admin(), pool="auth")
+    return Reply(
+        content=structs.SetupState(
+            needs_setup=not has_admin,
+            code_valid=not has_admin and call.services.setup_code.state is SetupState.VALID,
+        )
+    )
+
+
+async def claim(call: Call) -> Reply:
+    body: structs.Claim = call.body
+    identity, cookie = await claim_box(call.request, body.code, body.user_id, body.password)
+    return _session(call, identity, cookie)
+
+
+async def create_setup_code(call: Call) -> Reply:
+    if await call.services.catalog.read(lambda reader: reader.has_admin(), pool="auth"):
+        raise Conflict(
+            "The box has an admin already.", hint="Sign in with that account.", code="claimed_already"
+        )
+    code = call.services.setup_code.issue()
+    return Reply(
+        content=structs.SetupCode(code=code, expires_in_s=call.services.setup_code.remaining_ms // 1000)
+    )
+
+
+async def create_session(call: Call) -> Reply:
+    body: structs.SignIn = call.body
+    if auth.is_local(call.request):
+        raise NotAuthorized("A program on the box needs no session.", hint="Just ask.", code="forbidden")
+    identity, cookie = await auth.sign_in(call.request, body.user_id, body.password)
+    return _session(call, identity, cookie)
+
+
+async def get_session(call: Call) -> Reply:
+    assert call.identity
+    return Reply(content=_session_answer(call.identity))
+
+
+async def delete_session(call: Call) -> Reply:
+    await auth.sign_out(call.request)
+    return Reply(content=None, dress=lambda response: auth.clear_cookie(call.request, response))
+
+
+def _session(call: Call, identity: auth.Identity, cookie: str) -> Reply:
+    def dress(response: Response) -> None:
+        auth.set_cookie(call.request, response, cookie)
+
+    return Reply(content=_session_answer(identity), dress=dress)
+
+
+def _session_answer(identity: auth.Identity) -> structs.Session:
+    return structs.Session(
+        user_id=identity.user_id, role=identity.role, via=identity.via, csrf_token=identity.csrf_token
+    )
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/status",
+        handler=get_status,
+        summary="The node at a glance",
+        answer=structs.Status,
+        tags=("node",),
+    ),
+    Endpoint(
+        method="GET",
+        path="/setup",
+        handler=get_setup,
+        summary="Whether the box waits for its admin",
+        access="open",
+        answer=structs.SetupState,
+        tags=("setup",),
+    ),
+    Endpoint(
+        method="POST",
+        path="/setup",
+        handler=claim,
+        summary="Claim the box with the setup code and sign in as its admin",
+        access="open",
+        body=structs.Claim,
+        answer=structs.Session,
+        status=201,
+        errors=(409, 429),
+        tags=("setup",),
+    ),
+    Endpoint(
+        method="POST",
+        path="/setup/code",
+        handler=create_setup_code,
+        summary="Make a new setup code (only from the box itself, only while there is no admin)",
+        access="local",
+        answer=structs.SetupCode,
+        status=201,
+        errors=(409,),
+        tags=("setup",),
+    ),
+    Endpoint(
+        method="POST",
+        path="/session",
+        handler=create_session,
+        summary="Sign in",
+        access="open",
+        body=structs.SignIn,
+        answer=structs.Session,
+        status=201,
+        errors=(401, 429),
+        tags=("session",),
+    ),
+    Endpoint(
+        method="GET",
+        path="/session",
+        handler=get_session,
+        summary="Who is signed in",
+        answer=structs.Session,
+        tags=("session",),
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/session",
+        handler=delete_session,
+        summary="Sign out",
+        tags=("session",),
+        status=204,
+    ),
+)

@@ -1,0 +1,183 @@
+"""Is this node alive, and can it do its work? For systemd, load balancers and people.
+
+`/health/live` answers 200 while the event loop turns. `/health/ready` asks each dependency, all at once and each for
+at most 5 s, and answers 503 and which one fails. Both are open, because whoever watches has no session; what exactly
+is wrong (`detail`, `hint`) is told to the signed-in and to local programs only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from appliance.core.errors import HomeportError, Unavailable
+from appliance.core.limits import HEALTH_CHECK_TIMEOUT_MS, READINESS_LAG_MS_MAX
+from storage.catalog import AsyncCatalog
+from ui.auth import identify, services_of
+from ui.metrics import metrics_endpoint
+from ui.services import BrokerStatus, PipelineStatus, ReadinessCheck
+
+log = structlog.get_logger(__name__)
+
+
+class Dependency(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One dependency's state; `code` says which error it is."""
+
+    name: str
+    ok: bool
+    code: str = ""
+    detail: str = ""
+    hint: str = ""
+
+
+class Readiness(msgspec.Struct, kw_only=True, frozen=True):
+    """The answer of /health/ready."""
+
+    ready: bool
+    dependencies: tuple[Dependency, ...]
+
+
+async def check(name: str, probe: ReadinessCheck, *, timeout_ms: int = HEALTH_CHECK_TIMEOUT_MS) -> Dependency:
+    """Ask one dependency, for at most `timeout_ms`."""
+    with trio.move_on_after(timeout_ms / 1000) as waiting:
+        try:
+            return Dependency(name=name, ok=True, detail=await probe())
+        except HomeportError as error:
+            return Dependency(name=name, ok=False, code=error.code, detail=error.message, hint=error.hint)
+    assert waiting.cancelled_caught
+    return Dependency(
+        name=name,
+        ok=False,
+        code="no_answer",
+        detail=f"It did not answer within {timeout_ms // 1000} s.",
+        hint="Look at the machine's load and disk, and at the log of the node.",
+    )
+
+
+async def readiness(checks: dict[str, ReadinessCheck]) -> Readiness:
+    """Ask all dependencies at the same time."""
+    found: dict[str, Dependency] = {}
+
+    async def ask(name: str, probe: ReadinessCheck) -> None:
+        found[name] = await check(name, probe)
+
+    async with trio.open_nursery() as nursery:
+        for name, probe in checks.items():
+            nursery.start_soon(ask, name, probe)
+    dependencies = tuple(found[name] for name in checks)
+    return Readiness(ready=all(one.ok for one in dependencies), dependencies=dependencies)
+
+
+async def live(request: Request) -> Response:
+    """The event loop turns."""
+    return Response(b'{"live":true}', media_type="application/json")
+
+
+async def ready(request: Request) -> Response:
+    """All dependencies work, or which doesn't."""
+    services = services_of(request)
+    answer = await readiness(dict(services.readiness))
+    for one in answer.dependencies:
+        if not one.ok:
+            log.warning("not ready", dependency=one.name, code=one.code, detail=one.detail)
+    if not await _may_see_details(request):
+        answer = Readiness(
+            ready=answer.ready,
+            dependencies=tuple(
+                Dependency(name=one.name, ok=one.ok, code=one.code) for one in answer.dependencies
+            ),
+        )
+    return Response(
+        msgspec.json.encode(answer), status_code=200 if answer.ready else 503, media_type="application/json"
+    )
+
+
+async def _may_see_details(request: Request) -> bool:
+    try:
+        return await identify(request) is not None
+    except HomeportError:
+        # The catalog that knows the sessions is what fails; the answer must come all the same.
+        return False
+
+
+def routes() -> list[BaseRoute]:
+    """Everything below /health."""
+    return [
+        Route("/live", live, methods=["GET"]),
+        Route("/ready", ready, methods=["GET"]),
+        Route("/metrics", metrics_endpoint, methods=["GET"]),
+    ]
+
+
+def broker_check(broker: BrokerStatus) -> ReadinessCheck:
+    """The control connection to the broker stands."""
+
+    async def probe() -> str:
+        await trio.lowlevel.checkpoint()
+        if not broker.connected:
+            raise Unavailable(
+                "The broker process is not connected.",
+                hint="It is restarted by itself; if it stays so, look at 'homeport status' and the log.",
+                code="broker_away",
+            )
+        return "connected"
+
+    return probe
+
+
+def log_check(log_head: Callable[[], Any]) -> ReadinessCheck:
+    """The durable head can be read.
+
+    Args:
+        log_head: Blocking; raises OSError or HomeportError.
+    """
+
+    async def probe() -> str:
+        try:
+            # A stuck disk must not hold the answer up: the thread is left behind and ends by itself.
+            head = await trio.to_thread.run_sync(log_head, abandon_on_cancel=True)
+        except OSError as error:
+            raise Unavailable(
+                f"The log's head can't be read: {error}.",
+                hint="Look at the disk that holds the data folder.",
+                code="log_unreadable",
+            ) from error
+        return f"next record {head.next_seq}"
+
+    return probe
+
+
+def catalog_check(catalog: AsyncCatalog) -> ReadinessCheck:
+    """The catalog answers a query."""
+
+    async def probe() -> str:
+        found = await catalog.read(
+            lambda reader: reader.schema_version, timeout_ms=HEALTH_CHECK_TIMEOUT_MS // 2
+        )
+        return f"schema {found}"
+
+    return probe
+
+
+def pipeline_check(pipeline: PipelineStatus, *, lag_ms_max: int = READINESS_LAG_MS_MAX) -> ReadinessCheck:
+    """The pipeline keeps up: its lag (`lag_s`) is bounded."""
+
+    async def probe() -> str:
+        await trio.lowlevel.checkpoint()
+        lag_s = float(pipeline.statistics().lag_s)
+        if lag_s * 1000 > lag_ms_max:
+            raise Unavailable(
+                f"Readings are {lag_s:.0f} s from being searchable; they are safe in the log.",
+                hint="Look at the store's state on the Overview; it catches up by itself.",
+                code="pipeline_behind",
+            )
+        return f"{lag_s:.1f} s behind"
+
+    return probe

@@ -1,0 +1,207 @@
+"""/health/metrics: what Prometheus reads, from the statistics() of every room at the moment of asking.
+
+Open without signing in to this machine (loopback and the node's Unix socket); from elsewhere it takes a session. So a
+collector runs on the box, or an operator opens the port by a proxy of their own on it.
+
+`METRICS` is the whole list with its help; docs/METRICS.md is tested against it. What rooms count beyond it comes out as
+`homeport_statistic{room, name}`, so that a new number can be looked at before it has a name of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal
+
+import trio
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from appliance.core import limits
+from appliance.core.errors import HomeportError
+from ui.auth import is_local, require, services_of
+from ui.services import Services
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Described:
+    """A metric's name without `_total`, kind, help and labels."""
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: Final[dict[str, Described]] = {
+    metric.name: metric
+    for metric in (
+        Described("homeport_info", "gauge", "Always 1; the version and the node's name as labels.", ("version", "node")),
+        Described("homeport_uptime_seconds", "gauge", "Since the node process started."),
+        Described("homeport_limit", "gauge", "A fixed limit of appliance/core/limits.py; its unit is in its name.", ("name",)),
+        Described("homeport_devices", "gauge", "Devices in the catalog's memory view by presence.", ("presence",)),
+        Described("homeport_message_rate", "gauge", "Messages per second that the pipeline sees now."),
+        Described("homeport_broker_connected", "gauge", "1 while the control connection to the broker process stands."),
+        Described("homeport_ingestion_lag_seconds", "gauge", "From a reading's arrival to its row in the store, as of the last batch."),
+        Described("homeport_pipeline_behind_records", "gauge", "Records of the log that the pipeline has not read yet."),
+        Described("homeport_pipeline_rows", "counter", "Rows written to the time-series store."),
+        Described("homeport_pipeline_messages", "counter", "Messages that the pipeline has read."),
+        Described("homeport_pipeline_dead_letters", "counter", "Messages that could not be turned into readings."),
+        Described("homeport_pipeline_breaker_open", "gauge", "1 while writing to the store is suspended (open or half-open)."),
+        Described("homeport_log_next_seq", "gauge", "The sequence number that the next record of the telemetry log gets."),
+        Described("homeport_log_epoch", "gauge", "The telemetry log's epoch."),
+        Described("homeport_catalog_pool_utilization", "gauge", "Share of a pool's connections in use now, 0 to 1; alarm at 0.8.", ("pool",)),
+        Described("homeport_catalog_pool_waiting", "gauge", "Requests waiting for a connection of a pool.", ("pool",)),
+        Described("homeport_catalog_served", "counter", "Reads or writes that ran.", ("pool",)),
+        Described("homeport_catalog_refused", "counter", "Turned away because the queue was full or waiting took too long.", ("pool",)),
+        Described("homeport_catalog_timeouts", "counter", "Interrupted because their time was up.", ("pool",)),
+        Described("homeport_catalog_leaks", "counter", "Connections that came back within a transaction.", ("pool",)),
+        Described("homeport_catalog_busy_seconds", "counter", "Time that connections were in use.", ("pool",)),
+        Described("homeport_catalog_changes", "counter", "Replicated rows written."),
+        Described("homeport_sign_in_attempts", "counter", "Attempts to sign in or to claim the box."),
+        Described("homeport_sign_in_refused", "counter", "Of them refused because there were too many."),
+        Described("homeport_tls_certificate_expires_seconds", "gauge", "Until the certificate in use ends."),
+        Described("homeport_statistic", "gauge", "Any other number of a room's statistics().", ("room", "name")),
+    )
+}  # fmt: skip
+
+
+def fixed_limits() -> dict[str, int | float]:
+    """Every limit of appliance/core/limits.py by its name in lower case."""
+    found = {}
+    for name, value in vars(limits).items():
+        if name.isupper() and isinstance(value, int | float) and not name.startswith("_"):
+            found[name.lower()] = value
+    return found
+
+
+class Collected:
+    """Gathers metric families, each declared in METRICS."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, Metric] = {}
+
+    def add(self, name: str, value: float | None, *labels: str) -> None:
+        """Add a sample; None (not known now) adds nothing."""
+        described = METRICS[name]
+        family = self._families.get(name)
+        if family is None:
+            kind = CounterMetricFamily if described.kind == "counter" else GaugeMetricFamily
+            family = self._families[name] = kind(name, described.help, labels=described.labels)
+        if value is not None:
+            assert isinstance(family, CounterMetricFamily | GaugeMetricFamily)
+            family.add_metric(labels, float(value))
+
+    def families(self) -> Iterator[Metric]:
+        yield from self._families.values()
+
+
+class NodeCollector:
+    """A prometheus-client collector over Services."""
+
+    def __init__(self, services: Services, *, log_head: Any | None) -> None:
+        self._services = services
+        self._log_head = log_head
+
+    def collect(self) -> Iterator[Metric]:
+        services, out = self._services, Collected()
+        now_ms = services.clock.now_ms()
+        out.add("homeport_info", 1, services.version, services.node_name)
+        out.add("homeport_uptime_seconds", max(0, now_ms - services.started_at_ms) / 1000)
+        out.add("homeport_tls_certificate_expires_seconds", (services.tls.not_after_ms - now_ms) / 1000)
+        for name, value in fixed_limits().items():
+            out.add("homeport_limit", value, name)
+        presence: dict[str, int] = {}
+        for device in services.live.devices().values():
+            presence[device.presence] = presence.get(device.presence, 0) + 1
+        for word, count in presence.items():
+            out.add("homeport_devices", count, word)
+        out.add("homeport_message_rate", services.live.message_rate)
+        out.add("homeport_broker_connected", services.broker.connected)
+        self._pipeline(out)
+        self._catalog(out)
+        sign_in = services.sign_in_limiter.statistics()
+        out.add("homeport_sign_in_attempts", sign_in.attempts_total)
+        out.add("homeport_sign_in_refused", sign_in.refused_total)
+        if self._log_head is not None:
+            out.add("homeport_log_next_seq", self._log_head.next_seq)
+            out.add("homeport_log_epoch", self._log_head.epoch)
+        for name, value in numbers(services.broker.statistics):
+            out.add("homeport_statistic", value, "broker", name)
+        if services.store is not None:
+            for name, value in numbers(services.store()):
+                out.add("homeport_statistic", value, "store", name)
+        yield from out.families()
+
+    def _pipeline(self, out: Collected) -> None:
+        statistics = self._services.pipeline.statistics()
+        known = dict(numbers(statistics))
+        out.add("homeport_ingestion_lag_seconds", known.pop("lag_s", None))
+        out.add("homeport_pipeline_behind_records", known.pop("behind_records", None))
+        out.add("homeport_pipeline_rows", known.pop("rows_total", None))
+        out.add("homeport_pipeline_messages", known.pop("messages_total", None))
+        out.add("homeport_pipeline_dead_letters", known.pop("dead_letters_total", None))
+        out.add("homeport_pipeline_breaker_open", str(statistics.breaker) != "closed")
+        for name, value in known.items():
+            out.add("homeport_statistic", value, "pipeline", name)
+
+    def _catalog(self, out: Collected) -> None:
+        statistics = self._services.catalog.statistics()
+        for pool in (statistics.writer, *statistics.pools.values()):
+            out.add("homeport_catalog_pool_utilization", pool.utilization_ratio, pool.name)
+            out.add("homeport_catalog_pool_waiting", pool.waiting, pool.name)
+            out.add("homeport_catalog_served", pool.served_total, pool.name)
+            out.add("homeport_catalog_refused", pool.refused_total, pool.name)
+            out.add("homeport_catalog_timeouts", pool.timeouts_total, pool.name)
+            out.add("homeport_catalog_leaks", pool.leaks_total, pool.name)
+            out.add("homeport_catalog_busy_seconds", pool.busy_ms_total / 1000, pool.name)
+        out.add("homeport_catalog_changes", statistics.changes_total)
+
+
+def numbers(statistics: object, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers within a mapping or a dataclass, with dotted names; anything else in it is passed over."""
+    if dataclasses.is_dataclass(statistics) and not isinstance(statistics, type):
+        pairs: Any = (
+            (field.name, getattr(statistics, field.name)) for field in dataclasses.fields(statistics)
+        )
+    elif isinstance(statistics, Mapping):
+        pairs = statistics.items()
+    else:
+        return
+    for name, value in pairs:
+        if isinstance(value, int | float):
+            yield f"{prefix}{name}", float(value)
+        else:
+            yield from numbers(value, f"{prefix}{name}.")
+
+
+def render(services: Services, *, log_head: Any | None) -> bytes:
+    """The exposition text (Prometheus text format 0.0.4)."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(NodeCollector(services, log_head=log_head))
+    return generate_latest(registry)
+
+
+async def metrics_endpoint(request: Request) -> Response:
+    """The metrics, to this machine or a session."""
+    services = services_of(request)
+    is_loopback = request.client is not None and request.client.host in LOOPBACK
+    if not is_loopback and not is_local(request):
+        await require(request)
+    head = await _head(services.log_head)
+    return Response(
+        render(services, log_head=head), media_type=None, headers={"content-type": CONTENT_TYPE_LATEST}
+    )
+
+
+async def _head(log_head: Callable[[], Any]) -> Any | None:
+    """The log's head, or None where it can't be read: /health/ready says why, and the other numbers still count."""
+    try:
+        return await trio.to_thread.run_sync(log_head, abandon_on_cancel=True)
+    except (OSError, HomeportError):
+        return None
