@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -14,6 +16,7 @@ from appliance.core import logs
 from appliance.core.clock import SystemClock
 from appliance.core.config import CONFIG_VARIABLE, Config
 from appliance.core.errors import UsageError
+from appliance.core.version import VERSION
 from appliance.run import demo, layout
 from appliance.run.announcement import Announcement
 from appliance.run.child_process import ChildSpec
@@ -24,6 +27,8 @@ from appliance.run.supervisor import Supervisor
 NODE_OOM_SCORE_ADJ = 500
 """The kernel takes the node long before the broker: devices go on being served."""
 DEMO_OOM_SCORE_ADJ = 800
+
+_log = logs.get(__name__)
 
 
 @click.command()
@@ -43,44 +48,61 @@ DEMO_OOM_SCORE_ADJ = 800
 @verb
 def run(context: Context, as_demo: bool, devices: int) -> None:
     """Serve devices and pages until SIGTERM or Ctrl-C."""
-    if as_demo:
-        if context.config_path is not None:
-            raise UsageError("--demo makes a configuration of its own.", hint="Leave --config out.")
-        context = Context(config_path=demo.prepare(Path("var/demo")), json=context.json)
-    config = context.config()
-    logs.set_up(process="supervisor", level=config.logging.level, format=config.logging.format)
-    prepare_folders(config)
-    file_count_max = raise_file_limit()
-    announcement = Announcement(
-        config.node.run_dir, to_terminal=as_demo or sys.stdout.isatty(), echo=click.echo
-    )
-    with lock(layout.supervisor_lock(config), holder="homeport run"), announcement:
-        logs.get(__name__).info(
-            "starting", config=str(config.source), data=str(config.node.data_dir), files=file_count_max
+    with ExitStack() as held:
+        if as_demo:
+            context = dataclasses.replace(context, config_path=_playground(context, held))
+        config = context.config()
+        logs.set_up(process="supervisor", level=config.logging.level, format=config.logging.format)
+        prepare_folders(config)
+        held.enter_context(lock(layout.supervisor_lock(config), holder="homeport run"))
+        to_terminal = as_demo or sys.stdout.isatty()
+        announcement = held.enter_context(
+            Announcement(config.node.run_dir, to_terminal=to_terminal, echo=click.echo)
         )
-        supervisor = Supervisor(
-            [_child("broker", 0), _child("node", NODE_OOM_SCORE_ADJ)],
-            later=[demo_child(devices)] if as_demo else [],
-            environ=_environ(config),
-            notifier=Notifier(os.environ),
-            clock=SystemClock(),
-            announce=announcement.print,
-        )
-        killed = trio.run(supervisor.run)
+        later = [child_spec("demo", DEMO_OOM_SCORE_ADJ, str(devices))] if as_demo else []
+        killed = _supervise(config, announcement, later)
     if context.json:
         context.emit({"drained": not killed, "killed": killed}, "")
     sys.exit(1 if killed else 0)
 
 
-def _child(name: str, oom_score_adj: int, *arguments: str) -> ChildSpec:
+def child_spec(name: str, oom_score_adj: int, *arguments: str) -> ChildSpec:
+    """The process whose program is `appliance.run.{name}_process`."""
     # -P keeps the current folder off the import path: what lies there must not become part of the program.
     argv = (sys.executable, "-P", "-m", f"appliance.run.{name}_process", *arguments)
     return ChildSpec(name=name, argv=argv, oom_score_adj=oom_score_adj)
 
 
-def demo_child(device_count: int) -> ChildSpec:
-    """The process that plays the devices of --demo."""
-    return _child("demo", DEMO_OOM_SCORE_ADJ, str(device_count))
+def _supervise(config: Config, announcement: Announcement, later: list[ChildSpec]) -> list[str]:
+    """Run everything until told to stop; returns who had to be killed."""
+    file_count_max = raise_file_limit()
+    _log.info(
+        "starting",
+        version=VERSION,
+        config=str(config.source or "built-in defaults"),
+        data_dir=str(config.node.data_dir),
+        file_count_max=file_count_max,
+    )
+    supervisor = Supervisor(
+        [child_spec("broker", 0), child_spec("node", NODE_OOM_SCORE_ADJ)],
+        later=later,
+        environ=_environ(config),
+        notifier=Notifier(os.environ),
+        clock=SystemClock(),
+        announce=announcement.print,
+    )
+    return trio.run(supervisor.run)
+
+
+def _playground(context: Context, held: ExitStack) -> Path:
+    """Lock and prepare ./var/demo; returns its configuration's path."""
+    if context.config_path is not None:
+        raise UsageError("--demo makes a configuration of its own.", hint="Leave --config out.")
+    folder = Path("var/demo")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Held before the configuration is written anew: a running playground reads it again when a process restarts.
+    held.enter_context(lock(folder / "lock", holder="homeport run --demo"))
+    return demo.prepare(folder)
 
 
 def _environ(config: Config) -> dict[str, str]:

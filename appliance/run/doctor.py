@@ -37,6 +37,7 @@ FSYNC_ROUNDS: Final = 20
 EARLIEST_NOW_MS: Final = 1_735_689_600_000
 """2025-01-01: no box that runs this can rightly believe that it is earlier."""
 CLOCK_BACK_MS: Final = 60_000
+SOCKET_TIMEOUT_S: Final = 5.0
 _TIMEX_BYTES: Final = 512
 """More than the kernel's struct timex, which has 208 on 64-bit machines."""
 _TIME_ERROR: Final = 5
@@ -214,7 +215,7 @@ def check_catalog(path: Path, clock: Clock) -> Check:
 
 def check_sockets(config: Config) -> Iterable[Check]:
     """Who is running, and whether it answers."""
-    node = LocalApi(layout.node_socket(config), timeout_s=5.0)
+    node = LocalApi(layout.node_socket(config), timeout_s=SOCKET_TIMEOUT_S)
     try:
         node.get("/health/live")
     except HomeportError as error:
@@ -227,7 +228,7 @@ def check_sockets(config: Config) -> Iterable[Check]:
 
 def _check_broker(path: Path) -> Check:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
-        trial.settimeout(5.0)
+        trial.settimeout(SOCKET_TIMEOUT_S)
         try:
             trial.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):

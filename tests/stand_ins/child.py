@@ -20,6 +20,12 @@ async def serve(link: ChildLink) -> None:
     await link.stopping.wait()
 
 
+async def quiet(link: ChildLink) -> None:
+    """Does everything right and announces nothing."""
+    await link.ready(f"pid {os.getpid()}")
+    await link.stopping.wait()
+
+
 async def crash(link: ChildLink) -> None:
     """Ends before it is ready."""
     os._exit(3)
@@ -61,7 +67,7 @@ async def leave_a_grandchild(link: ChildLink) -> None:
 
 BEHAVIOURS: dict[str, Callable[[ChildLink], Awaitable[None]]] = {
     function.__name__: function
-    for function in (serve, crash, crash_when_ready, hang, deaf, babble, leave_a_grandchild)
+    for function in (serve, quiet, crash, crash_when_ready, hang, deaf, babble, leave_a_grandchild)
 }
 
 

@@ -1,0 +1,251 @@
+"""The command line as a person or a script uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from appliance.cli import main
+from appliance.core.clock import SystemClock
+from appliance.core.config import load
+from appliance.identity.keys import SiteKeys
+from appliance.run import layout
+from appliance.run.first_run import lock, prepare_folders
+from storage.catalog.catalog import Catalog
+
+DEADLINE_S = 30
+
+
+@pytest.fixture
+def config_path(tmp_path: Path) -> Path:
+    path = tmp_path / "homeport.toml"
+    path.write_text('[node]\ndata_dir = "data"\nrun_dir = "run"\n[logging]\nformat = "json"\n')
+    return path
+
+
+def homeport(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def answer(*arguments: str | Path) -> Any:
+    result = homeport(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_devices_are_registered_listed_and_adopted_while_the_node_is_stopped(config_path: Path) -> None:
+    added = answer("device", "add", "pump-1", "--name", "Pump", "--tag", "hall", "--config", config_path)
+    assert (added["device_id"], added["state"], added["tags"]) == ("pump-1", "active", ["hall"])
+    config = load(config_path, {})
+    keys = SiteKeys.load_or_create(config.node.data_dir)
+    catalog = Catalog.open(layout.catalog(config), clock=SystemClock(), node_id=keys.node_id)
+    (token,) = catalog.tokens_of("pump-1")
+    catalog.note_first_contact(["newcomer"], at_ms=1)
+    catalog.close()
+    assert token.token_hash == keys.token_hash(added["token"].encode())
+
+    waiting = answer("device", "list", "--state", "waiting", "--config", config_path)["devices"]
+    assert [device["device_id"] for device in waiting] == ["newcomer"]
+    assert answer("device", "adopt", "newcomer", "--config", config_path)["state"] == "active"
+    listed = answer("device", "list", "--config", config_path)["devices"]
+    assert [device["device_id"] for device in listed] == ["newcomer", "pump-1"]
+    assert all("token" not in device for device in listed)
+
+
+def test_for_people_a_token_is_printed_once_and_lists_are_tables(config_path: Path) -> None:
+    added = homeport("device", "add", "pump-1", "--config", config_path)
+    assert "shown only now" in added.stdout
+    token = added.stdout.splitlines()[-1]
+    listed = homeport("device", "list", "--config", config_path)
+    assert listed.stdout.splitlines()[0].split() == ["DEVICE", "STATE", "KIND", "ACCESS", "NAME", "TAGS"]
+    assert "pump-1" in listed.stdout
+    assert token not in listed.stdout
+    assert homeport("device", "list", "--state", "rejected", "--config", config_path).stdout == "(none)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "code"),
+    [
+        (["device", "adopt", "nobody"], 3, "device_unknown"),
+        (["device", "add", "a/b"], 2, "device_id_invalid"),
+        (["status"], 7, "node_stopped"),
+        (["log", "verify"], 3, "not_found"),
+        (["run", "--demo"], 2, "usage"),
+    ],
+)
+def test_errors_have_an_exit_code_a_code_and_a_hint(
+    config_path: Path, arguments: list[str], exit_code: int, code: str
+) -> None:
+    as_json = homeport(*arguments, "--config", config_path, "--json")
+    assert as_json.exit_code == exit_code
+    error = json.loads(as_json.stdout)["error"]
+    assert error["code"] == code
+    assert error["hint"]
+    for_people = homeport(*arguments, "--config", config_path)
+    assert for_people.exit_code == exit_code
+    assert for_people.stdout == ""
+    assert for_people.stderr.splitlines() == [error["message"], error["hint"]]
+
+
+def test_registering_twice_is_a_conflict(config_path: Path) -> None:
+    homeport("device", "add", "pump-1", "--config", config_path)
+    again = homeport("device", "add", "pump-1", "--config", config_path, "--json")
+    assert again.exit_code == 4
+    assert json.loads(again.stdout)["error"]["code"] == "device_exists"
+
+
+def test_the_catalog_is_left_alone_while_another_process_holds_it(config_path: Path) -> None:
+    config = load(config_path, {})
+    prepare_folders(config)
+    with lock(layout.node_lock(config), holder="node"):
+        refused = homeport("device", "list", "--config", config_path)
+    assert refused.exit_code == 4
+    assert "held by node" in refused.stderr
+
+
+def test_a_bad_configuration_is_told_by_every_verb_with_its_line(config_path: Path) -> None:
+    config_path.write_text("[broker]\ntcp_bnd = 'x'\n")
+    for verb in (["run"], ["status"], ["device", "list"], ["log", "verify"]):
+        result = homeport(*verb, "--config", config_path)
+        assert result.exit_code == 78
+        assert (
+            result.stderr == f"{config_path}:2: broker.tcp_bnd is not a known key.\nDid you mean tcp_bind?\n"
+        )
+    doctor = homeport("doctor", "--config", config_path, "--json")
+    assert doctor.exit_code == 1
+    assert json.loads(doctor.stdout)["checks"][0]["result"] == "failed"
+
+
+def test_doctor_says_what_it_found_and_what_to_do(config_path: Path) -> None:
+    before = homeport("doctor", "--config", config_path)
+    assert before.exit_code == 1
+    assert "→ Start Homeport once." in before.stdout
+    prepare_folders(load(config_path, {}))
+    checks = answer("doctor", "--config", config_path)["checks"]
+    assert {"configuration", "disk space", "file limit", "clock", "sync time", "log", "catalog"} <= {
+        check["name"] for check in checks
+    }
+
+
+@pytest.mark.parametrize("verb", [["sim"], ["bench"]])
+def test_a_verb_whose_program_is_missing_says_so(verb: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.cli.passthrough.importlib.util.find_spec", lambda _name: None)
+    result = homeport(*verb, "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"]["hint"]
+
+
+def test_help_of_every_verb_names_json_and_config() -> None:
+    for verb in (
+        ["run"],
+        ["status"],
+        ["doctor"],
+        ["device", "add"],
+        ["device", "list"],
+        ["device", "adopt"],
+        ["log", "verify"],
+    ):
+        shown = homeport(*verb, "--help")
+        assert shown.exit_code == 0
+        assert "--json" in shown.stdout
+        assert "--config" in shown.stdout
+
+
+def test_the_version_is_printed() -> None:
+    assert homeport("--version").stdout == "0.1.0\n"
+
+
+class Running:
+    """`homeport run …` with stand-in processes, as a process of its own."""
+
+    def __init__(self, folder: Path, *arguments: str | Path, terminal: bool = False) -> None:
+        self._ours, theirs = os.openpty() if terminal else (-1, subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.stand_ins.homeport", *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if terminal:
+            os.close(theirs)
+        # What never becomes ready is ended, and so is the wait for its next line.
+        self._last_resort = threading.Timer(DEADLINE_S, self.process.kill)
+        self._last_resort.start()
+
+    def wait_until_ready(self) -> list[str]:
+        """The log's events up to the one that says so."""
+        assert self.process.stderr is not None
+        events = []
+        for line in self.process.stderr:
+            events.append(line)
+            if "everything is ready" in line:
+                return events
+        raise AssertionError(f"it ended before it was ready: {events}")
+
+    def stop(self) -> tuple[str, str]:
+        """Standard output and the rest of the log, after SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> tuple[str, str]:
+        """Standard output and the rest of the log, once it has ended."""
+        out, log = self.process.communicate(timeout=DEADLINE_S)
+        self._last_resort.cancel()
+        if self._ours == -1:
+            return out, log
+        with os.fdopen(self._ours, "rb", buffering=0) as terminal:
+            return terminal.read(65_536).decode(), log
+
+
+def test_on_a_terminal_run_prints_the_announcement_and_logs_none_of_it(
+    tmp_path: Path, config_path: Path
+) -> None:
+    running = Running(tmp_path, "run", "--config", config_path, terminal=True)
+    before = "".join(running.wait_until_ready())
+    out, after = running.stop()
+    assert running.process.returncode == 0
+    assert out.splitlines() == ["https://127.0.0.1:1", "setup code 1234"]
+    assert "1234" not in before + after
+
+
+def test_as_a_service_the_announcement_waits_for_status(tmp_path: Path, config_path: Path) -> None:
+    running = Running(tmp_path, "run", "--config", config_path)
+    before = "".join(running.wait_until_ready())
+    waiting = (tmp_path / "run" / "announcement").read_text()
+    second = homeport("run", "--config", config_path)
+    out, after = running.stop()
+    assert waiting.splitlines() == ["https://127.0.0.1:1", "setup code 1234"]
+    assert "1234" not in out + before + after
+    assert second.exit_code == 4
+    assert "held by homeport run" in second.stderr
+    assert not (tmp_path / "run" / "announcement").exists()
+
+
+def test_run_answers_in_json_when_it_has_drained(tmp_path: Path, config_path: Path) -> None:
+    running = Running(tmp_path, "run", "--config", config_path, "--json")
+    running.wait_until_ready()
+    out, _log = running.stop()
+    assert json.loads(out) == {"drained": True, "killed": []}
+
+
+def test_the_demo_prints_its_announcement_and_keeps_to_var_demo(tmp_path: Path) -> None:
+    running = Running(tmp_path, "run", "--demo")
+    running.wait_until_ready()
+    second = Running(tmp_path, "run", "--demo")
+    _nothing, refused = second.wait()
+    out, _log = running.stop()
+    assert out.splitlines() == ["https://127.0.0.1:1", "setup code 1234"]
+    assert second.process.returncode == 4
+    assert "held by homeport run --demo" in refused
+    assert [path.name for path in tmp_path.iterdir()] == ["var"]

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from pathlib import Path
+
+import pytest
+
+from appliance.core.clock import ManualClock, SystemClock
+from appliance.core.config import Config, NodeConfig
+from appliance.identity.keys import SiteKeys
+from appliance.run import doctor
+from appliance.run.doctor import Check, Result
+from appliance.run.first_run import prepare_folders
+from storage.catalog.catalog import Catalog
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    made = Config(node=NodeConfig(data_dir=tmp_path / "data", run_dir=tmp_path / "run"))
+    prepare_folders(made)
+    return made
+
+
+def _by_name(checks: list[Check]) -> dict[str, Check]:
+    assert len({check.name for check in checks}) == len(checks)
+    return {check.name: check for check in checks}
+
+
+def test_a_box_that_is_prepared_and_stopped_has_nothing_wrong(config: Config) -> None:
+    found = _by_name(doctor.examine(config, SystemClock()))
+    assert not [check for check in found.values() if check.result is Result.FAILED]
+    assert found["data folder"].result is Result.OK
+    assert found["sync time"].result is Result.OK
+    assert "median" in found["sync time"].detail
+    assert {found[name].result for name in ("log", "catalog", "node", "broker")} == {Result.SKIPPED}
+    assert os.listdir(config.node.data_dir) == []
+
+
+def test_before_the_first_start_only_the_folders_are_missing(tmp_path: Path) -> None:
+    nothing = Config(node=NodeConfig(data_dir=tmp_path / "a" / "data", run_dir=tmp_path / "a" / "run"))
+    found = doctor.examine(nothing, SystemClock())
+    assert [check.name for check in found if check.result is Result.FAILED] == ["data folder", "run folder"]
+
+
+def test_whatever_is_not_ok_has_a_next_step_or_is_not_there_yet(tmp_path: Path, config: Config) -> None:
+    config.node.data_dir.chmod(0o755)
+    for check in doctor.examine(config, ManualClock(now_ms=0)):
+        if check.result in (Result.WARNING, Result.FAILED):
+            assert check.hint.endswith((".", str(config.node.data_dir))), check
+
+
+def test_a_full_disk_fails_and_a_filling_one_warns(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk(free_blocks: int) -> None:
+        about = os.statvfs_result((4096, 4096, 10_000_000, free_blocks, free_blocks, 0, 0, 0, 0, 255))
+        monkeypatch.setattr("appliance.run.doctor.os.statvfs", lambda _path: about)
+
+    disk(1000)
+    assert doctor.check_disk_space(config.node.data_dir).result is Result.FAILED
+    disk(900_000)
+    assert doctor.check_disk_space(config.node.data_dir).result is Result.WARNING
+    disk(9_000_000)
+    assert doctor.check_disk_space(config.node.data_dir).result is Result.OK
+
+
+def test_too_few_files_for_the_connections_warn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.run.doctor.resource.getrlimit", lambda _which: (1024, 4096))
+    check = doctor.check_file_limit(10_000)
+    assert check.result is Result.WARNING
+    assert "LimitNOFILE=11024" in check.hint
+    assert doctor.check_file_limit(1000).result is Result.OK
+    monkeypatch.setattr(
+        "appliance.run.doctor.resource.getrlimit", lambda _which: (1024, resource.RLIM_INFINITY)
+    )
+    assert doctor.check_file_limit(10_000).result is Result.OK
+
+
+def test_a_clock_that_cannot_be_right_fails(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ms = 1_800_000_000_000
+    assert doctor.check_clock(config.node.data_dir, ManualClock(now_ms=0)).result is Result.FAILED
+    written = config.node.data_dir / "log" / "segment"
+    written.parent.mkdir()
+    written.touch()
+    os.utime(written, (now_ms // 1000, now_ms // 1000))
+    check = doctor.check_clock(config.node.data_dir, ManualClock(now_ms=now_ms - 3_600_000))
+    assert check.result is Result.FAILED
+    assert "3600 s behind" in check.detail
+    for synchronised, result in ((True, Result.OK), (False, Result.WARNING), (None, Result.WARNING)):
+        monkeypatch.setattr(doctor, "is_synchronised", lambda answer=synchronised: answer)
+        assert doctor.check_clock(config.node.data_dir, ManualClock(now_ms=now_ms)).result is result
+
+
+def test_the_kernel_answers_about_its_clock() -> None:
+    assert doctor.is_synchronised() in (True, False, None)
+
+
+def test_a_slow_disk_warns(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr("appliance.run.doctor.time.perf_counter", lambda: next(ticks) * 0.1)
+    assert doctor.check_sync_time(config.node.data_dir).result is Result.WARNING
+
+
+def test_a_damaged_catalog_fails(config: Config) -> None:
+    path = config.node.data_dir / "catalog.db"
+    keys = SiteKeys.load_or_create(config.node.data_dir)
+    Catalog.open(path, clock=SystemClock(), node_id=keys.node_id).close()
+    assert doctor.check_catalog(path, SystemClock()).result is Result.OK
+    path.write_bytes(b"not a database at all, and long enough to be read as one" * 100)
+    found = _by_name(doctor.examine(config, SystemClock()))
+    assert found["catalog"].result is Result.FAILED
+    assert found["catalog"].hint
+
+
+def test_a_silent_node_fails_and_a_listening_broker_is_ok(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX) as node, socket.socket(socket.AF_UNIX) as broker:
+        node.bind(str(config.node.run_dir / "node.sock"))
+        broker.bind(str(config.node.run_dir / "broker.sock"))
+        node.listen()
+        broker.listen()
+        monkeypatch.setattr(doctor, "SOCKET_TIMEOUT_S", 0.05)
+        found = _by_name(list(doctor.check_sockets(config)))
+    assert found["node"].result is Result.FAILED
+    assert found["broker"].result is Result.OK
