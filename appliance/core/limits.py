@@ -99,6 +99,8 @@ DAY_TABLE_COUNT_MAX: Final = 92
 """Days before today that get a table of their own (90 hot days and two of lateness); older readings share one."""
 SET_ASIDE_COUNT_MAX: Final = 3
 """Damaged stores that are kept for a post-mortem; the oldest is removed when a fourth is set aside."""
+QUERY_WAITING_COUNT_MAX: Final = 32
+"""Queries that wait for one of store.query_concurrency_max; more are refused at once."""
 LIVE_SUBSCRIBER_COUNT_MAX: Final = 64
 LIVE_CHANGED_COUNT_MAX: Final = 20_000
 """Changed devices a slow subscriber may collect before it is told "everything"."""

@@ -1,0 +1,296 @@
+"""Many messages at once, first half: what stands around the values (time, sequence, quality), as columns.
+
+Documents are grouped by their keys, and a whole group is checked and taken apart by C-level calls over columns.
+What is irregular in a group (a `ts` of text, an unknown `q`, a list) is split off by itself and goes through
+points.py, so one strange message costs only itself. Both ways give the same points; a property test holds them
+against each other. Decided in docs/decisions/0002-decode-by-shape.md.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import compress, repeat
+from operator import itemgetter
+from typing import Any, Final, TypeVar
+
+from appliance.core.limits import BOOT_ID_BYTES_MAX, CLOCK_AHEAD_MS_MAX, EPOCH_2000_MS
+from appliance.management.decoding import REFUSED
+from appliance.management.mapping import Route
+from appliance.management.points import ENVELOPE_V_KEYS, ENVELOPE_VALUES_KEYS, SEQ_MAX, believed_ms, points_of
+from appliance.management.readings import QUALITY_OF_WORD, Quality, Refusal
+
+_T = TypeVar("_T")
+_GOOD: Final = bytes((Quality.GOOD,))
+_UNCERTAIN: Final = bytes((Quality.UNCERTAIN,))
+
+
+def take(items: Sequence[_T], indexes: Iterable[int]) -> list[_T]:
+    """The items at some indexes, in that order."""
+    return list(map(items.__getitem__, indexes))
+
+
+@dataclass(slots=True)
+class Points:
+    """n points as columns: one device, one time and a dict of values each.
+
+    Attributes:
+        index: Index of the message each came from (an array's points share one).
+        received: Our time of arrival, UTC ms.
+        observed: Time of the reading, UTC ms; equals `received` where the device said none that can be believed.
+        quality: u8 × n, values of `Quality`.
+        values: Key → value as decoded (may be nested, may hold nulls) unless `flat`.
+        seqs: One per point, or None when none of them has one.
+        boot_ids: One per point, or None when none of them says it.
+        flat: Values are checked scalars, ready for columns.
+    """
+
+    index: list[int]
+    routes: list[Route]
+    received: list[int]
+    observed: array[int]
+    quality: bytes
+    values: list[dict[str, Any]]
+    seqs: list[int] | None = None
+    boot_ids: list[str] | None = None
+    flat: bool = False
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def keep(self, selectors: Sequence[object]) -> Points:
+        """The points whose selector is true, in order."""
+        return Points(
+            index=list(compress(self.index, selectors)),
+            routes=list(compress(self.routes, selectors)),
+            received=list(compress(self.received, selectors)),
+            observed=array("q", compress(self.observed, selectors)),
+            quality=bytes(compress(self.quality, selectors)),
+            values=list(compress(self.values, selectors)),
+            seqs=None if self.seqs is None else list(compress(self.seqs, selectors)),
+            boot_ids=None if self.boot_ids is None else list(compress(self.boot_ids, selectors)),
+            flat=self.flat,
+        )
+
+
+@dataclass(slots=True)
+class Opened:
+    """What a batch of documents held.
+
+    Attributes:
+        groups: Points, grouped by the form of their envelope.
+        refusals: By message index.
+        nulls_skipped: Null values that were left out.
+        clocks_absurd: Points whose `ts` could not be believed.
+    """
+
+    groups: list[Points] = field(default_factory=list)
+    refusals: dict[int, Refusal] = field(default_factory=dict)
+    nulls_skipped: int = 0
+    clocks_absurd: int = 0
+
+
+def open_envelopes(documents: Sequence[object], routes: Sequence[Route], received: Sequence[int]) -> Opened:
+    """Read n decoded payloads of telemetry topics.
+
+    Args:
+        documents: From decode_payloads; REFUSED entries are passed over.
+        routes: Where each came from. received: When, UTC ms.
+    """
+    opened = Opened()
+    for form, indexes in group_by_form(documents).items():
+        if form is type(REFUSED):
+            continue
+        if len(indexes) == len(documents):
+            batch = _Batch(list(indexes), documents, routes, received)
+        else:
+            batch = _Batch(
+                list(indexes), take(documents, indexes), take(routes, indexes), take(received, indexes)
+            )
+        if isinstance(form, tuple):
+            _open_objects(form, batch, opened)
+        elif form in (int, float, bool, str):
+            plain = [{"": document} for document in batch.documents]
+            _add(batch, None, b"", plain, None, None, opened)
+        else:
+            _open_one_by_one(batch, opened)
+    return opened
+
+
+def group_by_form(documents: Sequence[object]) -> dict[Any, Sequence[int]]:
+    """Indexes by form: an object's form is the tuple of its keys, anything else's is its type."""
+    if set(map(type, documents)) == {dict}:
+        forms: list[Any] = list(map(tuple, documents))  # type: ignore[arg-type]
+    else:
+        forms = [tuple(d) if type(d) is dict else type(d) for d in documents]
+    return group_indexes(forms)
+
+
+def group_indexes(keys: Sequence[Any]) -> dict[Any, Sequence[int]]:
+    """Indexes by key, each in order."""
+    distinct = set(keys)
+    if len(distinct) == 1:
+        return {distinct.pop(): range(len(keys))}
+    groups: dict[Any, list[int]] = {key: [] for key in distinct}
+    for index, key in enumerate(keys):
+        groups[key].append(index)
+    return groups  # type: ignore[return-value]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Messages of one form."""
+
+    index: list[int]
+    documents: Sequence[Any]
+    routes: Sequence[Route]
+    received: Sequence[int]
+
+    def part(self, positions: list[int]) -> _Batch:
+        return _Batch(
+            take(self.index, positions),
+            take(self.documents, positions),
+            take(self.routes, positions),
+            take(self.received, positions),
+        )
+
+
+def _is_short_text(boot_id: object) -> bool:
+    return type(boot_id) is str and 0 < len(boot_id) * 4 <= BOOT_ID_BYTES_MAX
+
+
+_REGULAR: Final[dict[str, tuple[Callable[[list[Any]], bool], Callable[[Any], bool]]]] = {
+    # key: (holds for a whole column at C speed, holds for one)
+    "ts": (lambda column: set(map(type, column)) == {int}, lambda ts: type(ts) is int),
+    "seq": (
+        lambda column: set(map(type, column)) == {int} and min(column) >= 0 and max(column) <= SEQ_MAX,
+        lambda seq: type(seq) is int and 0 <= seq <= SEQ_MAX,
+    ),
+    "q": (
+        lambda column: set(map(type, column)) == {str} and set(column) <= QUALITY_OF_WORD.keys(),
+        lambda word: type(word) is str and word in QUALITY_OF_WORD,
+    ),
+    "boot_id": (
+        lambda column: set(map(type, column)) == {str} and all(map(_is_short_text, set(column))),
+        _is_short_text,
+    ),
+    "v": (lambda column: set(map(type, column)) == {dict}, lambda values: type(values) is dict),
+}
+_REGULAR["values"] = _REGULAR["v"]
+
+
+def _open_objects(keys: tuple[str, ...], batch: _Batch, opened: Opened) -> None:
+    """Objects that all have these keys, in this order."""
+    for body, allowed in (("v", ENVELOPE_V_KEYS), ("values", ENVELOPE_VALUES_KEYS)):
+        if body in keys and allowed.issuperset(keys):
+            regular, rest = _split(keys, batch)
+            if regular is not None:
+                columns = {key: list(map(itemgetter(key), regular.documents)) for key in keys}
+                words = columns.get("q")
+                quality = b"" if words is None else bytes(map(QUALITY_OF_WORD.__getitem__, words))
+                _add(
+                    regular,
+                    columns.get("ts"),
+                    quality,
+                    columns[body],
+                    columns.get("seq"),
+                    columns.get("boot_id"),
+                    opened,
+                )
+            if rest is not None:
+                _open_one_by_one(rest, opened)
+            return
+    if "ts" not in keys:
+        _add(batch, None, b"", list(batch.documents), None, None, opened)
+        return
+    regular, rest = _split(("ts",), batch)
+    if regular is not None:
+        times = [document.pop("ts") for document in regular.documents]
+        _add(regular, times, b"", list(regular.documents), None, None, opened)
+    if rest is not None:
+        _open_one_by_one(rest, opened)
+
+
+def _split(keys: tuple[str, ...], batch: _Batch) -> tuple[_Batch | None, _Batch | None]:
+    """The messages whose envelope is regular in all of these keys, and the others."""
+    documents = batch.documents
+    if all(_REGULAR[key][0](list(map(itemgetter(key), documents))) for key in keys):
+        return batch, None
+    tests = [(key, _REGULAR[key][1]) for key in keys]
+    regular: list[int] = []
+    rest: list[int] = []
+    for position, document in enumerate(documents):
+        (regular if all(test(document[key]) for key, test in tests) else rest).append(position)
+    return (batch.part(regular) if regular else None), (batch.part(rest) if rest else None)
+
+
+def _add(
+    batch: _Batch,
+    times: list[int] | None,
+    quality: bytes,
+    values: list[dict[str, Any]],
+    seqs: list[int] | None,
+    boot_ids: list[str] | None,
+    opened: Opened,
+) -> None:
+    """Add a group whose times are whole numbers (or missing) and whose quality is u8 × n (or b"" for none said)."""
+    count = len(batch.index)
+    received = batch.received
+    if times is None:
+        observed = array("q", received)
+        quality = bytes(map(max, quality, repeat(Quality.UNCERTAIN))) if quality else _UNCERTAIN * count
+    elif min(times) >= EPOCH_2000_MS and max(times) <= min(received) + CLOCK_AHEAD_MS_MAX:
+        observed = array("q", times)
+        quality = quality or _GOOD * count
+    else:
+        believed = list(map(believed_ms, times, received))
+        absurd = bytes(ms is None for ms in believed)
+        observed = array("q", (r if ms is None else ms for ms, r in zip(believed, received, strict=True)))
+        quality = bytes(map(max, quality or _GOOD * count, absurd))  # absurd is 1, which is UNCERTAIN
+        opened.clocks_absurd += sum(absurd)
+    opened.groups.append(
+        Points(
+            index=batch.index,
+            routes=list(batch.routes),
+            received=list(received),
+            observed=observed,
+            quality=quality,
+            values=values,
+            seqs=seqs,
+            boot_ids=boot_ids,
+        )
+    )
+
+
+def _open_one_by_one(batch: _Batch, opened: Opened) -> None:
+    """The general way: anything at all, some microseconds each."""
+    # Points with and without a seq, and with and without a boot id, are groups of their own.
+    rows: dict[tuple[bool, bool], list[tuple[int, Route, int, Any]]] = {}
+    for index, document, route, received in zip(
+        batch.index, batch.documents, batch.routes, batch.received, strict=True
+    ):
+        found = points_of(document, received)
+        if isinstance(found, Refusal):
+            opened.refusals[index] = found
+            continue
+        points, nulls = found
+        opened.nulls_skipped += nulls
+        for point in points:
+            opened.clocks_absurd += point.clock_absurd
+            key = (point.seq is not None, point.seq is not None and point.boot_id is not None)
+            rows.setdefault(key, []).append((index, route, received, point))
+    for (has_seq, has_boot_id), group in rows.items():
+        opened.groups.append(
+            Points(
+                index=[row[0] for row in group],
+                routes=[row[1] for row in group],
+                received=[row[2] for row in group],
+                observed=array("q", (row[3].observed_at_ms for row in group)),
+                quality=bytes(row[3].quality for row in group),
+                values=[row[3].values for row in group],
+                seqs=[row[3].seq for row in group] if has_seq else None,
+                boot_ids=[row[3].boot_id for row in group] if has_boot_id else None,
+                flat=True,
+            )
+        )

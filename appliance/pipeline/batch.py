@@ -1,0 +1,235 @@
+"""Blocks in, one transaction out: every record of them is a row, a recognised non-reading, or a dead letter.
+
+Runs in the pipeline's thread. The state it goes on from (series, dedup windows, presence) is changed in place while a
+batch is built. A batch is built once and committed until it succeeds; when it is given up, the state is read from the
+store again (Pipeline), never patched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from appliance.core.limits import DEAD_LETTER_BATCH_BYTES_MAX, DEAD_LETTER_PAYLOAD_BYTES_MAX
+from appliance.management.decoding import decode_payloads, decode_text
+from appliance.management.dedup import Verdict
+from appliance.management.envelopes import Points, open_envelopes, take
+from appliance.management.mapping import TopicRouter
+from appliance.management.presence import DevicePresence
+from appliance.management.readings import Quality, Reason, Refusal
+from appliance.management.shapes import Shapes
+from appliance.pipeline.records import BatchRecords, Fate, Gathered, Messages, gather, windows_at
+from appliance.pipeline.rows import LastPoints, Plans, Resolved, add_newest, add_rows, last_points, resolve
+from storage.log.block import Block
+from storage.log.columns import Columns
+from storage.telemetry.batch import Counts, Cursor, DeadLetter, StoreBatch
+from storage.telemetry.state import StoreState
+
+_LAG_SAMPLES_PER_GROUP: int = 64
+
+
+@dataclass(slots=True)
+class LiveUpdate:
+    """What the live view learns when a batch is committed.
+
+    Attributes:
+        last: The newest points, by shape. presences: Devices whose presence a record touched.
+        messages: Readings messages. ages: (time that counts, UTC ms; messages it stands for), a sample.
+    """
+
+    last: list[LastPoints] = field(default_factory=list)
+    presences: list[DevicePresence] = field(default_factory=list)
+    messages: int = 0
+    ages: list[tuple[int, int]] = field(default_factory=list)
+    arrivals: list[tuple[int, int]] = field(default_factory=list)
+
+
+class BatchBuilder:
+    """Builds batches one after the other from a state of the store.
+
+    Args:
+        state: As the store has it; owned by the builder from here on.
+        router: The topic mappings. Caches only: may outlive the builder.
+    """
+
+    def __init__(self, state: StoreState, router: TopicRouter, shapes: Shapes) -> None:
+        self._state = state
+        self._router = router
+        self._shapes = shapes
+        self._plans = Plans(state.series)
+
+    def build(
+        self,
+        blocks: Sequence[Block],
+        columns: Sequence[Columns],
+        before: Cursor,
+        is_accepted: Callable[[str], bool],
+    ) -> tuple[StoreBatch, LiveUpdate]:
+        """Decode blocks.
+
+        Args:
+            blocks, columns: At least one block, consecutive, `columns[i]` is `blocks[i]` decoded.
+            before: Where the store is: the first block's first sequence.
+            is_accepted: Whether a device's records are kept.
+        """
+        records = BatchRecords(blocks, columns)
+        gathered = gather(records, self._router, self._state.presence, self._state.seen, is_accepted)
+        messages = gathered.messages
+        documents, refusals = _decode(messages)
+        opened = open_envelopes(documents, messages.routes, messages.received)
+        refusals.update(opened.refusals)
+        groups, duplicates = self._without_duplicates(opened.groups, gathered, refusals)
+        shaped = self._shapes.shape(groups)
+        refusals.update(shaped.refusals)
+        resolved, refused = resolve(shaped.groups, self._plans)
+        refusals.update(refused)
+        gathered.refusals.update((messages.records[index], refusal) for index, refusal in refusals.items())
+        _settle(records, gathered, resolved, duplicates)
+
+        last = blocks[-1]
+        newest_arrival = max(block.last_time_ms for block in blocks)
+        batch = StoreBatch(
+            before=before,
+            after=Cursor(last.epoch, last.next_seq, last.hash, max(before.watermark_ms, newest_arrival)),
+            counts=Counts(),
+            blocks=records.fate_counts(),
+        )
+        rows = add_rows(batch, resolved, newest_arrival)
+        live = LiveUpdate(last=[last_points(item.group) for item in resolved])
+        add_newest(batch, live.last, lambda points: self._plans.plan(points.keys, points.kinds))
+        batch.dead_letters = _dead_letters(records, gathered.refusals, self._router)
+        batch.new_series = self._state.series.take_new()
+        windows, batch.windows_dropped = self._state.seen.take_changes()
+        batch.windows = [(window, self._state.seen.is_current(window)) for window in windows]
+        batch.presences = live.presences = self._state.presence.take_changes()
+        batch.counts = Counts(
+            records=records.count,
+            readings=records.count_of(Fate.READING),
+            duplicates=records.count_of(Fate.DUPLICATE),
+            dead_letters=records.count_of(Fate.DEAD_LETTER),
+            sessions=records.count_of(Fate.SESSION),
+            statuses=records.count_of(Fate.STATUS),
+            unmapped=records.count_of(Fate.UNMAPPED),
+            others=records.count_of(Fate.OTHER),
+            rows=rows,
+            nulls=opened.nulls_skipped + shaped.nulls_skipped,
+            clocks_absurd=opened.clocks_absurd,
+        )
+        live.messages = batch.counts.readings
+        _sample_ages(resolved, live)
+        return batch, live
+
+    def _without_duplicates(
+        self, groups: Sequence[Points], gathered: Gathered, refusals: dict[int, Refusal]
+    ) -> tuple[list[Points], set[int]]:
+        """Leave out what was seen; a `seq` too old to tell refuses its message.
+
+        Returns:
+            The points that are new, and the indexes of messages that had one that isn't.
+        """
+        duplicates: set[int] = set()
+        seen = self._state.seen
+        kept: list[Points] = []
+        too_old: set[int] = set()
+        for points in groups:
+            if points.seqs is None:
+                kept.append(points)
+                continue
+            devices = [route.device for route in points.routes]
+            windows = seen.windows(devices, points.boot_ids)
+            if points.boot_ids is None and gathered.boots:
+                windows_at(windows, take(gathered.messages.records, points.index), devices, gathered)
+            verdicts = seen.see_all(windows, points.seqs, points.observed)
+            if verdicts:
+                too_old.update(points.index[at] for at, v in verdicts.items() if v is Verdict.TOO_OLD)
+                duplicates.update(points.index[at] for at in verdicts)
+                points = points.keep([at not in verdicts for at in range(len(points))])
+            kept.append(points)
+        if too_old:
+            refusals.update((index, Refusal(Reason.SEQ_TOO_OLD)) for index in too_old)
+            kept = [points.keep([index not in too_old for index in points.index]) for points in kept]
+        return kept, duplicates
+
+
+def _decode(messages: Messages) -> tuple[list[object], dict[int, Refusal]]:
+    """All payloads, by their mapping's format."""
+    payloads = messages.payloads
+    texts = [at for at in messages.text_format if messages.routes[at].format == "text"]
+    if texts:
+        payloads = list(payloads)
+        for at in texts:
+            payloads[at] = b"null"
+    documents, refusals = decode_payloads(payloads)
+    for at in texts:
+        value = decode_text(messages.payloads[at])
+        if isinstance(value, Refusal):
+            refusals[at] = value
+        else:
+            documents[at] = value
+    return documents, refusals
+
+
+def _settle(
+    records: BatchRecords, gathered: Gathered, resolved: Sequence[Resolved], duplicates: set[int]
+) -> None:
+    """Give each message its fate, from what was really made of it: rows first, then refusals, then duplicates.
+
+    Nothing is concluded from what is left over: a message that got lost on the way keeps Fate.NONE, and the store
+    refuses the batch.
+    """
+    fates = records.fates
+    record_of = gathered.messages.records.__getitem__
+    for item in resolved:
+        for record in map(record_of, item.group.index):
+            fates[record] = Fate.READING
+    for record in gathered.refusals:
+        if fates[record] == Fate.NONE:
+            fates[record] = Fate.DEAD_LETTER
+    for index in duplicates:
+        if fates[record_of(index)] == Fate.NONE:
+            fates[record_of(index)] = Fate.DUPLICATE
+
+
+def _dead_letters(
+    records: BatchRecords, refusals: dict[int, Refusal], router: TopicRouter
+) -> list[DeadLetter]:
+    letters: list[DeadLetter] = []
+    budget_bytes = DEAD_LETTER_BATCH_BYTES_MAX
+    for record in sorted(refusals):
+        reason, detail = refusals[record]
+        block, columns, at = records.place(record)
+        payload = columns.payload(at)
+        kept: bytes | None = payload[:DEAD_LETTER_PAYLOAD_BYTES_MAX]
+        budget_bytes -= len(kept or b"")
+        if budget_bytes < 0:
+            kept = None
+        client_id, principal = columns.clients[columns.client_index[at]]
+        topic = columns.topics[columns.topic_index[at]]
+        letters.append(
+            DeadLetter(
+                epoch=block.epoch,
+                seq=block.first_seq + at,
+                received_at_ms=block.first_time_ms + columns.received_delta_ms[at],
+                device=router.route(topic).device or principal,
+                topic=topic.decode("utf-8", "replace"),
+                client_id=client_id,
+                reason=reason.value,
+                detail=detail,
+                payload=kept,
+                payload_bytes=len(payload),
+            )
+        )
+    return letters
+
+
+def _sample_ages(resolved: Sequence[Resolved], live: LiveUpdate) -> None:
+    """Times for the lag: of up to 64 points per group, evenly, each standing for its share."""
+    for item in resolved:
+        group = item.group
+        step = max(1, len(group) // _LAG_SAMPLES_PER_GROUP)
+        for at in range(0, len(group), step):
+            weight = min(step, len(group) - at)
+            received = group.received[at]
+            observed = group.observed[at] if group.quality[at] == Quality.GOOD else received
+            live.ages.append((observed, weight))
+            live.arrivals.append((received, weight))

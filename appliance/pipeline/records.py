@@ -1,0 +1,270 @@
+"""From blocks to messages: which records are telemetry, which are presence, and where each record ends.
+
+A batch is a list of whole blocks; a record's index counts through all of them. Each record gets exactly one
+`Fate`; a record without one makes the batch uneven, and the store refuses it. Telemetry of a block is gathered by
+C-level calls over its columns; the few other records are handled one at a time, in order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import compress
+from operator import and_
+from typing import Any, Final
+
+import msgspec
+
+from appliance.core.limits import PAYLOAD_DECODE_BYTES_MAX
+from appliance.management.dedup import SeenSequences, Window
+from appliance.management.mapping import Route, RouteKind, TopicRouter
+from appliance.management.points import boot_id_of
+from appliance.management.presence import PresenceFold
+from appliance.management.readings import Reason, Refusal
+from storage.log.block import Block
+from storage.log.columns import Columns, Kind
+
+
+class Fate(IntEnum):
+    """Where a record ended. 0 is nowhere: a defect."""
+
+    NONE = 0
+    READING = 1
+    DUPLICATE = 2
+    DEAD_LETTER = 3
+    SESSION = 4
+    STATUS = 5
+    UNMAPPED = 6
+    OTHER = 7
+
+
+_PUBLISHES: Final = bytes(int(kind in (Kind.PUBLISH, Kind.SERVER_PUBLISH)) for kind in range(256))
+"""For bytes.translate: 1 for the kinds that carry a message."""
+
+
+@dataclass(slots=True)
+class Messages:
+    """The telemetry messages of a batch, n of them, in the order of the log."""
+
+    records: list[int] = field(default_factory=list)
+    """Index of each one's record in the batch."""
+    routes: list[Route] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+    text_format: list[int] = field(default_factory=list)
+    """Indexes of messages that are not JSON but text."""
+
+
+class BatchRecords:
+    """The blocks of a batch with their columns decoded, and the fate of each record."""
+
+    def __init__(self, blocks: Sequence[Block], columns: Sequence[Columns]) -> None:
+        self.blocks = blocks
+        self.columns = columns
+        self.starts: list[int] = []
+        count = 0
+        for block in columns:
+            self.starts.append(count)
+            count += len(block)
+        self.count = count
+        self.fates = bytearray(count)
+
+    def place(self, record: int) -> tuple[Block, Columns, int]:
+        """The block of a record, its columns, and the record's index in them."""
+        at = bisect_right(self.starts, record) - 1
+        return self.blocks[at], self.columns[at], record - self.starts[at]
+
+    def fate_counts(self) -> list[tuple[int, int]]:
+        """(records, records with a fate) of each block. The first is the block header's own count."""
+        ends = [*self.starts[1:], self.count]
+        return [
+            (block.record_count, end - start - self.fates.count(Fate.NONE, start, end))
+            for block, start, end in zip(self.blocks, self.starts, ends, strict=True)
+        ]
+
+    def count_of(self, fate: Fate) -> int:
+        return self.fates.count(fate)
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What a batch's records hold besides their fates.
+
+    Attributes:
+        refusals: Records that are dead letters already, by record index.
+        boots: Device → (record index at which a status named another boot, the window until then), in order.
+    """
+
+    messages: Messages = field(default_factory=Messages)
+    refusals: dict[int, Refusal] = field(default_factory=dict)
+    boots: dict[str, list[tuple[int, Window]]] = field(default_factory=dict)
+
+
+def devices_of(columns: Sequence[Columns], router: TopicRouter) -> set[str]:
+    """All devices whose topics occur in a batch."""
+    routes = [router.route(topic) for block in columns for topic in block.topics]
+    return {route.device for route in routes if route.kind is not RouteKind.UNMAPPED}
+
+
+def gather(
+    batch: BatchRecords,
+    router: TopicRouter,
+    presence: PresenceFold,
+    seen: SeenSequences,
+    is_accepted: Callable[[str], bool],
+) -> Gathered:
+    """Sort a batch's records out. Folds presence and boots in passing.
+
+    Args:
+        is_accepted: Whether a device's readings are kept.
+    """
+    gathered = Gathered()
+    messages = gathered.messages
+    special = _Special(batch, router, presence, seen, is_accepted, gathered)
+    for block, columns, start in zip(batch.blocks, batch.columns, batch.starts, strict=True):
+        routes = [router.route(topic) for topic in columns.topics]
+        plain = bytes(
+            r.kind is RouteKind.TELEMETRY and r.format == "json" and is_accepted(r.device) for r in routes
+        )
+        selectors = bytes(
+            map(and_, columns.kinds.translate(_PUBLISHES), map(plain.__getitem__, columns.topic_index))
+        )
+        arrived = map(block.first_time_ms.__add__, columns.received_delta_ms)
+        along = map(routes.__getitem__, columns.topic_index)
+        if 0 not in selectors:
+            messages.records.extend(range(start, start + len(columns)))
+            messages.routes.extend(along)
+            messages.received.extend(arrived)
+            messages.payloads.extend(columns.payloads())
+            continue
+        messages.records.extend(compress(range(start, start + len(columns)), selectors))
+        messages.routes.extend(compress(along, selectors))
+        messages.received.extend(compress(arrived, selectors))
+        messages.payloads.extend(compress(columns.payloads(), selectors))
+        for at in _zeros(selectors):
+            special.take(block, columns, start, at, routes)
+    return gathered
+
+
+def _zeros(selectors: bytes) -> Iterator[int]:
+    at = -1
+    while (at := selectors.find(0, at + 1)) >= 0:
+        yield at
+
+
+class _Special:
+    """Handles the records that are not plain JSON telemetry of a known device."""
+
+    def __init__(
+        self,
+        batch: BatchRecords,
+        router: TopicRouter,
+        presence: PresenceFold,
+        seen: SeenSequences,
+        is_accepted: Callable[[str], bool],
+        gathered: Gathered,
+    ) -> None:
+        self._batch = batch
+        self._presence = presence
+        self._seen = seen
+        self._is_accepted = is_accepted
+        self._gathered = gathered
+
+    def take(self, block: Block, columns: Columns, start: int, at: int, routes: Sequence[Route]) -> None:
+        """One record: `at` is its index in the block, `start` the block's first index in the batch."""
+        kind = columns.kinds[at]
+        record = start + at
+        at_ms = block.first_time_ms + columns.received_delta_ms[at]
+        fates, refusals = self._batch.fates, self._gathered.refusals
+        if kind in (Kind.PUBLISH, Kind.SERVER_PUBLISH):
+            route = routes[columns.topic_index[at]]
+            if route.kind is RouteKind.UNMAPPED:
+                fates[record] = Fate.UNMAPPED
+            elif not self._is_accepted(route.device):
+                refusals[record] = Refusal(Reason.UNKNOWN_DEVICE)
+            elif route.kind is RouteKind.STATUS:
+                if self._status(columns, record, at, route, at_ms, by_server=kind == Kind.SERVER_PUBLISH):
+                    fates[record] = Fate.STATUS
+                else:
+                    refusals[record] = Refusal(Reason.BAD_STATUS)
+            else:
+                messages = self._gathered.messages
+                messages.text_format.append(len(messages.records))
+                messages.records.append(record)
+                messages.routes.append(route)
+                messages.received.append(at_ms)
+                messages.payloads.append(columns.payload(at))
+        elif kind in (Kind.SESSION_OPENED, Kind.SESSION_CLOSED, Kind.BROKER_STARTED):
+            if self._session(kind, columns, at, at_ms):
+                fates[record] = Fate.SESSION
+            else:
+                refusals[record] = Refusal(Reason.BAD_SESSION_RECORD)
+        else:
+            fates[record] = Fate.OTHER
+
+    def _status(
+        self, columns: Columns, record: int, at: int, route: Route, at_ms: int, *, by_server: bool
+    ) -> bool:
+        payload = columns.payload(at)
+        if len(payload) > PAYLOAD_DECODE_BYTES_MAX:
+            return False
+        try:
+            fields = msgspec.json.decode(payload)
+        except (ValueError, RecursionError):  # msgspec's and UTF-8's errors are ValueErrors
+            return False
+        if not isinstance(fields, dict):
+            return False
+        if not self._presence.status(route.device, fields, at_ms, by_server=by_server):
+            return False
+        boot_id = None if by_server else boot_id_of(fields)
+        if boot_id is not None:
+            before = self._seen.window_now(route.device)
+            if self._seen.boot(route.device, boot_id):
+                self._gathered.boots.setdefault(route.device, []).append((record, before))
+        return True
+
+    def _session(self, kind: int, columns: Columns, at: int, at_ms: int) -> bool:
+        if kind == Kind.BROKER_STARTED:
+            self._presence.broker_started(at_ms)
+            return True
+        try:
+            fields: Any = msgspec.msgpack.decode(columns.payload(at))
+        except (ValueError, RecursionError):
+            return False
+        if not isinstance(fields, dict):
+            return False
+        client_id, principal = columns.clients[columns.client_index[at]]
+        if kind == Kind.SESSION_OPENED:
+            self._presence.session_opened(principal, client_id, at_ms, str(fields.get("address", "")))
+        else:
+            last = fields.get("last_packet_at_ms")
+            self._presence.session_closed(
+                principal,
+                client_id,
+                at_ms,
+                str(fields.get("reason", "")),
+                last if isinstance(last, int) else None,
+            )
+        return True
+
+
+def windows_at(
+    windows: list[Window], records: Sequence[int], devices: Sequence[str], gathered: Gathered
+) -> None:
+    """Correct, in place, the windows of readings that came before a status named another boot.
+
+    Args:
+        windows: n windows as of the end of the batch. records: n record indexes. devices: n devices.
+    """
+    if not gathered.boots:
+        return
+    for position, device in enumerate(devices):
+        changes = gathered.boots.get(device)
+        if changes is None:
+            continue
+        for record, before in changes:
+            if records[position] < record:
+                windows[position] = before
+                break

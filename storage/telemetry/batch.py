@@ -1,0 +1,169 @@
+"""What one transaction of the store holds, as columns. Built by the pipeline, written by TelemetryStore.commit.
+
+Everything is idempotent material: a batch is built once and may be offered to the store again after a failure,
+because the transaction moves the cursor from `before` to `after` and refuses when it isn't at `before`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from appliance.management.dedup import Window
+from appliance.management.presence import DevicePresence
+from appliance.management.readings import ValueKind
+
+DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the store has read a stream.
+
+    Attributes:
+        next_seq: First record that is not in the store.
+        epoch, hash: Of the block before it; 0 and b"" before the first.
+        watermark_ms: Newest time of arrival of any record in the store, UTC ms.
+    """
+
+    epoch: int = 0
+    next_seq: int = 1
+    hash: bytes = b""
+    watermark_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of records: each is in exactly one of these, `rows` apart.
+
+    Attributes:
+        readings: Messages that gave at least one row. rows: The rows.
+        duplicates: Messages whose every point had been seen.
+        sessions: Session records and broker starts. statuses: Presence publishes.
+        unmapped: Publishes to topics that no mapping is for. others: Records of kinds that are not ours to read.
+        nulls, clocks_absurd: Values skipped, and times not believed; not records.
+    """
+
+    records: int = 0
+    readings: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    sessions: int = 0
+    statuses: int = 0
+    unmapped: int = 0
+    others: int = 0
+    rows: int = 0
+    nulls: int = 0
+    clocks_absurd: int = 0
+
+    @property
+    def accounted(self) -> int:
+        return (
+            self.readings
+            + self.duplicates
+            + self.dead_letters
+            + self.sessions
+            + self.statuses
+            + self.unmapped
+            + self.others
+        )
+
+
+@dataclass(slots=True)
+class NumberRows:
+    """n rows of numbers and booleans."""
+
+    series: array[int] = field(default_factory=lambda: array("I"))
+    observed: array[int] = field(default_factory=lambda: array("q"))
+    numbers: array[float] = field(default_factory=lambda: array("d"))
+    quality: bytearray = field(default_factory=bytearray)
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+@dataclass(slots=True)
+class TextRows:
+    """n rows of text."""
+
+    series: array[int] = field(default_factory=lambda: array("I"))
+    observed: array[int] = field(default_factory=lambda: array("q"))
+    texts: list[str] = field(default_factory=list)
+    quality: bytearray = field(default_factory=bytearray)
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+@dataclass(slots=True)
+class NewestRows:
+    """The newest reading of n series, each series once. Exactly one of numbers and texts is used."""
+
+    series: array[int] = field(default_factory=lambda: array("I"))
+    observed: array[int] = field(default_factory=lambda: array("q"))
+    received: array[int] = field(default_factory=lambda: array("q"))
+    numbers: array[float] = field(default_factory=lambda: array("d"))
+    texts: list[str] = field(default_factory=list)
+    quality: bytearray = field(default_factory=bytearray)
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSeries:
+    """A series that has no row yet."""
+
+    id: int
+    device: str
+    metric: str
+    kind: ValueKind
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not become rows.
+
+    Attributes:
+        epoch, seq: Its position in the stream; the whole payload is there.
+        payload: Its first bytes, or None when the batch had too many.
+        payload_bytes: Its full length.
+    """
+
+    epoch: int
+    seq: int
+    received_at_ms: int
+    device: str
+    topic: str
+    client_id: str
+    reason: str
+    detail: str
+    payload: bytes | None
+    payload_bytes: int
+
+
+@dataclass(slots=True)
+class StoreBatch:
+    """One transaction.
+
+    Attributes:
+        numbers, texts: Rows by table: the day (days since 1970), or None for days too old for one of their own.
+        blocks: (record count, records accounted for) of each block; commit refuses unless they are equal.
+    """
+
+    before: Cursor
+    after: Cursor
+    counts: Counts
+    blocks: Sequence[tuple[int, int]]
+    numbers: dict[int | None, NumberRows] = field(default_factory=dict)
+    texts: dict[int | None, TextRows] = field(default_factory=dict)
+    new_series: list[NewSeries] = field(default_factory=list)
+    newest_numbers: NewestRows = field(default_factory=NewestRows)
+    newest_texts: NewestRows = field(default_factory=NewestRows)
+    windows: list[tuple[Window, bool]] = field(default_factory=list)
+    """Dedup windows that changed, and whether each is its device's current one."""
+    windows_dropped: list[tuple[str, str]] = field(default_factory=list)
+    presences: list[DevicePresence] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
