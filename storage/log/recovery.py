@@ -30,7 +30,7 @@ from storage.log.layout import genesis_hash
 from storage.log.names import MANIFEST_NEW, SPARE, TORN, SegmentName, segments_in_order
 from storage.log.scan import DamagedRange, Position, Scan, scan_segment
 from storage.log.seal import read_footer
-from storage.log.segment_header import SegmentHeader, decode_segment_header
+from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
 from storage.log.window import WINDOW_BYTES, Window
 
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -49,6 +49,7 @@ class RecoveryReport:
         removed: Files left by a crash between making a segment and its first frame.
         damaged: Acknowledged ranges that can't be read.
         head_was_ahead: The head file promised more than the segments hold.
+        header_repaired: One copy of the segment's header was torn or damaged, and was written again.
         direct_read_refused: Why the page cache could not be avoided; "" when it was.
     """
 
@@ -60,6 +61,7 @@ class RecoveryReport:
     removed: tuple[str, ...] = ()
     damaged: tuple[DamagedRange, ...] = ()
     head_was_ahead: bool = False
+    header_repaired: bool = False
     direct_read_refused: str = ""
 
 
@@ -86,6 +88,7 @@ class Recovered:
 @dataclass(frozen=True, slots=True)
 class _Found:
     header: SegmentHeader | None
+    header_is_whole: bool
     scan: Scan
     direct_read_refused: str
 
@@ -151,6 +154,9 @@ def _decide(
         recovered = _ahead(disk, published, newest, scan.end, segments, report, scan.tail_end)
         aside = newest if newest.state == "open" else None
         return replace(recovered, set_aside=aside)
+    if not found.header_is_whole:
+        _rewrite_header(disk, directory, newest, header)
+        report = replace(report, header_repaired=True)
     if scan.tail_end > scan.end.offset:
         report = _cut(disk, directory, newest, scan, report)
     return Recovered(newest.epoch, scan.end, (newest, header), None, segments, report)
@@ -225,14 +231,26 @@ def _examine(disk: Disk, directory: Path, name: SegmentName) -> _Found:
             return disk.pread_direct(usable, length, offset)
 
         window = Window(read_at, size)
-        header = decode_segment_header(window.get(0, PAGE_BYTES))
+        page = window.get(0, PAGE_BYTES)
+        header = decode_segment_header(page)
+        whole = header is not None and page == encode_segment_header(header)
         salt = header.salt if header else None
         start = Position(PAGE_BYTES, name.first_seq, header.continues_hash if header else b"")
         scan = scan_segment(window, str(name), epoch=name.epoch, salt=salt, start=start)
-        return _Found(header, scan, refused)
+        return _Found(header, whole, scan, refused)
     finally:
         if direct is not None:
             disk.close(direct)
+        disk.close(descriptor)
+
+
+def _rewrite_header(disk: Disk, directory: Path, name: SegmentName, header: SegmentHeader) -> None:
+    """Makes both copies whole again. The whole one is written over with its own bytes, so it can't be lost."""
+    descriptor = disk.open(directory / str(name), write=True)
+    try:
+        write_all(disk, descriptor, [encode_segment_header(header)], 0)
+        disk.fdatasync(descriptor)
+    finally:
         disk.close(descriptor)
 
 

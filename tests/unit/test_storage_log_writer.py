@@ -250,7 +250,7 @@ def test_a_full_disk_refuses_and_then_goes_on_by_itself(tmp_path: Path) -> None:
         written += append_blocks(writer, 1, seed=writer.head.next_seq)
     for _ in range(2):
         with pytest.raises(LogFull):
-            writer.append(b"x" * 20_000, 1, 1, 1)
+            writer.append(random.Random(1).randbytes(20_000), 1, 1, 1)
     assert writer.wait_idle(10)
     assert writer.statistics().upkeep_failures_total == 1, "the spare could not be made ahead"
     disk.hook = lambda called, name: None
