@@ -22,8 +22,6 @@ from .reason_codes import ReasonCode
 
 RECORD_COLUMNS_BYTES: Final = 16
 """What a record costs in the fixed-width columns: kind 1, flags 1, client 2, topic 2, packet id 2, time 4, offset 4."""
-WIRE_GROWTH_MAX: Final = 5
-"""A PUBLISH of 5 bytes (QoS 0, a one-letter topic, no payload) counts as 5 + 16 bytes: 4.2 times."""
 BATCH_BYTES_MAX: Final = FRAME_BYTES_MAX - 48 * 1024
 """Room is left for the dictionaries' framing and for session records."""
 
@@ -138,8 +136,8 @@ class Batch:
 
     def has_room(self, wire_bytes: int) -> bool:
         return (
-            self.body_bytes + wire_bytes * WIRE_GROWTH_MAX <= BATCH_BYTES_MAX
-            and len(self.payloads) < FRAME_RECORD_COUNT_MAX - 16
+            self.body_bytes + wire_bytes + RECORD_COLUMNS_BYTES <= BATCH_BYTES_MAX
+            and len(self.payloads) < FRAME_RECORD_COUNT_MAX
         )
 
     def packet_id_column(self) -> array[int]:
@@ -211,8 +209,8 @@ class PublishParser:
             self._batch = batch
             self._slot = batch.topic_slot(self._topic) if self._topic else 0
         end = len(data)
-        # The byte up to which this batch can take packets, whatever they look like.
-        room = pos + (BATCH_BYTES_MAX - batch.body_bytes) // WIRE_GROWTH_MAX
+        # The byte up to which this batch can take packets; each record's fixed-width columns take their share of it.
+        room = pos + BATCH_BYTES_MAX - batch.body_bytes
         add_payload = batch.payloads.append
         add_packet_id = batch.packet_ids.append
         add_topic = batch.topic_index.append
@@ -243,6 +241,7 @@ class PublishParser:
                 )
             if stop > end:
                 return pos, Stop.NEED_MORE
+            room -= RECORD_COLUMNS_BYTES
             if stop > room and batch.payloads:
                 return pos, Stop.FULL
             if starts_with(prefix, at, stop):
