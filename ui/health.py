@@ -181,3 +181,20 @@ def pipeline_check(pipeline: PipelineStatus, *, lag_ms_max: int = READINESS_LAG_
         return f"{lag_s:.1f} s behind"
 
     return probe
+
+
+def store_check(pipeline: PipelineStatus) -> ReadinessCheck:
+    """The store takes what the pipeline writes: its breaker is closed."""
+
+    async def probe() -> str:
+        await trio.lowlevel.checkpoint()
+        breaker = str(pipeline.statistics().breaker)
+        if breaker != "closed":
+            raise Unavailable(
+                "The time-series store does not take readings; they are safe in the log.",
+                hint="It is tried again by itself; look at the disk's free space and the node's log.",
+                code="store_unavailable",
+            )
+        return f"breaker {breaker}"
+
+    return probe

@@ -76,7 +76,7 @@ async def serve(config: Config, link: ChildLink) -> None:
                 writer=writer,
                 reader=LogReader(layout.telemetry_log(config), stream="telemetry"),
                 authenticator=DeviceAuthenticator(credentials, keys, clock=clock),
-                policy=AccessPolicy([mapping.topic for mapping in config.mapping]),
+                policy=AccessPolicy([_any_metric(mapping.topic) for mapping in config.mapping]),
                 clock=clock,
                 tls=lambda: context,
                 control_path=layout.broker_socket(config),
@@ -96,6 +96,11 @@ async def serve(config: Config, link: ChildLink) -> None:
                 await trio.to_thread.run_sync(writer.close)
             credentials.close()
         nursery.cancel_scope.cancel()
+
+
+def _any_metric(pattern: str) -> str:
+    """A mapping's pattern as an access pattern: whatever the metric."""
+    return pattern.replace("{metric}", "+").replace("{stream}", "+")
 
 
 def main() -> int:
