@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from appliance.core.errors import RemoteProtocolError
 from appliance.core.errors import LocalProtocolError, RemoteProtocolError
 from broker.mqtt.decoding import connect_version, decode
 from broker.mqtt.encoding import encode
@@ -12,7 +11,6 @@ from broker.mqtt.reader import PacketReader
 __all__ = [
     "LocalProtocolError",
     "PacketReader",
-    "RemoteProtocolError",
     "RemoteProtocolError",
     "connect_version",
     "decode",

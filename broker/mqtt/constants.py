@@ -5,7 +5,7 @@ They stand alone so that packets, properties and rules can import them without i
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Final
 
 
@@ -37,11 +37,18 @@ class PacketType(IntEnum):
     AUTH = 15
 
 
-class Sender(Enum):
-    """Who sent a packet. Some packets, properties and reason codes belong to one side only."""
+class Sender(IntEnum):
+    """Who sent a packet. Some packets, properties and reason codes belong to one side only.
 
-    CLIENT = "client"
-    SERVER = "server"
+    All enumerations of this room are IntEnum: a plain Enum is hashed in Python, which costs more than a lookup.
+    """
+
+    CLIENT = 1
+    SERVER = 2
+
+    @property
+    def text(self) -> str:
+        return self.name.lower()
 
 
 REMAINING_LENGTH_MAX: Final = 268_435_455

@@ -40,6 +40,7 @@ from broker.mqtt.violations import remote
 from broker.mqtt.wire import Cursor, decode_text
 
 _MALFORMED: Final = ReasonCode.MALFORMED_PACKET
+_V5: Final = Version.MQTT_5
 _NAMES: Final = {b"MQTT": (Version.MQTT_3_1_1, Version.MQTT_5), b"MQIsdp": (Version.MQTT_3_1,)}
 _FLAGS: Final = {PacketType.PUBREL: 2, PacketType.SUBSCRIBE: 2, PacketType.UNSUBSCRIBE: 2}
 _TYPES: Final[tuple[PacketType | None, ...]] = (None, *PacketType)
@@ -109,7 +110,7 @@ def connect_version(body: bytes) -> tuple[Version, bool]:
 
 
 def _properties(cursor: Cursor, version: Version, carrier: Carrier) -> Properties:
-    if version is not Version.MQTT_5:
+    if version is not _V5:
         return Properties.EMPTY
     length = cursor.varint("property length")
     return decode_properties(cursor.take(length, "properties"), carrier) if length else Properties.EMPTY
@@ -184,7 +185,7 @@ def _publish(flags: int, body: bytes, version: Version) -> Publish:
             raise remote("The packet ends before its packet identifier.", _MALFORMED)
         packet_id = int.from_bytes(body[topic_end:position], "big")
     properties = Properties.EMPTY
-    if version is Version.MQTT_5:
+    if version is _V5:
         cursor = Cursor(body, position)
         properties = _properties(cursor, version, PacketType.PUBLISH)
         position = cursor.position
@@ -220,7 +221,7 @@ def _acknowledgement(packet_type: PacketType) -> Callable[[bytes, Version], Pack
         cursor = Cursor(body)
         packet_id = cursor.u16("packet identifier")
         reason_code, properties = 0, Properties.EMPTY
-        if version is Version.MQTT_5:
+        if version is _V5:
             reason_code = cursor.u8("reason code")
             if cursor.remaining:
                 properties = _properties(cursor, version, packet_type)
@@ -236,7 +237,7 @@ def _subscribe(body: bytes, version: Version) -> Subscribe:
     cursor = Cursor(body)
     packet_id = cursor.u16("packet identifier")
     properties = _properties(cursor, version, PacketType.SUBSCRIBE)
-    reserved = 0xC0 if version is Version.MQTT_5 else 0xFC
+    reserved = 0xC0 if version is _V5 else 0xFC
     subscriptions: list[Subscription] = []
     # One too many is read, so that the rule on their number sees it, and no more.
     while cursor.remaining and len(subscriptions) <= SUBSCRIPTION_COUNT_MAX:
@@ -285,7 +286,7 @@ def _unsuback(body: bytes, version: Version) -> Unsuback:
     packet_id = cursor.u16("packet identifier")
     properties = _properties(cursor, version, PacketType.UNSUBACK)
     codes: tuple[int, ...] = ()
-    if version is Version.MQTT_5:
+    if version is _V5:
         codes = tuple(cursor.take(cursor.remaining, "reason codes"))
     cursor.finish()
     packet = Unsuback(packet_id=packet_id, reason_codes=codes, properties=properties)
@@ -306,7 +307,7 @@ def _pingresp(body: bytes, version: Version) -> Pingresp:
 def _disconnect(body: bytes, version: Version) -> Disconnect:
     cursor = Cursor(body)
     reason_code, properties = 0, Properties.EMPTY
-    if version is Version.MQTT_5 and body:
+    if version is _V5 and body:
         reason_code = cursor.u8("reason code")
         if cursor.remaining:
             properties = _properties(cursor, version, PacketType.DISCONNECT)
@@ -319,7 +320,7 @@ def _disconnect(body: bytes, version: Version) -> Disconnect:
 def _auth(body: bytes, version: Version) -> Auth:
     cursor = Cursor(body)
     reason_code, properties = 0, Properties.EMPTY
-    if version is Version.MQTT_5 and body:
+    if version is _V5 and body:
         reason_code = cursor.u8("reason code")
         properties = _properties(cursor, version, PacketType.AUTH)
         cursor.finish()

@@ -32,6 +32,7 @@ from broker.mqtt.reason_codes import SUBACK_FAILURE_3, ReasonCode, connect_retur
 from broker.mqtt.violations import local
 from broker.mqtt.wire import put_binary, put_text, put_uint, put_varint
 
+_V5: Final = Version.MQTT_5
 _PROTOCOL_NAMES: Final = {
     Version.MQTT_3_1: b"\x00\x06MQIsdp",
     Version.MQTT_3_1_1: b"\x00\x04MQTT",
@@ -62,7 +63,7 @@ def frame(first_byte: int, body: bytes) -> bytes:
 
 
 def _properties(properties: Properties, version: Version, carrier: Carrier) -> bytes:
-    if version is not Version.MQTT_5:
+    if version is not _V5:
         return b""
     if not properties:
         return b"\0"
@@ -101,7 +102,7 @@ def _connect(packet: Connect, version: Version) -> bytes:
 
 
 def _connack(packet: Connack, version: Version) -> bytes:
-    if version is not Version.MQTT_5 and packet.reason_code >= 0x80:
+    if version is not _V5 and packet.reason_code >= 0x80:
         return_code = connect_return_code(packet.reason_code)
         if return_code is None:
             raise local(
@@ -156,7 +157,7 @@ def _subscribe(packet: Subscribe, version: Version) -> bytes:
 
 def _suback(packet: Suback, version: Version) -> bytes:
     codes = packet.reason_codes
-    if version is not Version.MQTT_5:
+    if version is not _V5:
         codes = tuple(min(code, SUBACK_FAILURE_3) for code in codes)
         packet = Suback(packet_id=packet.packet_id, reason_codes=codes, properties=packet.properties)
     rules.check_suback(packet, version, local)
@@ -177,7 +178,7 @@ def _unsubscribe(packet: Unsubscribe, version: Version) -> bytes:
 def _unsuback(packet: Unsuback, version: Version) -> bytes:
     rules.check_unsuback(packet, version, local)
     properties = _properties(packet.properties, version, PacketType.UNSUBACK)
-    codes = bytes(packet.reason_codes) if version is Version.MQTT_5 else b""
+    codes = bytes(packet.reason_codes) if version is _V5 else b""
     return frame(0xB0, packet.packet_id.to_bytes(2, "big") + properties + codes)
 
 

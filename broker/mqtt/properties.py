@@ -233,7 +233,7 @@ def _write(kind: Kind, value: int | str | bytes, label: str) -> bytes:
     if isinstance(value, int) and kind is Kind.VARINT:
         return put_varint(value, label)
     if isinstance(value, int) and kind in _INTEGER_KINDS:
-        return put_uint(value, kind.value, label)
+        return put_uint(value, kind, label)
     raise local(f"A {type(value).__name__} is not a value of {label}.", ReasonCode.MALFORMED_PACKET)
 
 

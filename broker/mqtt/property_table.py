@@ -5,7 +5,7 @@ Source: MQTT 5.0 §2.2.2.2 (Table 2-4) and the property sections of each packet.
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
 from broker.mqtt.constants import REMAINING_LENGTH_MAX, PacketType
@@ -42,17 +42,17 @@ class PropertyId(IntEnum):
     SHARED_SUBSCRIPTION_AVAILABLE = 0x2A
 
 
-class WillCarrier(Enum):
+class WillCarrier(IntEnum):
     """The will inside a CONNECT has properties of its own (MQTT 5.0 §3.1.3.2)."""
 
-    WILL = "WILL"
+    WILL = 0
 
 
 Carrier: TypeAlias = PacketType | WillCarrier
 WILL: Final = WillCarrier.WILL
 
 
-class Kind(Enum):
+class Kind(IntEnum):
     U8 = 1
     U16 = 2
     U32 = 4

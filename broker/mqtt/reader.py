@@ -116,15 +116,16 @@ class PacketReader:
             length |= (byte & 0x7F) << 7 * (at - start - 1)
             at += 1
         is_shortest = byte != 0 or at == start + 2
-        if at - start + length > self.packet_bytes_max:
+        end = at + length
+        if end - start > self.packet_bytes_max:
             raise remote(
-                f"A packet of {at - start + length} bytes; {self.packet_bytes_max} are allowed.",
+                f"A packet of {end - start} bytes; {self.packet_bytes_max} are allowed.",
                 ReasonCode.PACKET_TOO_LARGE,
             )
-        if at - start + length > available:
+        if end - start > available:
             return None
-        body = bytes(memoryview(buffer)[at : at + length])
-        self._position = at + length
+        body = bytes(memoryview(buffer)[at:end])
+        self._position = end
         if self.version is None:
             self._learn(body)
         packet = decode(buffer[start], body, self.version, self.sender)

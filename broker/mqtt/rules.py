@@ -44,6 +44,7 @@ from broker.mqtt.topics import is_shared_filter, validate_topic_filter, validate
 from broker.mqtt.violations import Fail
 
 _R = ReasonCode
+_V5: Final = Version.MQTT_5
 _BOTH: Final = frozenset(
     {
         PacketType.PUBLISH,
@@ -61,6 +62,13 @@ SENT_BY: Final[dict[Sender, frozenset[PacketType]]] = {
     Sender.SERVER: _BOTH | {PacketType.CONNACK, PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP},
 }
 """Which packets each side sends (MQTT 5.0 §2.1.2, Table 2-1)."""
+CHECKED_MORE: Final[dict[Sender, frozenset[PacketType]]] = {
+    Sender.CLIENT: frozenset(
+        {PacketType.PUBLISH, PacketType.PUBACK, PacketType.PUBREC, PacketType.DISCONNECT, PacketType.AUTH}
+    ),
+    Sender.SERVER: frozenset({PacketType.DISCONNECT, PacketType.AUTH}),
+}
+"""Those of them in which not everything may be sent by that side."""
 
 
 def check_packet_id(packet_id: int | None, fail: Fail) -> None:
@@ -86,7 +94,7 @@ def check_no_properties(properties: Properties, fail: Fail) -> None:
 def check_connect(packet: Connect, fail: Fail) -> None:
     """Source: MQTT 5.0 §3.1.2, §3.1.3; MQTT 3.1.1 §3.1.2.9 [MQTT-3.1.2-22], §3.1.3.1 [MQTT-3.1.3-8]; 3.1 §3.1."""
     version, client_id = packet.version, packet.client_id
-    if version is not Version.MQTT_5:
+    if version is not _V5:
         check_no_properties(packet.properties, fail)
         if not client_id and (version is Version.MQTT_3_1 or not packet.clean_start):
             raise fail("An empty client id needs a clean session.", _R.CLIENT_IDENTIFIER_NOT_VALID)
@@ -111,13 +119,13 @@ def check_will(will: Will, version: Version, fail: Fail) -> None:
     if not 0 <= will.qos <= 2:
         raise fail(f"{will.qos} is not a QoS.", _R.MALFORMED_PACKET)
     validate_topic_name(will.topic, fail)
-    if version is not Version.MQTT_5:
+    if version is not _V5:
         check_no_properties(will.properties, fail)
 
 
 def check_connack(packet: Connack, version: Version, fail: Fail) -> None:
     """Source: MQTT 5.0 §3.2.2 [MQTT-3.2.2-6], [MQTT-3.2.2-8]; MQTT 3.1.1 §3.2.2 [MQTT-3.2.2-4]."""
-    if version is Version.MQTT_5:
+    if version is _V5:
         check_reason_code(PacketType.CONNACK, packet.reason_code, fail)
     else:
         check_no_properties(packet.properties, fail)
@@ -138,7 +146,7 @@ def check_publish(packet: Publish, version: Version, fail: Fail) -> None:
         raise fail("DUP is set at QoS 0.", _R.MALFORMED_PACKET)
     elif packet.packet_id is not None:
         raise fail("A packet identifier at QoS 0.", _R.PROTOCOL_ERROR)
-    if version is not Version.MQTT_5:
+    if version is not _V5:
         check_no_properties(packet.properties, fail)
     elif not packet.topic:
         if PropertyId.TOPIC_ALIAS not in packet.properties:
@@ -152,7 +160,7 @@ def check_acknowledgement(
 ) -> None:
     """PUBACK, PUBREC, PUBREL, PUBCOMP. Source: MQTT 5.0 §3.4.2.1, §3.5.2.1, §3.6.2.1, §3.7.2.1."""
     check_packet_id(packet.packet_id, fail)
-    if version is Version.MQTT_5:
+    if version is _V5:
         check_reason_code(packet_type, packet.reason_code, fail)
         return
     check_no_properties(packet.properties, fail)
@@ -164,7 +172,7 @@ def check_subscribe(packet: Subscribe, version: Version, fail: Fail) -> None:
     """Source: MQTT 5.0 §3.8.3 [MQTT-3.8.3-2] … [MQTT-3.8.3-5]; MQTT 3.1.1 §3.8.3 [MQTT-3.8.3-3], [MQTT-3-8.3-4]."""
     check_packet_id(packet.packet_id, fail)
     _check_count(len(packet.subscriptions), "subscription", fail)
-    if version is not Version.MQTT_5:
+    if version is not _V5:
         check_no_properties(packet.properties, fail)
     for subscription in packet.subscriptions:
         check_subscription(subscription, version, fail)
@@ -172,7 +180,7 @@ def check_subscribe(packet: Subscribe, version: Version, fail: Fail) -> None:
 
 def check_subscription(subscription: Subscription, version: Version, fail: Fail) -> None:
     """Source: MQTT 5.0 §3.8.3.1; a No Local shared subscription is [MQTT-3.8.3-4]."""
-    is_5 = version is Version.MQTT_5
+    is_5 = version is _V5
     validate_topic_filter(subscription.topic_filter, fail, shared=is_5)
     if not 0 <= subscription.qos <= 2:
         raise fail(f"{subscription.qos} is not a QoS.", _R.PROTOCOL_ERROR if is_5 else _R.MALFORMED_PACKET)
@@ -190,7 +198,7 @@ def check_suback(packet: Suback, version: Version, fail: Fail) -> None:
     """Source: MQTT 5.0 §3.9.3; MQTT 3.1.1 §3.9.3 [MQTT-3.9.3-2]."""
     check_packet_id(packet.packet_id, fail)
     _check_count(len(packet.reason_codes), "reason code", fail)
-    is_5 = version is Version.MQTT_5
+    is_5 = version is _V5
     if not is_5:
         check_no_properties(packet.properties, fail)
     for code in packet.reason_codes:
@@ -204,7 +212,7 @@ def check_unsubscribe(packet: Unsubscribe, version: Version, fail: Fail) -> None
     """Source: MQTT 5.0 §3.10.3 [MQTT-3.10.3-1], [MQTT-3.10.3-2]."""
     check_packet_id(packet.packet_id, fail)
     _check_count(len(packet.topic_filters), "topic filter", fail)
-    is_5 = version is Version.MQTT_5
+    is_5 = version is _V5
     if not is_5:
         check_no_properties(packet.properties, fail)
     for topic_filter in packet.topic_filters:
@@ -214,7 +222,7 @@ def check_unsubscribe(packet: Unsubscribe, version: Version, fail: Fail) -> None
 def check_unsuback(packet: Unsuback, version: Version, fail: Fail) -> None:
     """Source: MQTT 5.0 §3.11.3; in 3.x there is no payload (MQTT 3.1.1 §3.11.3)."""
     check_packet_id(packet.packet_id, fail)
-    if version is not Version.MQTT_5:
+    if version is not _V5:
         check_no_properties(packet.properties, fail)
         return
     _check_count(len(packet.reason_codes), "reason code", fail)
@@ -224,7 +232,7 @@ def check_unsuback(packet: Unsuback, version: Version, fail: Fail) -> None:
 
 def check_disconnect(packet: Disconnect, version: Version, fail: Fail) -> None:
     """Source: MQTT 5.0 §3.14.2; MQTT 3.1.1 §3.14."""
-    if version is Version.MQTT_5:
+    if version is _V5:
         check_reason_code(PacketType.DISCONNECT, packet.reason_code, fail)
         return
     check_no_properties(packet.properties, fail)
@@ -234,7 +242,7 @@ def check_disconnect(packet: Disconnect, version: Version, fail: Fail) -> None:
 
 def check_auth(packet: Auth, version: Version, fail: Fail) -> None:
     """Source: MQTT 5.0 §3.15.2; the method may be left out only with everything else (§3.15.2.1)."""
-    if version is not Version.MQTT_5:
+    if version is not _V5:
         raise fail("AUTH is a packet of MQTT 5.", _R.PROTOCOL_ERROR)
     check_reason_code(PacketType.AUTH, packet.reason_code, fail)
     is_empty = not packet.reason_code and not packet.properties
@@ -249,24 +257,27 @@ def check_sender(
 
     Source: MQTT 5.0 §2.1.2, §3.3.4 [MQTT-3.3.4-6], §3.14.2 [MQTT-3.14.2-2]; MQTT 3.1.1 §3.14.
     """
-    name = packet_type.name
+    if packet_type not in CHECKED_MORE[sender]:
+        if packet_type in SENT_BY[sender]:
+            return
+        raise fail(f"A {sender.text} does not send {packet_type.name}.", _R.PROTOCOL_ERROR)
     is_from_client = sender is Sender.CLIENT
-    if packet_type not in SENT_BY[sender] or (
-        packet_type is PacketType.DISCONNECT and not is_from_client and version is not Version.MQTT_5
-    ):
-        raise fail(f"A {sender.value} does not send {name}.", _R.PROTOCOL_ERROR)
+    if packet_type is PacketType.DISCONNECT and not is_from_client and version is not _V5:
+        raise fail("A server does not send DISCONNECT before MQTT 5.", _R.PROTOCOL_ERROR)
     forbidden = ONE_SIDED.get((packet_type, sender))
     if forbidden is not None:
         code: int = getattr(packet, "reason_code")  # noqa: B009 - each type in ONE_SIDED has one
         if code in forbidden:
-            raise fail(f"A {sender.value} does not send {name} with {describe(code)}.", _R.PROTOCOL_ERROR)
+            raise fail(
+                f"A {sender.text} does not send {packet_type.name} with {describe(code)}.", _R.PROTOCOL_ERROR
+            )
     if isinstance(packet, Publish):
         if is_from_client and PropertyId.SUBSCRIPTION_IDENTIFIER in packet.properties:
             raise fail("A client does not send subscription identifiers in PUBLISH.", _R.PROTOCOL_ERROR)
     elif isinstance(packet, Disconnect):
         only = PropertyId.SERVER_REFERENCE if is_from_client else PropertyId.SESSION_EXPIRY_INTERVAL
         if only in packet.properties:
-            raise fail(f"A {sender.value} does not send {only.name} in DISCONNECT.", _R.PROTOCOL_ERROR)
+            raise fail(f"A {sender.text} does not send {only.name} in DISCONNECT.", _R.PROTOCOL_ERROR)
 
 
 def _check_count(count: int, what: str, fail: Fail) -> None:

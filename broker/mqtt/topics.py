@@ -13,6 +13,8 @@ from broker.mqtt.violations import Fail, remote
 from broker.mqtt.wire import decode_text
 
 SHARE_PREFIX: Final = "$share/"
+SURELY_FITS: Final = TOPIC_BYTES_MAX // 4
+"""A character is at most four bytes: topics up to this length need no encoding to be known to fit."""
 
 
 class SharedFilter(NamedTuple):
@@ -43,7 +45,8 @@ def validate_topic_name(
         raise fail("A topic name has at least one character.", refusal)
     if "+" in topic or "#" in topic:
         raise fail("A topic name has no wildcards.", refusal)
-    _check_size(topic, fail, refusal, "topic name")
+    if "\0" in topic or len(topic) > SURELY_FITS or topic.count("/") >= TOPIC_LEVEL_COUNT_MAX:
+        _check_size(topic, fail, refusal, "topic name")
     return topic
 
 
@@ -81,8 +84,7 @@ def _check_size(topic: str, fail: Fail, refusal: ReasonCode, what: str) -> None:
         raise fail(f"The {what} has more than {TOPIC_LEVEL_COUNT_MAX} levels.", refusal)
     if "\0" in topic:
         raise fail(f"The {what} contains U+0000.", ReasonCode.MALFORMED_PACKET)
-    # A character is at most four bytes: most topics need no encoding to be known to fit.
-    if len(topic) > TOPIC_BYTES_MAX // 4 and len(topic.encode("utf-8", "surrogatepass")) > TOPIC_BYTES_MAX:
+    if len(topic) > SURELY_FITS and len(topic.encode("utf-8", "surrogatepass")) > TOPIC_BYTES_MAX:
         raise fail(f"The {what} is longer than {TOPIC_BYTES_MAX} bytes.", refusal)
 
 
