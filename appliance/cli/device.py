@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from appliance.cli.common import Context, table, verb
-from appliance.run.device_commands import device_commands
+from appliance.run.device_commands import Row, device_commands
 
 _COLUMNS = {
     "device_id": "DEVICE",
@@ -40,8 +40,7 @@ def add(context: Context, device_id: str, name: str, tags: tuple[str, ...], kind
     """Register DEVICE_ID and print its token, this once."""
     with device_commands(context.config()) as commands:
         added = commands.add(device_id, kind=kind, access=access, name=name, tags=tags)
-    text = f"Device {device_id} is registered. User name: {device_id}, password (shown only now):\n{added['token']}"
-    context.emit(added, text)
+    context.emit(added, f"Device {device_id} is registered. {_credential(added)}")
 
 
 @device.command("list")
@@ -61,4 +60,10 @@ def adopt(context: Context, device_id: str) -> None:
     """Let DEVICE_ID in, which waits for adoption."""
     with device_commands(context.config()) as commands:
         adopted = commands.adopt(device_id)
-    context.emit(adopted, f"Device {device_id} is {adopted['state']}.")
+    context.emit(adopted, f"Device {device_id} is {adopted['state']}. {_credential(adopted)}".rstrip())
+
+
+def _credential(device: Row) -> str:
+    if not device["token"]:
+        return ""
+    return f"User name: {device['device_id']}, password (shown only now):\n{device['token']}"

@@ -38,7 +38,7 @@ class DeviceCommands(Protocol):
         """All devices in the order of their ids, or those in one state."""
 
     def adopt(self, device_id: str) -> Row:
-        """Let a waiting device in.
+        """Let a waiting device in. One without a token gets one, as `token`; otherwise that is None.
 
         Raises:
             NotFound: there is none of that id. Conflict: it can't be adopted any more.
@@ -98,7 +98,13 @@ class OnCatalog:
                 return
 
     def adopt(self, device_id: str) -> Row:
-        return dataclasses.asdict(self._catalog.adopt_device(device_id))
+        token = new_token()
+        with self._catalog.transaction():
+            device = self._catalog.adopt_device(device_id)
+            given = not self._catalog.tokens_of(device_id)
+            if given:
+                self._catalog.set_token(device_id, self._keys.token_hash(token.encode()))
+        return {**dataclasses.asdict(device), "token": token if given else None}
 
 
 @contextmanager

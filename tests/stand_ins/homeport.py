@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
-from appliance.cli import main
+from appliance.cli import main, run
 from appliance.run.child_process import ChildSpec
 
 
@@ -16,6 +15,5 @@ def _stand_in(name: str, oom_score_adj: int, *_arguments: str) -> ChildSpec:
 
 
 if __name__ == "__main__":
-    # The package's attribute of that name is the verb, so the module is asked for by its full name.
-    importlib.import_module("appliance.cli.run").__dict__["child_spec"] = _stand_in
+    run.child_spec = _stand_in
     main(prog_name="homeport")
