@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage.log.disk import SharedMap
-from tests.log_kit import QuickDisk
+from tests.storage_log_kit import QuickDisk
 
 PAGE = 4096
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from appliance.core.errors import LogBroken
 from storage.log import OsDisk
-from tests.log_kit import open_writer
+from tests.storage_log_kit import open_writer
 
 
 def body_of(seed: int, first_seq: int) -> tuple[bytes, int]:

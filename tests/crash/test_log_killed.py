@@ -23,7 +23,7 @@ import pytest
 from storage.log import OsDisk
 from storage.log.verify import verify
 from tests.crash.log_writer_process import body_of
-from tests.log_kit import open_writer, read_all
+from tests.storage_log_kit import open_writer, read_all
 
 SEGMENT_BYTES = 256 * 1024
 LINES_DEADLINE_S = 60

@@ -17,7 +17,7 @@ from appliance.core.clock import ManualClock
 from storage.log import LogWriter
 from storage.log.verify import verify
 from tests.crash.log_crash_model import RecordingDisk, State
-from tests.log_kit import Written, as_written, open_writer, read_all
+from tests.storage_log_kit import Written, as_written, open_writer, read_all
 
 SEGMENT_BYTES = 32 * 1024
 MEMORY = Path("/dev/shm")

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from storage.log.verify import verify
-from tests.log_kit import Written, append_blocks, as_written, open_writer, read_all
+from tests.storage_log_kit import Written, append_blocks, as_written, open_writer, read_all
 
 SETTINGS = settings(
     max_examples=150,

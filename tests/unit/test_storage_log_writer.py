@@ -16,7 +16,7 @@ from appliance.core.clock import ManualClock
 from appliance.core.errors import LogBroken, LogFull, LogLocked, StorageError, UsageError
 from storage.log import LogReader, LogWriter
 from storage.log.verify import verify
-from tests.log_kit import (
+from tests.storage_log_kit import (
     NODE_ID,
     STREAM,
     HookedDisk,
