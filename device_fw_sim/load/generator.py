@@ -276,6 +276,9 @@ class _Run:
             latency_p99_ms=latencies.percentile_ms(99),
             latency_max_ms=latencies.percentile_ms(100),
             generator_cpu_ratio=round(self._cpu_ratio, 3),
+            acknowledged_by_connection=(
+                tuple(each.acknowledged_total for each in acks) if options.tolerate_loss else ()
+            ),
             per_second=tuple(self._per_second),
             failures=tuple(failures),
         )

@@ -20,6 +20,8 @@ class LoadReport:
         refused: Acknowledged with an MQTT 5 reason code of 0x80 or more.
         behind: With a rate: messages that were due and could not be sent for lack of window.
         generator_cpu_ratio: CPU time of this process in the measured time; near 1.0 the generator is what was measured.
+        acknowledged_by_connection: In the order of the connections; only with `tolerate_loss`, to be compared with what
+            a killed broker still has.
         per_second: Acknowledgements in each second of the measured time.
         failures: Sentences; empty when everything adds up.
     """
@@ -51,6 +53,7 @@ class LoadReport:
     latency_p99_ms: float
     latency_max_ms: float
     generator_cpu_ratio: float
+    acknowledged_by_connection: tuple[int, ...]
     per_second: tuple[int, ...]
     failures: tuple[str, ...]
 

@@ -124,8 +124,8 @@ class LiveBroker:
         return (int(fields_[11]) + int(fields_[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def pinned(core: int | None, command: Sequence[str]) -> list[str]:
-    """A command on one core, or on any when None."""
+def pinned(core: int | str | None, command: Sequence[str]) -> list[str]:
+    """A command on one core or a list of them as taskset takes it, or on any when None."""
     return list(command) if core is None else ["taskset", "-c", str(core), *command]
 
 
