@@ -140,28 +140,28 @@ class Publisher(threading.Thread):
         self._next = 1
         self._unacknowledged: dict[int, int] = {}  # packet id → number
         self._resend: list[int] = []
-        self._stop = threading.Event()
+        self._done = threading.Event()
         self.acknowledged: set[int] = set()
         self.reconnects = 0
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._done.is_set():
                 try:
                     self._session()
                 except (OSError, EOFError):
                     self.reconnects += 1
                     self._resend = sorted({*self._resend, *self._unacknowledged.values()})
                     self._unacknowledged = {}
-                    self._stop.wait(0.05)
+                    self._done.wait(0.05)
         except BaseException as error:
             self.error = error
             raise
 
     def finish(self) -> None:
         """Publish nothing new; wait for the last acknowledgements."""
-        self._stop.set()
+        self._done.set()
         self.join(30)
         assert not self.is_alive()
         assert self.error is None
@@ -175,8 +175,8 @@ class Publisher(threading.Thread):
             sock.sendall(encode(connect, Version.MQTT_3_1_1))
             packet_id = 0
             is_connected = False
-            while not self._stop.is_set() or self._unacknowledged:
-                while is_connected and len(self._unacknowledged) < self.WINDOW and not self._stop.is_set():
+            while not self._done.is_set() or self._unacknowledged:
+                while is_connected and len(self._unacknowledged) < self.WINDOW and not self._done.is_set():
                     packet_id = packet_id % 60_000 + 1
                     sock.sendall(encode(self._message(packet_id), Version.MQTT_3_1_1))
                 data = sock.recv(65_536)
