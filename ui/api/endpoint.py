@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from starlette.requests import Request
@@ -159,7 +159,10 @@ def decode_query(request: Request, kind: type[T]) -> T:
 
 
 def _is_repeatable(wanted: msgspec.structs.FieldInfo) -> bool:
-    return str(wanted.type).startswith("tuple[")
+    kind = wanted.type
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return get_origin(kind) is tuple
 
 
 def _bad_query(message: str, hint: str) -> UsageError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -54,7 +54,7 @@ class BrokerState(Answer, kw_only=True, frozen=True):
     """The broker process; `statistics` are its own numbers."""
 
     connected: bool
-    statistics: dict[str, object]
+    statistics: dict[str, Any]
 
 
 class PipelineState(Answer, kw_only=True, frozen=True):

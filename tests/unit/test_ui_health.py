@@ -1,0 +1,110 @@
+"""/health: alive, ready, and which dependency isn't."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from appliance.core.errors import LogDamaged, Unavailable
+from tests.node_kit import Broker, LogHead, Pipeline, PipelineNumbers, running_node
+from ui import health
+from ui.services import ReadinessCheck
+
+
+async def _well() -> str:
+    await trio.lowlevel.checkpoint()
+    return "fine"
+
+
+async def _ill() -> str:
+    await trio.lowlevel.checkpoint()
+    raise Unavailable("It sleeps.", hint="Wake it.", code="asleep")
+
+
+async def test_alive_whatever_else_is_the_matter(tmp_path: Path) -> None:
+    async with running_node(tmp_path, readiness={"store": _ill}) as node, node.client() as client:
+        answer = await client.get("/health/live")
+        assert (answer.status_code, answer.json()) == (200, {"live": True})
+
+
+async def test_ready_when_all_are_well(tmp_path: Path) -> None:
+    async with (
+        running_node(tmp_path, readiness={"store": _well, "log": _well}) as node,
+        node.client() as client,
+    ):
+        answer = await client.get("/health/ready")
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "ready": True,
+            "dependencies": [{"name": "store", "ok": True}, {"name": "log", "ok": True}],
+        }
+
+
+async def test_not_ready_names_who_fails_and_tells_the_box_why(tmp_path: Path) -> None:
+    async with running_node(tmp_path, readiness={"store": _ill, "log": _well}) as node:
+        async with node.client() as client:
+            answer = await client.get("/health/ready")
+            assert answer.status_code == 503
+            assert answer.json()["dependencies"] == [
+                {"name": "store", "ok": False, "code": "asleep"},
+                {"name": "log", "ok": True},
+            ]
+        async with node.client(local=True) as local:
+            failing = (await local.get("/health/ready")).json()["dependencies"][0]
+            assert (failing["detail"], failing["hint"]) == ("It sleeps.", "Wake it.")
+
+
+async def test_a_closed_catalog_still_gives_an_answer(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        node = node.with_services(readiness={"catalog": health.catalog_check(node.catalog)})
+        async with node.client() as client:
+            client.cookies.set("__Host-homeport", "something")
+            assert (await client.get("/health/ready")).status_code == 200
+            await node.catalog.aclose()
+            answer = await client.get("/health/ready")
+            assert (answer.status_code, answer.json()["dependencies"][0]["code"]) == (503, "catalog_closed")
+
+
+async def test_who_does_not_answer_is_given_five_seconds(autojump_clock: trio.testing.MockClock) -> None:
+    checks: dict[str, ReadinessCheck] = {
+        "stuck": trio.sleep_forever,
+        "also": trio.sleep_forever,
+        "well": _well,
+    }
+    started = trio.current_time()
+    answer = await health.readiness(checks)
+    assert trio.current_time() - started == pytest.approx(5)
+    assert [(one.name, one.ok, one.code) for one in answer.dependencies] == [
+        ("stuck", False, "no_answer"),
+        ("also", False, "no_answer"),
+        ("well", True, ""),
+    ]
+
+
+async def test_the_broker_is_ready_while_connected() -> None:
+    broker = Broker()
+    assert (await health.check("broker", health.broker_check(broker))).ok
+    broker.connected = False
+    assert (await health.check("broker", health.broker_check(broker))).code == "broker_away"
+
+
+async def test_the_log_is_ready_while_its_head_can_be_read() -> None:
+    assert (await health.check("log", health.log_check(LogHead))).detail == "next record 42"
+
+    def missing() -> LogHead:
+        raise FileNotFoundError("head")
+
+    def damaged() -> LogHead:
+        raise LogDamaged("The head is damaged.", hint="Look.")
+
+    assert (await health.check("log", health.log_check(missing))).code == "log_unreadable"
+    assert (await health.check("log", health.log_check(damaged))).code == "log_damaged"
+
+
+async def test_the_pipeline_is_ready_while_it_keeps_up() -> None:
+    assert (await health.check("pipeline", health.pipeline_check(Pipeline()))).ok
+    late = Pipeline(PipelineNumbers(lag_s=61.0))
+    found = await health.check("pipeline", health.pipeline_check(late))
+    assert (found.ok, found.code) == (False, "pipeline_behind")
