@@ -1,0 +1,110 @@
+"""Who may publish and subscribe to what."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.core.errors import UsageError
+from appliance.management.access import AccessPolicy, Principal, check_device_id
+
+POLICY = AccessPolicy(
+    ["site/+/dev/{device}/telemetry", "tele/{device}/SENSOR", "shop/{device}/{metric}", "raw/{device}/#", "no/device"]
+)
+D1 = Principal(name="d1")
+SITE = Principal(name="dash", kind="application", access="site")
+
+
+@pytest.mark.parametrize(
+    ("topic", "allowed"),
+    [
+        ("dm/d1/telemetry", True),
+        ("dm/d1/cmd/7/resp", True),
+        ("dm/d1", False),
+        ("dm/d10/telemetry", False),
+        ("dm/d2/telemetry", False),
+        ("site/7/dev/d1/telemetry", True),
+        ("site/7/8/dev/d1/telemetry", False),
+        ("site/7/dev/d2/telemetry", False),
+        ("site/7/dev/d1/telemetry/x", False),
+        ("tele/d1/SENSOR", True),
+        ("tele/d1/STATE", False),
+        ("shop/d1/weight", True),
+        ("shop/d1", False),
+        ("raw/d1", True),
+        ("raw/d1/a/b", True),
+        ("raw/d2/a/b", False),
+        ("no/device", False),
+        ("other", False),
+        ("$SYS/broker", False),
+        ("", False),
+    ],
+)
+def test_a_device_publishes_under_its_own_name_only(topic: str, allowed: bool) -> None:
+    assert POLICY.may_publish(D1, topic) is allowed
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "allowed"),
+    [
+        ("dm/d1/#", True),
+        ("dm/d1/cmd/+", True),
+        ("dm/d1", True),
+        ("$share/g/dm/d1/#", True),
+        ("$share/g/dm/d2/#", False),
+        ("dm/+/cmd", False),
+        ("dm/#", False),
+        ("#", False),
+        ("+/d1/#", False),
+        ("$SYS/#", False),
+        ("tele/d1/SENSOR", False),
+    ],
+)
+def test_a_device_subscribes_to_its_own_topics_only(topic_filter: str, allowed: bool) -> None:
+    assert POLICY.may_subscribe(D1, topic_filter) is allowed
+
+
+@pytest.mark.parametrize(
+    ("topic", "allowed"),
+    [("dm/d2/cmd/1", True), ("anything", True), ("$SYS", False), ("$SYS/x", False), ("$SYSTEM/x", True)],
+)
+def test_an_application_of_the_site_publishes_anywhere_but_into_the_brokers_own(topic: str, allowed: bool) -> None:
+    assert POLICY.may_publish(SITE, topic) is allowed
+
+
+@pytest.mark.parametrize("topic_filter", ["#", "$SYS/#", "dm/+/status", "$share/g/#"])
+def test_an_application_of_the_site_subscribes_to_everything(topic_filter: str) -> None:
+    assert POLICY.may_subscribe(SITE, topic_filter)
+
+
+@given(st.text(alphabet="abd1/+#$", max_size=12), st.text(alphabet="abd1", min_size=1, max_size=3))
+def test_no_topic_of_another_device_is_ever_open(topic: str, name: str) -> None:
+    if AccessPolicy(["x/{device}/y"]).may_publish(Principal(name=name), topic):
+        assert topic.startswith(f"dm/{name}/") or topic == f"x/{name}/y"
+
+
+def test_without_mappings_only_the_default_topics_are_open() -> None:
+    assert not AccessPolicy().may_publish(D1, "tele/d1/SENSOR")
+
+
+@pytest.mark.parametrize("pattern", ["x{device}/y", "{device}/{device}", "a/{device}b"])
+def test_a_pattern_with_a_part_of_a_level_is_refused(pattern: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        AccessPolicy([pattern])
+    assert refused.value.code == "topic_pattern_invalid"
+
+
+@pytest.mark.parametrize("device_id", ["a", "boiler-1", "Kessel 2", "ä", "a$", "x" * 128, "a.b:c"])
+def test_device_ids(device_id: str) -> None:
+    assert check_device_id(device_id) == device_id
+
+
+@pytest.mark.parametrize(
+    "device_id", ["", "a/b", "+", "a#", "\x00", "a\x7f", "x" * 129, "ä" * 65, " a", "a ", "$a", ".", "..", "a\u2028b"]
+)
+def test_what_can_not_be_a_device_id(device_id: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_device_id(device_id)
+    assert refused.value.code == "device_id_invalid"
+    assert refused.value.hint
