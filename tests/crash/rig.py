@@ -22,7 +22,7 @@ START_DEADLINE_S = 20.0
 CONFIG = """\
 [node]
 name = "crash"
-data_dir = "data"
+data_dir = "{data_dir}"
 run_dir = "{run_dir}"
 [log]
 segment_mib = 4
@@ -54,17 +54,19 @@ class Rig:
     """An appliance in a folder: broker and node as real processes, without a supervisor that would hide a crash."""
 
     def __init__(self, folder: Path, run_dir: Path) -> None:
-        self.folder = folder
         self.port = free_port()
         self.data_dir = folder / "data"
         self.run_dir = run_dir
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         for each in (self.data_dir, run_dir):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        config = folder / "homeport.toml"
-        config.write_text(CONFIG.format(port=self.port, ui_port=free_port(), run_dir=run_dir))
+        config = run_dir / "homeport.toml"
+        config.write_text(
+            CONFIG.format(port=self.port, ui_port=free_port(), run_dir=run_dir, data_dir=self.data_dir)
+        )
         self.environ = {**os.environ, "HOMEPORT_CONFIG": str(config)}
-        self.log = (folder / "processes.log").open("ab")
+        self.log_path = run_dir / "processes.log"
+        self.log = self.log_path.open("ab")
 
     def add_device(self, device_id: str) -> str:
         """Register a device while the node is stopped; returns its token."""
@@ -91,7 +93,8 @@ class Rig:
     def stop(self, name: str) -> None:
         process = self.processes.pop(name)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0, self.read_log()
+        code = process.wait(15)
+        assert code == 0, f"{name} ended with {code}\n{self.read_log()}"
 
     def close(self) -> None:
         for process in self.processes.values():
@@ -100,7 +103,7 @@ class Rig:
         self.log.close()
 
     def read_log(self) -> str:
-        return (self.folder / "processes.log").read_text()[-4000:]
+        return self.log_path.read_text()[-4000:]
 
     def wait_for_broker(self) -> None:
         wait_for(self._listens, START_DEADLINE_S, f"the broker listens\n{self.read_log()}")
