@@ -25,6 +25,8 @@ from appliance.run.child_process import ChildProcess, ChildSpec, ChildStatistics
 from appliance.run.sd_notify import VARIABLES, Notifier
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LATER_SHARE: Final = 0.4
+"""Of the drain's time, what processes that were started later may use before the others are told."""
 
 _log = logs.get(__name__)
 
@@ -132,9 +134,16 @@ class Supervisor:
         _log.info("draining", deadline_ms=self._timing.drain_ms)
         self._notifier.stopping()
         running = list(self._started)
-        for child in running:
-            await child.drain()
         with trio.move_on_after(self._timing.drain_ms / 1000):
+            # Those that were started last use the others, and so go first, but not at the others' expense.
+            last = [child for child in running if child in self._later]
+            for child in last:
+                await child.drain()
+            with trio.move_on_after(self._timing.drain_ms * LATER_SHARE / 1000):
+                await _all_ended(last)
+            for child in running:
+                if child not in last:
+                    await child.drain()
             await _all_ended(running)
         killed = [child.spec.name for child in running if not child.ended.is_set() and child.kill()]
         if killed:

@@ -232,6 +232,17 @@ async def test_later_children_start_once_the_others_are_ready() -> None:
     assert running.child("demo").state == "ended"
 
 
+async def test_later_children_are_drained_first_but_not_at_the_others_expense() -> None:
+    async with supervised(spec("broker", "serve"), later=[spec("demo", "deaf")]) as running:
+        await running.until(lambda: running.child("demo").state == "ready")
+        running.supervisor.stop()
+        await running.until(lambda: running.child("demo").state == "draining")
+        assert running.child("broker").state == "ready"
+        await running.until(lambda: running.child("broker").state == "ended")
+        assert running.child("demo").state == "draining"
+    assert running.killed == ["demo"]
+
+
 async def test_a_child_that_sends_rubbish_is_still_supervised() -> None:
     async with supervised(spec("node", "babble")) as running:
         await running.until(lambda: running.child("node").state == "ready")
