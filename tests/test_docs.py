@@ -1,0 +1,137 @@
+"""The documents say what the program does: every key, verb, option, exit code, metric and room is described."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+
+from appliance.cli import main
+from appliance.cli.exit_codes import EXIT_CODES
+from appliance.core import config_text
+
+ROOT: Final = Path(__file__).parents[1]
+DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/**/DESIGN.md")])
+ROOMS: Final = (
+    "appliance/core",
+    "appliance/identity",
+    "appliance/management",
+    "appliance/pipeline",
+    "appliance/run",
+    "broker",
+    "broker/mqtt",
+    "device_fw_sim",
+    "replication",
+    "storage/catalog",
+    "storage/log",
+    "storage/telemetry",
+    "ui",
+)
+PASSED_ON: Final = ("sim", "bench")
+"""Verbs whose arguments belong to a program of their own."""
+
+
+@cache
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with the words that name it."""
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            for inner in command.list_commands(context):
+                found = command.get_command(context, inner)
+                assert found is not None
+                yield f"{name} {inner}", found
+        else:
+            yield name, command
+
+
+def test_every_key_is_described_with_its_default_and_bounds() -> None:
+    described = re.search(r"<!-- keys -->\n(.*?)<!-- /keys -->", read("docs/CONFIGURATION.md"), re.DOTALL)
+    assert described is not None
+    assert described.group(1) == config_text.as_markdown(), "python -m appliance.core.config_text markdown"
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_verb_and_option_is_described(name: str, command: click.Command) -> None:
+    text = read("docs/COMMANDS.md")
+    assert f"`homeport {name}" in text
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert any(option in text for option in parameter.opts), f"{name} {parameter.opts}"
+
+
+def test_every_verb_takes_json() -> None:
+    for name, command in commands():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert name in PASSED_ON or {"--json", "--config"} <= options, name
+
+
+def test_every_exit_code_is_described() -> None:
+    rows = re.findall(r"(?m)^\| (\d+) \| `(\w+)`: .+ \|$", read("docs/COMMANDS.md"))
+    assert rows == [(str(code), kind.__name__) for kind, code in EXIT_CODES.items()]
+
+
+def test_commands_that_documents_show_exist() -> None:
+    known = {name for name, _ in commands()}
+    shown = 0
+    for path in (ROOT / "README.md", ROOT / "docs" / "HACKING.md"):
+        for line in re.findall(r"(?m)^    (\S.*)$", path.read_text(encoding="utf-8")):
+            words = line.split("#")[0].split()
+            if words[0].startswith("scripts/"):
+                assert (ROOT / words[0]).is_file(), line
+                shown += 1
+            elif words[0] == "homeport":
+                assert any(" ".join(words[1:]).startswith(name) for name in known), line
+                shown += 1
+    assert shown > 8
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_says_why_it_is_as_it_is(room: str) -> None:
+    text = read(f"{room}/DESIGN.md")
+    assert len(text.split()) > 50
+    assert f"../{room}/" in read("docs/ARCHITECTURE.md"), "the map doesn't show it"
+
+
+def test_the_list_of_rooms_is_whole() -> None:
+    packages = {
+        path.parent.relative_to(ROOT).as_posix()
+        for package in ("appliance", "broker", "storage", "replication", "ui", "device_fw_sim")
+        for path in (ROOT / package).glob("**/__init__.py")
+    }
+    parts = {"appliance", "appliance/cli", "storage"}
+    inner = {package for package in packages if package.startswith(("ui/", "device_fw_sim/"))}
+    assert packages - parts - inner == set(ROOMS)
+
+
+def test_every_metric_is_described() -> None:
+    exported = set(re.findall(r'"(homeport_[a-z_]+)"', read("ui/metrics.py")))
+    described = set(re.findall(r"(?m)^\| `(homeport_[a-z_]+)` \|", read("docs/METRICS.md")))
+    assert exported
+    # prometheus-client adds _total to a counter's name by itself.
+    assert {name.removesuffix("_total") for name in exported} == {
+        name.removesuffix("_total") for name in described
+    }
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:|#", target):
+            assert (path.parent / target.split("#")[0]).exists(), target
+
+
+def test_the_changelog_names_what_is_to_come() -> None:
+    assert "## Unreleased" in read("CHANGELOG.md")
