@@ -124,7 +124,14 @@ class Upkeep:
             if self._spare is not None:
                 self._disk.close(self._spare)
                 self._spare = None
-                self._disk.unlink(self._directory / SPARE)
+                try:
+                    self._disk.unlink(self._directory / SPARE)
+                except OSError as error:  # the next start removes it
+                    self._note(error)
+
+    def _note(self, error: OSError) -> None:
+        self.failures_total += 1
+        self.last_failure = str(error)
 
     def _submit(self, job: Callable[[], None]) -> None:
         with self._changed:
@@ -143,8 +150,7 @@ class Upkeep:
             try:
                 job()
             except OSError as error:  # kept for statistics; what was to be sealed is sealed at the next start
-                self.failures_total += 1
-                self.last_failure = str(error)
+                self._note(error)
             finally:
                 with self._changed:
                     self._busy = False
@@ -186,7 +192,7 @@ class Upkeep:
             except OSError as error:
                 if error.errno not in NO_SPACE:
                     raise  # on a full disk the next start reads the footers again
-                self.last_failure = str(error)
+                self._note(error)
         return tuple(summaries)
 
     def _from_footer(self, path: Path, size: int) -> SegmentSummary | None:
