@@ -1,0 +1,234 @@
+"""03-publish: PUBLISH from a client, on a live broker (MQTT 5.0 §3.3, §3.4, §4.3; MQTT 3.1.1 §3.3, §3.4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from . import builder as b
+from .raw_client import Address, RawClient
+
+VERSIONS = pytest.mark.parametrize("version", [3, 4, 5])
+
+
+@VERSIONS
+def test_03_publish_qos_0(broker: Address, version: int) -> None:
+    """Table 3-3: no answer."""
+    with RawClient(broker, version) as client:
+        client.connect("03-qos0")
+        client.send(b.publish("03/qos0", properties=client.no_properties))
+        client.ping()
+
+
+@VERSIONS
+@pytest.mark.parametrize("packet_id", [1, 0x1234, 0xFFFF])
+def test_03_publish_qos_1(broker: Address, version: int, packet_id: int) -> None:
+    """[MQTT-4.3.2-4]: PUBACK with the same packet identifier."""
+    with RawClient(broker, version) as client:
+        client.connect("03-qos1")
+        client.publish("03/qos1", packet_id=packet_id)
+
+
+@VERSIONS
+def test_03_publish_dup(broker: Address, version: int) -> None:
+    """[MQTT-4.3.2-5]: a resent message is a message; DUP isn't passed on [MQTT-3.3.1-3]."""
+    with RawClient(broker, version) as client:
+        client.connect("03-dup")
+        client.subscribe(("03/dup", 1))
+        no_properties = client.no_properties
+        client.send(b.publish("03/dup", b"x", qos=1, dup=True, packet_id=5, properties=no_properties))
+        packets = [client.receive(), client.receive()]
+        assert {p.kind for p in packets if p} == {b.PUBACK, b.PUBLISH}
+        assert all(not p.first & 8 for p in packets if p and p.kind == b.PUBLISH)
+
+
+@VERSIONS
+def test_03_publish_many_at_once(broker: Address, version: int) -> None:
+    """[MQTT-4.6.0-2]: PUBACKs come in the order of their PUBLISHes; none is missing."""
+    count = 300
+    with RawClient(broker, version) as client:
+        client.connect("03-many")
+        packets = [
+            b.publish(
+                f"03/many/{at % 7}", bytes(at), qos=1, packet_id=at + 1, properties=client.no_properties
+            )
+            for at in range(count)
+        ]
+        client.send(*packets, b.PINGREQ_PACKET)
+        answers = [client.receive() for _ in range(count + 1)]
+        acknowledged = [int.from_bytes(p.body[:2], "big") for p in answers if p and p.kind == b.PUBACK]
+        assert acknowledged == list(range(1, count + 1))
+
+
+@VERSIONS
+def test_03_publish_byte_by_byte(broker: Address, version: int) -> None:
+    """§2.1: a packet cut anywhere."""
+    with RawClient(broker, version) as client:
+        client.connect("03-bytes")
+        for packet_id in (1, 2):
+            data = b.publish("03/bytes", b"xyz", qos=1, packet_id=packet_id, properties=client.no_properties)
+            for byte in data:
+                client.send(bytes((byte,)))
+            client.expect_puback(packet_id)
+
+
+@VERSIONS
+def test_03_publish_large(broker: Address, version: int) -> None:
+    """§2.1.4: remaining lengths of two, three and four bytes."""
+    with RawClient(broker, version) as client:
+        client.connect("03-large")
+        for packet_id, size in enumerate((127, 128, 16_384, 500_000), start=1):
+            client.publish("03/large", bytes(size), packet_id)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_03_publish_qos_2(broker: Address, bystander: RawClient, version: int) -> None:
+    """[MQTT-3.2.2-11]: above the Maximum QoS of CONNACK."""
+    with RawClient(broker, version) as client:
+        client.connect("03-qos2")
+        client.send(b.publish("03/qos2", qos=2, packet_id=1, properties=client.no_properties))
+        client.expect_disconnect(0x9B)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_03_publish_retain(broker: Address, bystander: RawClient, version: int, qos: int) -> None:
+    """[MQTT-3.2.2-14]: CONNACK said Retain Available 0."""
+    with RawClient(broker, version) as client:
+        client.connect("03-retain")
+        ident = 1 if qos else None
+        client.send(
+            b.publish("03/retain", qos=qos, retain=True, packet_id=ident, properties=client.no_properties)
+        )
+        client.expect_disconnect(0x9A)
+
+
+NOT_A_TOPIC = [0x90, 0x81, 0x82]
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("case", "topic", "codes"),
+    [
+        ("plus", "03/+", NOT_A_TOPIC),
+        ("hash", "#", NOT_A_TOPIC),
+        ("empty", "", [0x82, 0x90, 0x94]),
+        ("nul", "03/\0", [0x81]),
+        ("not-utf8", b"03/\xff", [0x81]),
+        ("surrogate", b"03/\xed\xa0\x80", [0x81]),
+        ("too-many-levels", "/".join("x" * 40), NOT_A_TOPIC),
+    ],
+)
+@pytest.mark.parametrize("qos", [0, 1])
+def test_03_publish_topic(
+    broker: Address,
+    bystander: RawClient,
+    version: int,
+    case: str,
+    topic: str | bytes,
+    codes: list[int],
+    qos: int,
+) -> None:
+    """[MQTT-3.3.2-1], [MQTT-3.3.2-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2]."""
+    with RawClient(broker, version) as client:
+        client.connect("03-topic")
+        client.send(b.publish(topic, qos=qos, packet_id=1 if qos else None, properties=client.no_properties))
+        client.expect_disconnect(*codes)
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("case", "first", "head", "codes"),
+    [
+        ("qos-3", 0x36, b"\x00\x01a\x00\x01", [0x81]),
+        ("dup-qos-0", 0x38, b"\x00\x01a", [0x81, 0x82]),
+        ("packet-id-0", 0x32, b"\x00\x01a\x00\x00", [0x82, 0x81]),
+        ("topic-beyond-end", 0x30, b"\x00\x7fa", [0x81]),
+        ("no-topic-length", 0x30, b"\x00", [0x81]),
+        ("no-packet-id", 0x32, b"\x00\x01a\x00", [0x81]),
+        ("nothing", 0x30, b"", [0x81]),
+    ],
+)
+def test_03_publish_malformed(
+    broker: Address, bystander: RawClient, version: int, case: str, first: int, head: bytes, codes: list[int]
+) -> None:
+    """[MQTT-3.3.1-2], [MQTT-3.3.1-4], [MQTT-2.2.1-2], §1.5."""
+    cut_short = case in ("topic-beyond-end", "no-topic-length", "no-packet-id", "nothing")
+    with RawClient(broker, version) as client:
+        client.connect("03-malformed")
+        client.send(b.packet(first, head, b"\0" if version == 5 and not cut_short else b""))
+        client.expect_disconnect(*codes)
+
+
+@pytest.mark.parametrize(
+    ("case", "properties", "codes"),
+    [
+        ("topic-alias", b.p16(0x23, 1), [0x94]),
+        ("topic-alias-0", b.p16(0x23, 0), [0x94, 0x82]),
+        ("subscription-identifier", b.pvar(0x0B, 1), [0x82]),
+        ("response-topic-wildcard", b.ptext(0x08, "a/#"), [0x82, 0x90]),
+        ("payload-format-2", b.p8(0x01, 2), [0x82, 0x81]),
+        ("content-type-twice", b.ptext(0x03, "a") * 2, [0x82]),
+        ("foreign", b.p16(0x21, 1), [0x81, 0x82]),
+        ("unknown", b"\x7f\x00", [0x81]),
+        ("cut-short", b"\x02\x00", [0x81]),
+        ("text-not-utf8", b.ptext(0x03, b"\xff"), [0x81]),
+        ("user-not-utf8", b.puser("k", b"\xff"), [0x81]),
+        ("too-many-user-properties", b.puser("k", "v") * 100, [0x97]),
+    ],
+)
+def test_03_publish_properties_refused(
+    broker: Address, bystander: RawClient, case: str, properties: bytes, codes: list[int]
+) -> None:
+    """§3.3.2.3; CONNACK allowed no topic alias, so any is too high [MQTT-3.3.2-9]."""
+    with RawClient(broker, 5) as client:
+        client.connect("03-properties")
+        client.send(b.publish("03/p", properties=properties))
+        client.expect_disconnect(*codes)
+
+
+def test_03_publish_topic_alias_alone(broker: Address) -> None:
+    """§3.3.2.3.4: an alias instead of a topic, never set up and not allowed."""
+    with RawClient(broker, 5) as client:
+        client.connect("03-alias")
+        client.send(b.publish("", properties=b.p16(0x23, 1)))
+        client.expect_disconnect(0x94, 0x82)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_03_publish_too_large(broker: Address, bystander: RawClient, version: int) -> None:
+    """[MQTT-3.2.2-15]: refused at the header; the rest isn't waited for."""
+    with RawClient(broker, version) as client:
+        client.connect("03-size")
+        client.send(b"\x30\xff\xff\xff\x7f\x00\x01a")
+        client.expect_disconnect(0x95)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_03_publish_length_of_five_bytes(broker: Address, bystander: RawClient, version: int) -> None:
+    """§1.5.5."""
+    with RawClient(broker, version) as client:
+        client.connect("03-length")
+        client.send(b"\x30\xff\xff\xff\xff\x01")
+        client.expect_disconnect(0x81)
+
+
+def test_03_publish_not_authorized(broker: Address) -> None:
+    """§3.4.2.1 in MQTT 5; 3.1.1 has no such word, and must acknowledge or close (§3.3.5)."""
+    with RawClient(broker, 5) as client:
+        client.connect("03-device", username="press-4")
+        client.send(b.publish("dm/press-5/telemetry", qos=1, packet_id=8, properties=b""))
+        answer = client.expect_kind(b.PUBACK)
+        assert answer.body[:3] == b"\x00\x08\x87"
+        client.publish("dm/press-4/telemetry", packet_id=9)
+    with RawClient(broker, 4) as client:
+        client.connect("03-device", username="press-4")
+        client.send(b.publish("dm/press-5/telemetry", qos=1, packet_id=8))
+        client.expect_closed()
+
+
+def test_03_publish_sys(broker: Address) -> None:
+    """§4.7.2: a server decides about topics that begin with $; nobody publishes below $SYS."""
+    with RawClient(broker, 5) as client:
+        client.connect("03-sys")
+        client.send(b.publish("$SYS/broker/uptime", qos=1, packet_id=8, properties=b""))
+        assert client.expect_kind(b.PUBACK).body[:3] == b"\x00\x08\x87"
