@@ -75,6 +75,9 @@ TOPIC_ROUTE_COUNT_MAX: Final = 65_536
 """Distinct topics whose device and metric prefix are remembered; about 300 bytes each, 20 MB."""
 SHAPE_COUNT_MAX: Final = 4_096
 """Payload shapes with a column plan of their own; when full, all are forgotten and found again."""
+TYPED_SHAPE_COUNT_MAX: Final = 256
+"""Shapes with a decoder of their own; about 5 KiB each. When full, all are forgotten and earned again."""
+TYPED_METRIC_COUNT_MAX: Final = 128
 SERIES_COUNT_MAX: Final = 1_000_000
 """Per node; about 250 bytes each in memory: 250 MB at the very most, 12 MB for 10,000 devices × 5."""
 SERIES_PER_DEVICE_COUNT_MAX: Final = 4_096
@@ -202,6 +205,8 @@ HUB_KEY_COUNT_MAX: Final = 50_000
 HUB_WATCHER_COUNT_MAX: Final = 64
 """Open pages; each renders at most two frames a second of at most PAGE_ROW_COUNT_MAX rows."""
 HUB_SEND_TIMEOUT_MS: Final = 20_000
+STREAM_SESSION_CHECK_MS: Final = 4_000
+"""How long a page stays live after signing out elsewhere: 64 pages look up 16 sessions a second."""
 PAGE_ROW_COUNT_DEFAULT: Final = 50
 PAGE_ROW_COUNT_MAX: Final = 200
 PAGE_WAITING_COUNT_MAX: Final = 20
@@ -219,3 +224,6 @@ REQUEST_BODY_TIMEOUT_MS: Final = 30_000
 REQUEST_HEADER_TRACE_BYTES_MAX: Final = 256
 READINESS_LAG_MS_MAX: Final = 60_000
 """A pipeline further behind is not ready: pages would show a minute-old world as the present one."""
+REQUEST_DISCARD_BYTES_MAX: Final = 8 * MIB
+"""Of a body that was refused, read and thrown away so that the client gets to see the answer; never kept."""
+REQUEST_DISCARD_TIMEOUT_MS: Final = 5_000

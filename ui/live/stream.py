@@ -13,7 +13,7 @@ from typing import Final
 import trio
 from starlette.types import Receive, Scope, Send
 
-from appliance.core.limits import HUB_SEND_TIMEOUT_MS
+from appliance.core.limits import HUB_SEND_TIMEOUT_MS, STREAM_SESSION_CHECK_MS
 from ui.live import sse
 from ui.live.hub import Frame, Hub
 
@@ -50,7 +50,7 @@ class LiveStream:
         stopping: trio.Event,
         version: str,
         still_allowed: StillAllowed | None = None,
-        allowed_interval_ms: int = 30_000,
+        allowed_interval_ms: int = STREAM_SESSION_CHECK_MS,
     ) -> None:
         self._hub = hub
         self._keys = keys

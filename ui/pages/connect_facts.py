@@ -25,8 +25,8 @@ class Endpoint:
 class Example:
     id: str
     title: str
-    text: str
     command: str
+    needs_certificate: bool = False
 
 
 def reachable_host(bind: Bind, page_host: str) -> str:
@@ -44,7 +44,7 @@ def endpoints(config: Config, page_host: str) -> tuple[Endpoint, ...]:
         if bind is not None:
             host = reachable_host(bind, page_host)
             shown = f"[{host}]" if ":" in host else host
-            suffix = " (this box only)" if host in _LOOPBACK else ""
+            suffix = " (this box only)" if bind.host in _LOOPBACK else ""
             found.append(Endpoint(label=label, address=f"{scheme}://{shown}:{bind.port}{suffix}"))
     return tuple(found)
 
@@ -59,7 +59,7 @@ def examples(config: Config, page_host: str, device_id: str, token: str) -> tupl
             Example(
                 id="try-tls",
                 title="From any machine, over TLS",
-                text=f"Save this box's certificate beside it first: {CERTIFICATE_NAME}, from the link below.",
+                needs_certificate=True,
                 command=_command(host, tls.port, device_id, token, ["--cafile", CERTIFICATE_NAME]),
             )
         )
@@ -69,9 +69,8 @@ def examples(config: Config, page_host: str, device_id: str, token: str) -> tupl
             Example(
                 id="try-plain",
                 title="On this box itself, without TLS"
-                if host in _LOOPBACK
+                if tcp.host in _LOOPBACK
                 else "Without TLS: the token is readable on the wire",
-                text="",
                 command=_command(host, tcp.port, device_id, token, []),
             )
         )

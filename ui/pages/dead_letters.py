@@ -14,6 +14,7 @@ from starlette.responses import Response
 from appliance.core.limits import PAGE_TEXT_LENGTH_MAX
 from appliance.management.readings import HINT_OF_REASON
 from ui.pages.device_facts import cut
+from ui.pages.format import visible
 from ui.pages.shell import Shell
 from ui.pages.views import DeadLetterGroup, DeadLetterView
 from ui.services import DeadLetter
@@ -33,7 +34,7 @@ class ReasonLink:
 def payload_text(payload: bytes, length_max: int = PAGE_TEXT_LENGTH_MAX) -> tuple[str, bool]:
     """A payload as something to read, and whether it was cut: text as it is, bytes that are no text as hex.
 
-    Control characters are shown as symbols (U+2400 and on), so that nothing in it can rearrange the page's text.
+    Characters that can't be seen become `\\xNN`, so that nothing in it can rearrange the page's text.
     """
     head = payload[: 4 * length_max]
     try:
@@ -45,16 +46,7 @@ def payload_text(payload: bytes, length_max: int = PAGE_TEXT_LENGTH_MAX) -> tupl
         else:
             text = "hex: " + head[: length_max // 2].hex(" ")
     is_cut = len(text) > length_max or len(payload) > len(head)
-    return "".join(_visible(c) for c in text[:length_max]) + ("…" if is_cut else ""), is_cut
-
-
-def _visible(character: str) -> str:
-    code = ord(character)
-    if code < 0x20 and character not in "\n\t":
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    return character if character.isprintable() or character in "\n\t" else f"\\u{{{code:x}}}"
+    return visible(text[:length_max]) + ("…" if is_cut else ""), is_cut
 
 
 async def show(shell: Shell, request: Request) -> Response:

@@ -13,7 +13,7 @@ from storage.catalog import Catalog, Device
 from ui.live import sse
 from ui.live.hub import Frame
 from ui.pages import device_chart
-from ui.pages.connect_facts import endpoints, examples
+from ui.pages.connect_facts import CERTIFICATE_NAME, endpoints, examples
 from ui.pages.device_facts import device_view, newest_views, numeric_metrics
 from ui.pages.live_page import stream
 from ui.pages.shell import Shell, form_of, problem_text
@@ -193,6 +193,7 @@ async def _token_page(
         first=newest[0] if newest else None,
         token=token,
         is_first=is_first,
+        certificate=CERTIFICATE_NAME,
         examples=examples(services.config, request.url.hostname or "", device.device_id, token),
         fingerprint=services.tls.fingerprint if services.config.broker.tls_bind else "",
     )

@@ -12,7 +12,7 @@ from starlette.datastructures import QueryParams
 from appliance.core.errors import UsageError
 from appliance.core.limits import CHART_METRIC_COUNT_MAX, CHART_POINT_COUNT, METRIC_NAME_BYTES_MAX
 from ui.pages.charts import RANGE_DEFAULT, RANGES, Range, with_gaps
-from ui.pages.format import Value, unit_of
+from ui.pages.format import Value, unit_of, visible
 from ui.services import TelemetryReader
 
 DRAWN_COUNT_DEFAULT: Final = 3
@@ -22,6 +22,7 @@ PICKER_COUNT_MAX: Final = 60
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricChoice:
     name: str
+    label: str
     unit: str
     drawn: bool
     src: str
@@ -62,6 +63,7 @@ def choose(device_url: str, metrics: Sequence[str], query: QueryParams) -> Chart
     choices = tuple(
         MetricChoice(
             name=name,
+            label=visible(name),
             unit=unit_of(name),
             drawn=name in drawn,
             src=f"{device_url}/chart?" + urlencode({"metric": name, "range": chosen_range.key}),

@@ -9,7 +9,7 @@ from appliance.core.limits import PAGE_TEXT_LENGTH_MAX
 from appliance.management.freshness import freshness
 from appliance.management.readings import Quality
 from storage.catalog.rows import Device
-from ui.pages.format import Value, unit_of, value_text
+from ui.pages.format import Value, unit_of, value_text, visible
 from ui.pages.views import DeviceView, NewestView
 from ui.services import DeviceLive, LiveView, NewestValue
 
@@ -28,8 +28,8 @@ _REASON_TEXT: Final[dict[str, str]] = {
 
 
 def cut(text: str, length_max: int = PAGE_TEXT_LENGTH_MAX) -> tuple[str, bool]:
-    """A text that fits a page, and whether something was left off."""
-    return (text, False) if len(text) <= length_max else (text[:length_max] + "…", True)
+    """A foreign text that fits a page, nothing in it hidden, and whether something was left off."""
+    return (visible(text), False) if len(text) <= length_max else (visible(text[:length_max]) + "…", True)
 
 
 def device_view(device: Device, live: DeviceLive | None, *, now_ms: int, stale_after_ms: int) -> DeviceView:
@@ -76,6 +76,7 @@ def newest_view(device_id: str, newest: NewestValue, *, now_ms: int, stale_after
     return NewestView(
         device_id=device_id,
         metric=newest.metric,
+        label=cut(newest.metric)[0],
         text=text,
         unit=unit_of(newest.metric) if is_number else "",
         observed_at_ms=newest.observed_at_ms,
@@ -103,8 +104,13 @@ def newest_views(
 
 
 def numeric_metrics(newest: Mapping[str, NewestValue]) -> list[str]:
-    """Metrics that can be drawn, by name."""
-    return sorted(name for name, value in newest.items() if is_drawable(value.value))
+    """Metrics that can be drawn: those with a unit first, other numbers, then booleans; each by name."""
+
+    def rank(name: str) -> tuple[int, str]:
+        is_boolean = isinstance(newest[name].value, bool)
+        return (2 if is_boolean else 0 if unit_of(name) else 1, name)
+
+    return sorted((name for name, value in newest.items() if is_drawable(value.value)), key=rank)
 
 
 def is_drawable(value: Value) -> bool:

@@ -9,11 +9,10 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.core.errors import HomeportError, UsageError
 from appliance.core.limits import PASSWORD_LENGTH_MIN
-from appliance.identity import check_password
-from storage.catalog import Catalog
 from ui import auth
 from ui.pages.shell import SETUP_STATES, Shell, form_of, local_path, problem_text
 from ui.problem import status_of
+from ui.setup import claim_box
 
 FIRST_DEVICE_URL: Final = "/devices/new?first=1"
 
@@ -70,26 +69,16 @@ async def setup(shell: Shell, request: Request) -> Response:
     """`POST /setup` with code, user, password and password_again: makes the admin and signs them in."""
     form = await form_of(request)
     code, user = form.get("code", ""), form.get("user", "").strip()
-    services = shell.services
     try:
-        services.sign_in_limiter.take(auth.peer_address(request))
-        password = check_password(form.get("password", ""), user_id=user)
-        if form.get("password_again", "") != password:
+        if form.get("password_again", "") != form.get("password", ""):
             raise UsageError(
                 "The two passwords differ.", hint="Type the same one twice.", code="password_differs"
             )
-        with services.setup_code.claiming(code):
-            password_hash = await services.passwords.hash(password, user_id=user)
-
-            def write(catalog: Catalog) -> None:
-                catalog.add_user(user, role="admin", password_hash=password_hash)
-
-            await services.catalog.write(write)
+        _, cookie = await claim_box(request, code, user, form.get("password", ""))
     except HomeportError as error:
         return await _setup_page(
             shell, request, status=status_of(error), code=code[:64], user=user, problem=problem_text(error)
         )
-    _, cookie = await auth.open_session(request, user, "admin")
     response = RedirectResponse(FIRST_DEVICE_URL, 303)
     auth.set_cookie(request, response, cookie)
     return response

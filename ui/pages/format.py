@@ -77,6 +77,18 @@ def unit_of(metric: str) -> str:
     return ""
 
 
+def visible(text: str) -> str:
+    """A foreign text in which nothing is hidden: characters that can't be seen (controls, bidirectional overrides,
+    zero-width ones) become `\\xNN` or `\\uNNNN`, so that it can't rearrange the page around it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escape(ord(c)) for c in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
 def value_text(value: Value) -> str:
     """A value as people read it: about five significant digits, grouped thousands, words for booleans.
 

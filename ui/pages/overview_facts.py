@@ -61,7 +61,8 @@ class OverviewFacts:
         ]
         waiting = counts.of("waiting")
         tiles.append(StateCount(look=REGISTRY["waiting"], count=waiting, url="/devices"))
-        log = dict(broker.get("log", {})) if broker else {}
+        head = await trio.to_thread.run_sync(services.log_head)
+        sealed_bytes = _number(broker, "log", "sealed_bytes") if broker else None
         return OverviewView(
             counts=tuple(tiles),
             attention=attention(
@@ -81,8 +82,8 @@ class OverviewFacts:
             dead_letters_total=pipeline.dead_letters_total,
             broker_look=BROKER["serving" if broker is not None else "away"],
             connections=_number(broker, "plane", "connections") if broker else None,
-            log_bytes=log.get("bytes"),
-            log_next_seq=log.get("next_seq", 0),
+            log_bytes=None if sealed_bytes is None else sealed_bytes + head.offset,
+            log_next_seq=head.next_seq,
             disk_free_bytes=free_bytes,
             disk_total_bytes=total_bytes,
             clock_look=CLOCK[clock_word],

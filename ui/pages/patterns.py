@@ -43,7 +43,8 @@ async def show(shell: Shell, request: Request) -> Response:
     newest = [
         NewestView(
             device_id="sample",
-            metric=f"temperature_celsius.{word}",
+            metric=word,
+            label=f"temperature_celsius.{word}",
             text="21.37",
             unit="°C",
             observed_at_ms=now_ms - age_ms,
@@ -58,6 +59,7 @@ async def show(shell: Shell, request: Request) -> Response:
         NewestView(
             device_id="sample",
             metric=HOSTILE,
+            label=HOSTILE,
             text=HOSTILE,
             unit="",
             observed_at_ms=now_ms,

@@ -99,10 +99,11 @@ class DeviceView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewestView:
-    """The newest value of one metric; `text` is cut at PAGE_TEXT_LENGTH_MAX."""
+    """The newest value of one metric; `label` (its name) and `text` are cut at PAGE_TEXT_LENGTH_MAX, nothing hidden."""
 
     device_id: str
     metric: str
+    label: str
     text: str
     unit: str
     observed_at_ms: int

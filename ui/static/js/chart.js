@@ -72,7 +72,7 @@ class Chart {
       width: this.box.clientWidth, height: HEIGHT, legend: { show: false }, padding: [10, 12, 0, 0],
       cursor: { y: false, points: { size: 7 } },
       scales: { x: { time: true }, y: { range: (/** @type {any} */ _u, /** @type {number} */ lo, /** @type {number} */ hi) => this.range(lo, hi) } },
-      axes: [{ ...axis, values: hours, space: 70 }, { ...axis, size: 58, values: (/** @type {any} */ _u, /** @type {number[]} */ v) => v.map(number) }],
+      axes: [{ ...axis, values: hours, space: 70, size: 32 }, { ...axis, size: 58, values: (/** @type {any} */ _u, /** @type {number[]} */ v) => v.map(number) }],
       series: [{}, { ...edge, label: "max" }, { ...edge, label: "min" }, { ...line, label: "mean" }],
       bands: [{ series: [1, 2], fill: () => css("--hp-band") }],
       hooks: { setCursor: [(/** @type {any} */ u) => this.point(u.cursor.idx)] },

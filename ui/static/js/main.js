@@ -19,6 +19,9 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 });
 
+// A device had nothing to show when the page was made, and has now.
+document.body.addEventListener("reload", () => location.reload());
+
 for (const button of document.querySelectorAll("button[data-copy]")) /** @type {HTMLElement} */ (button).hidden = false;
 
 document.addEventListener("change", (event) => {

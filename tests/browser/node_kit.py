@@ -1,0 +1,380 @@
+"""A node with real catalog, identity, hub, app and HTTPS server, and a live view and a store that tests set by hand.
+
+It runs in a thread with its own trio loop, so that tests can drive a browser in the main thread. `FakeLive` and
+`FakeTelemetry` are held to the same expectations as the real ones in tests/contracts/test_live_view.py.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+from hypercorn.config import Config as ServerConfig
+from hypercorn.trio import serve
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from appliance.core.clock import SystemClock
+from appliance.core.config import Config, DevicesConfig, NodeConfig
+from appliance.identity import Passwords, SetupCode, SiteKeys
+from appliance.identity import tls as tls_identity
+from storage.catalog import AsyncCatalog, Catalog
+from ui.app import create_app
+from ui.live import Hub
+from ui.services import Aggregation, Services
+from ui.sign_in import SignInLimiter
+
+T = TypeVar("T")
+PASSWORD = "correct horse battery"
+STALE_AFTER_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveDevice:
+    device_id: str
+    presence: str = "never_seen"
+    presence_since_ms: int | None = None
+    presence_reason: str = ""
+    last_seen_at_ms: int | None = None
+    last_reading_at_ms: int | None = None
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveValue:
+    metric: str
+    value: float | int | str | bool | None
+    observed_at_ms: int
+    received_at_ms: int
+    quality: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    devices: frozenset[str]
+    everything: bool = False
+
+
+class FakeSubscription:
+    def __init__(self) -> None:
+        self._devices: set[str] = set()
+        self._event = trio.Event()
+
+    def note(self, device_id: str) -> None:
+        self._devices.add(device_id)
+        self._event.set()
+
+    async def wait(self) -> Changed:
+        await self._event.wait()
+        self._event = trio.Event()
+        devices, self._devices = frozenset(self._devices), set()
+        return Changed(devices)
+
+
+class FakeLive:
+    """A live view whose contents a test sets. Used from the node's loop (`TestNode.call`)."""
+
+    def __init__(self) -> None:
+        self.rate = 0.0
+        self._devices: dict[str, LiveDevice] = {}
+        self._newest: dict[str, dict[str, LiveValue]] = {}
+        self._subscriptions: set[FakeSubscription] = set()
+
+    @property
+    def message_rate(self) -> float:
+        return self.rate
+
+    def devices(self) -> Mapping[str, LiveDevice]:
+        return self._devices
+
+    def device(self, device_id: str, /) -> LiveDevice:
+        return self._devices.get(device_id) or LiveDevice(device_id=device_id)
+
+    def newest(self, device_id: str, /) -> Mapping[str, LiveValue]:
+        return self._newest.get(device_id, {})
+
+    @contextmanager
+    def subscribe(self) -> Iterator[FakeSubscription]:
+        subscription = FakeSubscription()
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+
+    def set_device(self, device_id: str, **changes: Any) -> None:
+        self._devices[device_id] = replace(self.device(device_id), **changes)
+        for subscription in self._subscriptions:
+            subscription.note(device_id)
+
+    def set_value(self, device_id: str, value: LiveValue) -> None:
+        self._newest.setdefault(device_id, {})[value.metric] = value
+        self.set_device(
+            device_id, last_seen_at_ms=value.received_at_ms, last_reading_at_ms=value.received_at_ms
+        )
+
+    def forget(self) -> None:
+        self._devices.clear()
+        self._newest.clear()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    metric: str
+    at_ms: list[int]
+    value: list[float | int | str | bool | None]
+    min: list[float | None]
+    max: list[float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    epoch: int = 0
+    seq: int = 1
+    received_at_ms: int = 1_700_000_000_000
+    device: str = ""
+    topic: str = "dm/x/telemetry"
+    client_id: str = ""
+    reason: str = "bad_json"
+    detail: str = ""
+    payload: bytes | None = b"{"
+    payload_bytes: int = 1
+
+
+class FakeTelemetry:
+    """A day with a slow swing in it and two hours missing, for any metric; dead letters as set."""
+
+    def __init__(self) -> None:
+        self.letters: list[Letter] = []
+
+    async def query(
+        self,
+        device: str,
+        metrics: Sequence[str],
+        from_ms: int,
+        to_ms: int,
+        *,
+        aggregation: Aggregation,
+        interval_ms: int | None,
+        limit: int,
+    ) -> list[Series]:
+        await trio.lowlevel.checkpoint()
+        assert aggregation == "band"
+        assert interval_ms is not None
+        hour_ms = 3_600_000
+        at_ms = [
+            at for at in range(from_ms, to_ms, interval_ms) if not 8 * hour_ms < to_ms - at < 10 * hour_ms
+        ][:limit]
+        mean = [20 + 4 * math.sin(at / hour_ms * math.pi / 12) + 0.4 * math.sin(at / 600_000) for at in at_ms]
+        return [
+            Series(
+                metric=metric,
+                at_ms=at_ms,
+                value=list(mean),
+                min=[v - 0.7 for v in mean],
+                max=[v + 0.9 for v in mean],
+            )
+            for metric in metrics
+        ]
+
+    async def dead_letters(self, limit: int, before: tuple[int, int] | None) -> list[Letter]:
+        await trio.lowlevel.checkpoint()
+        newest_first = sorted(self.letters, key=lambda letter: (letter.epoch, letter.seq), reverse=True)
+        return [x for x in newest_first if before is None or (x.epoch, x.seq) < before][:limit]
+
+
+@dataclass(slots=True)
+class PipelineNumbers:
+    lag_s: float = 0.05
+    lag_p95_s: float | None = 0.12
+    behind_records: int = 0
+    rows_total: int = 1_234_567
+    messages_total: int = 250_000
+    dead_letters_total: int = 0
+    breaker: str = "closed"
+
+
+@dataclass(slots=True)
+class FakePipeline:
+    numbers: PipelineNumbers = field(default_factory=PipelineNumbers)
+
+    def statistics(self) -> PipelineNumbers:
+        return self.numbers
+
+
+@dataclass(slots=True)
+class FakeBroker:
+    connected: bool = True
+    revoked: list[str] = field(default_factory=list)
+
+    @property
+    def statistics(self) -> Mapping[str, Any]:
+        return {
+            "plane": {"connections": 12, "received_messages": 250_000},
+            "log": {"next_seq": 250_001, "sealed_bytes": 3 << 26},
+        }
+
+    async def revoke(self, principal: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.revoked.append(principal)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    epoch: int = 0
+    next_seq: int = 250_001
+    offset: int = 12_345_678
+
+
+class TestNode:
+    """Starts with `start()`; `call` runs a function in its loop; `stop_server`/`start_server` are a crash and a restart."""
+
+    __test__ = False
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="test-node", daemon=True)
+        self._failure: BaseException | None = None
+        self.live = FakeLive()
+        self.telemetry = FakeTelemetry()
+        self.pipeline = FakePipeline()
+        self.broker = FakeBroker()
+        self.services: Services
+        self.port = 0
+        self._speaking = trio.Event()
+        self._speaking.set()
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(30), "the node did not start"
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        trio.from_thread.run_sync(self._closing.set, trio_token=self._token)
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the node did not stop"
+
+    def call(self, fn: Callable[[], T]) -> T:
+        """Run a quick function in the node's loop."""
+        return trio.from_thread.run_sync(fn, trio_token=self._token)
+
+    def catalog(self, fn: Callable[[Catalog], T]) -> T:
+        """Write to the node's catalog."""
+        return trio.from_thread.run(self.services.catalog.write, fn, trio_token=self._token)
+
+    def stop_server(self) -> None:
+        async def stop() -> None:
+            self._stopping.set()
+            await self._stopped.wait()
+
+        trio.from_thread.run(stop, trio_token=self._token)
+
+    def start_server(self) -> None:
+        trio.from_thread.run(self._start_server, trio_token=self._token)
+
+    def fall_silent(self) -> None:
+        """From now on streams stay open and nothing is sent on them."""
+        self._speaking = trio.Event()
+
+    def speak_again(self) -> None:
+        """End the silence, for new streams too."""
+        self._speaking.set()
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._main)
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._closing = trio.Event()
+        clock = SystemClock()
+        self.hub = Hub(clock=clock, source=self.live)
+        keys = SiteKeys.load_or_create(self._data_dir)
+        self.tls = tls_identity.load_or_create(
+            self._data_dir, node_name="plant-4", clock=clock, names=["localhost"], addresses=["127.0.0.1"]
+        )
+        async with (
+            AsyncCatalog.opened(self._data_dir / "catalog.db", clock=clock, node_id=keys.node_id) as catalog,
+            trio.open_nursery() as nursery,
+        ):
+            self._nursery = nursery
+            self.services = Services(
+                config=Config(
+                    node=NodeConfig(name="plant-4", data_dir=self._data_dir, run_dir=self._data_dir),
+                    devices=DevicesConfig(stale_after_s=STALE_AFTER_S),
+                ),
+                version="0.1.0",
+                clock=clock,
+                started_at_ms=clock.now_ms(),
+                catalog=catalog,
+                live=self.live,
+                telemetry=self.telemetry,
+                pipeline=self.pipeline,
+                log_head=Head,
+                broker=self.broker,
+                keys=keys,
+                passwords=Passwords(),
+                setup_code=SetupCode(clock=clock),
+                sign_in_limiter=SignInLimiter(clock=clock),
+                tls=self.tls,
+                readiness={},
+                hub=self.hub,
+            )
+            await nursery.start(self.hub.run)
+            await self._start_server()
+            self._ready.set()
+            await self._closing.wait()
+            self.services.stopping.set()
+            self._stopping.set()
+            await self._stopped.wait()
+            nursery.cancel_scope.cancel()
+
+    def _mutable(self, app: ASGIApp) -> ASGIApp:
+        """The app, whose streams are held back while the node is silent."""
+
+        async def held_back(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_unless_silent(message: Message) -> None:
+                if scope["path"].startswith("/live/"):
+                    await self._speaking.wait()
+                await send(message)
+
+            await app(scope, receive, send_unless_silent if scope["type"] == "http" else send)
+
+        return held_back
+
+    async def _start_server(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        config = ServerConfig()
+        config.bind = [f"fd://{os.dup(listener.fileno())}"]
+        listener.close()
+        config.certfile = config.keyfile = str(self.tls.path)
+        config.graceful_timeout = 0.2
+        config.accesslog = None
+        config.errorlog = None
+        self._stopping, self._stopped = trio.Event(), trio.Event()
+        app = self._mutable(create_app(self.services))
+
+        async def run(*, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
+            await serve(app, config, shutdown_trigger=self._stopping.wait, task_status=task_status)  # type: ignore[arg-type]
+            self._stopped.set()
+
+        await self._nursery.start(run)

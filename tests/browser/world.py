@@ -1,0 +1,87 @@
+"""The devices of the browser tests: one in every state, one with hostile names, and dead letters."""
+
+from __future__ import annotations
+
+import argon2
+
+from storage.catalog import Catalog
+from tests.browser.node_kit import PASSWORD, Letter, LiveValue, TestNode
+
+HOSTILE_ID = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
+HOSTILE_NAME = "</title><script>alert('name')</script>"
+HOSTILE_METRIC = "<script>alert('metric')</script>_celsius"
+HOSTILE_TEXT = '"><svg onload=alert(\'text\')><hx-partial hx-target="#main">gone</hx-partial>\u202e'
+LOST_FOR_MS = 4_000_000
+METRICS: tuple[tuple[str, float | str | bool, int], ...] = (
+    ("temperature_celsius", 21.374, 0),
+    ("humidity_percent", 43.2, 0),
+    ("vibration_mm_per_second", 1.82, 1),
+    ("supply.voltage_volts", 23.97, 2),
+    ("cycles_count", 1_204_331, 0),
+    ("running", True, 0),
+    ("firmware", "v2.4.1", 0),
+)
+STATES = ("online", "online", "online", "sleeping", "offline", "lost")
+
+
+def populate(node: TestNode) -> None:
+    """Fill the catalog; made once."""
+    password_hash = argon2.PasswordHasher(time_cost=1, memory_cost=64).hash(PASSWORD)
+    now_ms = node.services.clock.now_ms()
+
+    def write(catalog: Catalog) -> None:
+        catalog.add_user("admin", role="admin", password_hash=password_hash)
+        for index, _ in enumerate(STATES):
+            catalog.add_device(f"press-{index}", name="Hall 2" if index % 2 else "")
+        catalog.add_device("never-1")
+        catalog.add_device(HOSTILE_ID, name=HOSTILE_NAME)
+        catalog.note_first_contact(["newcomer-a", "newcomer-b"], at_ms=now_ms - 90_000)
+
+    node.catalog(write)
+
+
+def enliven(node: TestNode) -> None:
+    """Set live values and numbers to a known state, with times of now. Runs in the node's loop."""
+    now_ms = node.services.clock.now_ms()
+    node.live.forget()
+    for index, presence in enumerate(STATES):
+        seen_ms = now_ms - (1_000 if presence == "online" else LOST_FOR_MS)
+        node.live.set_device(
+            f"press-{index}",
+            presence=presence,
+            presence_since_ms=now_ms - LOST_FOR_MS,
+            presence_reason="keep_alive" if presence == "lost" else "",
+            last_seen_at_ms=seen_ms,
+            last_reading_at_ms=seen_ms,
+            address="192.0.2.7:40213",
+        )
+    for metric, value, quality in METRICS:
+        put(node, "press-0", metric, value, quality=quality)
+    node.live.set_device(
+        HOSTILE_ID, presence="online", presence_since_ms=now_ms, presence_reason=HOSTILE_TEXT
+    )
+    put(node, HOSTILE_ID, HOSTILE_METRIC, 21.5)
+    put(node, HOSTILE_ID, "note", HOSTILE_TEXT)
+    node.live.rate = 482.0
+    node.pipeline.numbers.dead_letters_total = 3
+    node.pipeline.numbers.breaker = "closed"
+    node.pipeline.numbers.behind_records = 0
+    node.broker.connected = True
+    node.telemetry.letters = [
+        Letter(
+            seq=9, received_at_ms=now_ms, device="press-1", payload=HOSTILE_TEXT.encode(), payload_bytes=60
+        ),
+        Letter(seq=8, received_at_ms=now_ms, topic=HOSTILE_TEXT, detail=HOSTILE_TEXT, reason="no_values"),
+        Letter(
+            seq=7, received_at_ms=now_ms, payload=bytes(range(128, 160)), payload_bytes=32, reason="bad_utf8"
+        ),
+    ]
+
+
+def put(node: TestNode, device_id: str, metric: str, value: float | str | bool, *, quality: int = 0) -> None:
+    """A reading that arrived just now. Runs in the node's loop."""
+    now_ms = node.services.clock.now_ms()
+    node.live.set_value(
+        device_id,
+        LiveValue(metric=metric, value=value, observed_at_ms=now_ms, received_at_ms=now_ms, quality=quality),
+    )
