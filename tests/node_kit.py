@@ -72,6 +72,7 @@ class Points:
     value: Sequence[float | int | str | bool | None] = ()
     min: Sequence[float | None] = ()
     max: Sequence[float | None] = ()
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

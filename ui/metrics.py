@@ -47,7 +47,8 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_devices", "gauge", "Devices in the catalog's memory view by presence.", ("presence",)),
         Described("homeport_message_rate", "gauge", "Messages per second that the pipeline sees now."),
         Described("homeport_broker_connected", "gauge", "1 while the control connection to the broker process stands."),
-        Described("homeport_ingestion_lag_seconds", "gauge", "From a reading's arrival to its row in the store, as of the last batch."),
+        Described("homeport_ingestion_lag_seconds", "gauge", "From the device's time to the row in the store, 95th percentile of the last five minutes; absent when nothing arrived."),
+        Described("homeport_pipeline_lag_seconds", "gauge", "Age of the newest record in the store while records wait; 0 when none do."),
         Described("homeport_pipeline_behind_records", "gauge", "Records of the log that the pipeline has not read yet."),
         Described("homeport_pipeline_rows", "counter", "Rows written to the time-series store."),
         Described("homeport_pipeline_messages", "counter", "Messages that the pipeline has read."),
@@ -141,12 +142,14 @@ class NodeCollector:
     def _pipeline(self, out: Collected) -> None:
         statistics = self._services.pipeline.statistics()
         known = dict(numbers(statistics))
-        out.add("homeport_ingestion_lag_seconds", known.pop("lag_s", None))
+        out.add("homeport_ingestion_lag_seconds", statistics.lag_p95_s)
+        out.add("homeport_pipeline_lag_seconds", known.pop("lag_s", None))
         out.add("homeport_pipeline_behind_records", known.pop("behind_records", None))
         out.add("homeport_pipeline_rows", known.pop("rows_total", None))
         out.add("homeport_pipeline_messages", known.pop("messages_total", None))
         out.add("homeport_pipeline_dead_letters", known.pop("dead_letters_total", None))
         out.add("homeport_pipeline_breaker_open", str(statistics.breaker) != "closed")
+        known.pop("lag_p95_s", None)
         for name, value in known.items():
             out.add("homeport_statistic", value, "pipeline", name)
 

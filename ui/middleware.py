@@ -18,6 +18,8 @@ from appliance.core.ids import new_trace_id
 from appliance.core.limits import (
     REQUEST_BODY_BYTES_MAX,
     REQUEST_BODY_TIMEOUT_MS,
+    REQUEST_DISCARD_BYTES_MAX,
+    REQUEST_DISCARD_TIMEOUT_MS,
     REQUEST_HEADER_TRACE_BYTES_MAX,
 )
 from ui.problem import response_of
@@ -74,7 +76,7 @@ def _trace_id(scope: Scope) -> str:
 
 
 class BodyLimit:
-    """Refuses a body that is too large before it is taken in, and one that takes too long to come."""
+    """Refuses a body that is too large before memory is taken for it, and one that takes too long to come."""
 
     def __init__(
         self,
@@ -93,6 +95,7 @@ class BodyLimit:
             return
         for name, value in scope["headers"]:
             if name == b"content-length" and not (value.isdigit() and int(value) <= self._bytes_max):
+                await _discard(receive)
                 await response_of(self._too_large())(scope, receive, send)
                 return
         received_bytes = 0
@@ -115,6 +118,8 @@ class BodyLimit:
                 received_bytes += len(message.get("body", b""))
                 is_complete = not message.get("more_body", False)
                 if received_bytes > self._bytes_max:
+                    if not is_complete:
+                        await _discard(receive)
                     raise self._too_large()
             return message
 
@@ -126,3 +131,18 @@ class BodyLimit:
             hint="Send less at a time.",
             code="body_too_large",
         )
+
+
+async def _discard(receive: Receive) -> None:
+    """Read a refused body and throw it away, within bounds.
+
+    A server that answers and closes with bytes unread resets the connection, and the client never sees the answer
+    (RFC 9112 §9.6).
+    """
+    discarded_bytes = 0
+    with trio.move_on_after(REQUEST_DISCARD_TIMEOUT_MS / 1000):
+        while discarded_bytes <= REQUEST_DISCARD_BYTES_MAX:
+            message = await receive()
+            discarded_bytes += len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return

@@ -10,7 +10,13 @@ from appliance.core.errors import UsageError
 from appliance.management.access import AccessPolicy, Principal, check_device_id
 
 POLICY = AccessPolicy(
-    ["site/+/dev/{device}/telemetry", "tele/{device}/SENSOR", "shop/{device}/{metric}", "raw/{device}/#", "no/device"]
+    [
+        "site/+/dev/{device}/telemetry",
+        "tele/{device}/SENSOR",
+        "shop/{device}/{metric}",
+        "raw/{device}/#",
+        "no/device",
+    ]
 )
 D1 = Principal(name="d1")
 SITE = Principal(name="dash", kind="application", access="site")
@@ -69,7 +75,9 @@ def test_a_device_subscribes_to_its_own_topics_only(topic_filter: str, allowed: 
     ("topic", "allowed"),
     [("dm/d2/cmd/1", True), ("anything", True), ("$SYS", False), ("$SYS/x", False), ("$SYSTEM/x", True)],
 )
-def test_an_application_of_the_site_publishes_anywhere_but_into_the_brokers_own(topic: str, allowed: bool) -> None:
+def test_an_application_of_the_site_publishes_anywhere_but_into_the_brokers_own(
+    topic: str, allowed: bool
+) -> None:
     assert POLICY.may_publish(SITE, topic) is allowed
 
 
@@ -101,7 +109,8 @@ def test_device_ids(device_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "device_id", ["", "a/b", "+", "a#", "\x00", "a\x7f", "x" * 129, "ä" * 65, " a", "a ", "$a", ".", "..", "a\u2028b"]
+    "device_id",
+    ["", "a/b", "+", "a#", "\x00", "a\x7f", "x" * 129, "ä" * 65, " a", "a ", "$a", ".", "..", "a\u2028b"],
 )
 def test_what_can_not_be_a_device_id(device_id: str) -> None:
     with pytest.raises(UsageError) as refused:

@@ -91,7 +91,12 @@ def test_the_states_of_a_device(catalog: Catalog, verb: str, from_state: str, to
 
 
 def test_an_unknown_device(catalog: Catalog) -> None:
-    for verb in (catalog.get_device, catalog.adopt_device, catalog.reject_device, catalog.decommission_device):
+    for verb in (
+        catalog.get_device,
+        catalog.adopt_device,
+        catalog.reject_device,
+        catalog.decommission_device,
+    ):
         with pytest.raises(NotFound):
             verb("nobody")
 
@@ -122,7 +127,14 @@ def test_devices_are_limited(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    "what", [{"name": "x" * 201}, {"name": "a\nb"}, {"tags": ("",)}, {"tags": ("x" * 65,)}, {"tags": tuple("abc" * 20) + tuple(str(n) for n in range(40))}]
+    "what",
+    [
+        {"name": "x" * 201},
+        {"name": "a\nb"},
+        {"tags": ("",)},
+        {"tags": ("x" * 65,)},
+        {"tags": tuple("abc" * 20) + tuple(str(n) for n in range(40))},
+    ],
 )
 def test_names_and_tags_are_bounded(catalog: Catalog, what: dict[str, object]) -> None:
     with pytest.raises(UsageError):
@@ -169,7 +181,10 @@ def test_counts(catalog: Catalog) -> None:
     catalog.add_device("a")
     catalog.note_first_contact(["b", "c"], at_ms=1)
     assert catalog.count_by_state() == {"active": 1, "waiting": 2, "rejected": 0, "decommissioned": 0}
-    assert (catalog.count_devices(), catalog.count_devices(states=("waiting",), q="c", ids=["b", "c"])) == (3, 1)
+    assert (catalog.count_devices(), catalog.count_devices(states=("waiting",), q="c", ids=["b", "c"])) == (
+        3,
+        1,
+    )
 
 
 @pytest.mark.parametrize("limit", [0, 1001])

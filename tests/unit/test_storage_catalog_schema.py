@@ -22,7 +22,10 @@ def _connection(path: Path) -> sqlite3.Connection:
 def _next(sql: str, compatible_with: int = 1) -> Migration:
     version = len(migrations()) + 1
     return Migration(
-        version=version, name="next", compatible_with=compatible_with, sql=f"-- compatible-with: {compatible_with}\n{sql}"
+        version=version,
+        name="next",
+        compatible_with=compatible_with,
+        sql=f"-- compatible-with: {compatible_with}\n{sql}",
     )
 
 

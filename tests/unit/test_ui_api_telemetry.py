@@ -62,7 +62,7 @@ async def test_a_band_has_lowest_and_highest(tmp_path: Path) -> None:
 
 
 async def test_a_series_that_was_cut_says_so(tmp_path: Path) -> None:
-    points = [Points(metric="t", at_ms=(1, 2), value=(1, 2))]
+    points = [Points(metric="t", at_ms=(1, 2), value=(1, 2), truncated=True)]
     _, answer, _ = await _ask(tmp_path, "metric=t&from=0&to=10&limit=2", points)
     assert answer["series"][0]["truncated"] is True
 

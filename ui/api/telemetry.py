@@ -37,7 +37,7 @@ async def get_telemetry(call: Call) -> Reply:
             to_ms=to_ms,
             aggregation=query.aggregation,
             interval_ms=interval_ms,
-            series=tuple(_series(one, limit, band=query.aggregation == "band") for one in found),
+            series=tuple(_series(one, band=query.aggregation == "band") for one in found),
         )
     )
 
@@ -73,14 +73,14 @@ def check_range(query: structs.TelemetryQuery, from_ms: int, to_ms: int) -> int 
     return interval_ms
 
 
-def _series(data: SeriesData, limit: int, *, band: bool) -> structs.Series:
+def _series(data: SeriesData, *, band: bool) -> structs.Series:
     return structs.Series(
         metric=data.metric,
         at_ms=tuple(data.at_ms),
         value=tuple(data.value),
         min=tuple(data.min) if band else None,
         max=tuple(data.max) if band else None,
-        truncated=len(data.at_ms) >= limit,
+        truncated=data.truncated,
     )
 
 

@@ -1,0 +1,127 @@
+"""Who a connecting device is, by its token; and what the log is told when it is nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from appliance.core.clock import ManualClock
+from appliance.core.errors import NotAuthorized, Unavailable
+from appliance.identity import DeviceAuthenticator, SiteKeys
+from appliance.management.access import Principal
+from storage.catalog import DeviceCredential, DeviceState, TokenHash
+
+TOKEN = b"hpd_right"
+
+
+class Credentials:
+    """A reader that holds one credential."""
+
+    def __init__(self, credential: DeviceCredential | None) -> None:
+        self.credential = credential
+
+    def lookup(self, username: str) -> DeviceCredential | None:
+        if username == "outage":
+            raise Unavailable("The catalog can't be read.", code="catalog_unreadable")
+        return self.credential if self.credential and username == self.credential.device_id else None
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> SiteKeys:
+    return SiteKeys.load_or_create(tmp_path)
+
+
+def _authenticator(
+    keys: SiteKeys,
+    *tokens: TokenHash,
+    state: DeviceState = "active",
+    clock: ManualClock | None = None,
+) -> DeviceAuthenticator:
+    credential = DeviceCredential("d", "application", "site", state, tokens)
+    return DeviceAuthenticator(Credentials(credential), keys, clock=clock or ManualClock())
+
+
+def _code(authenticator: DeviceAuthenticator, username: str | None, password: bytes | None) -> str:
+    with pytest.raises(NotAuthorized) as refused:
+        authenticator.authenticate(username, password, "client", "address")
+    assert refused.value.hint
+    assert "hpd_right" not in str(refused.value)
+    return refused.value.code
+
+
+def test_the_right_token_gives_the_principal(keys: SiteKeys) -> None:
+    other = TokenHash(keys.token_hash(b"other"), None)
+    right = TokenHash(keys.token_hash(TOKEN), None)
+    expected = Principal(name="d", kind="application", access="site")
+    for tokens in ((right,), (other, right), (right, other)):
+        assert _authenticator(keys, *tokens).authenticate("d", TOKEN, "", "") == expected
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "code"),
+    [
+        ("d", b"hpd_wrong", "bad_credentials"),
+        ("d", b"", "bad_credentials"),
+        ("d", None, "bad_credentials"),
+        ("d", bytes(32), "bad_credentials"),
+        ("x", TOKEN, "unknown_device"),
+        ("", TOKEN, "unknown_device"),
+        (None, None, "unknown_device"),
+    ],
+)
+def test_refusals(keys: SiteKeys, username: str | None, password: bytes | None, code: str) -> None:
+    assert _code(_authenticator(keys, TokenHash(keys.token_hash(TOKEN), None)), username, password) == code
+
+
+def test_a_token_ends_at_its_time(keys: SiteKeys) -> None:
+    clock = ManualClock()
+    authenticator = _authenticator(keys, TokenHash(keys.token_hash(TOKEN), clock.now_ms() + 10), clock=clock)
+    assert authenticator.authenticate("d", TOKEN, "", "").name == "d"
+    clock.advance(10)
+    assert _code(authenticator, "d", TOKEN) == "bad_credentials"
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ("waiting", "waiting_for_adoption"),
+        ("rejected", "device_rejected"),
+        ("decommissioned", "device_decommissioned"),
+    ],
+)
+def test_the_state_is_told_to_who_has_the_token_or_when_there_is_none(
+    keys: SiteKeys, state: DeviceState, code: str
+) -> None:
+    with_token = _authenticator(keys, TokenHash(keys.token_hash(TOKEN), None), state=state)
+    assert _code(with_token, "d", TOKEN) == code
+    assert _code(with_token, "d", b"wrong") == "bad_credentials"
+    assert _code(_authenticator(keys, state=state), "d", b"anything") == code
+
+
+def test_an_outage_is_no_refusal(keys: SiteKeys) -> None:
+    with pytest.raises(Unavailable):
+        _authenticator(keys).authenticate("outage", TOKEN, "", "")
+
+
+def test_the_same_comparisons_are_made_for_every_name(
+    keys: SiteKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hmac
+
+    compared: list[int] = []
+    real = hmac.compare_digest
+
+    def counting(a: bytes, b: bytes) -> bool:
+        compared.append(len(a) + len(b))
+        return real(a, b)
+
+    monkeypatch.setattr("appliance.identity.authenticator.hmac.compare_digest", counting)
+    one = TokenHash(keys.token_hash(TOKEN), None)
+    for tokens, username in (((), "d"), ((one,), "d"), ((one, one), "d"), ((one,), "nobody")):
+        compared.clear()
+        try:
+            _authenticator(keys, *tokens).authenticate(username, TOKEN, "", "")
+        except NotAuthorized:
+            pass
+        assert compared == [64, 64]

@@ -1,0 +1,259 @@
+"""The broker's reader of credentials: always current while the catalog can be read, last known good while it can't."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.core.clock import ManualClock
+from appliance.core.errors import Unavailable
+from appliance.core.limits import AUTH_LAST_KNOWN_GOOD_MS, AUTH_RETRY_AFTER_MS
+from storage.catalog import Catalog, DeviceAuthReader
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "catalog.db"
+
+
+@pytest.fixture
+def catalog(path: Path, clock: ManualClock) -> Iterator[Catalog]:
+    opened = Catalog.open(path, clock=clock, node_id=bytes(16))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reader(path: Path, clock: ManualClock) -> Iterator[DeviceAuthReader]:
+    opened = DeviceAuthReader(path, clock=clock)
+    yield opened
+    opened.close()
+
+
+def _add(catalog: Catalog, device_id: str, number: int = 1) -> None:
+    with catalog.transaction():
+        catalog.add_device(device_id)
+        catalog.set_token(device_id, bytes([number]) * 32)
+
+
+def _hashes(reader: DeviceAuthReader, device_id: str) -> list[bytes] | None:
+    credential = reader.lookup(device_id)
+    return [token.hash for token in credential.tokens] if credential else None
+
+
+def _put_in_place(other: Path, path: Path) -> None:
+    """What a restore does: the write-ahead log belongs to the file before, so it goes with it."""
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    other.rename(path)
+
+
+class Locked:
+    """Holds the catalog's file so that nobody can read it."""
+
+    def __init__(self, path: Path) -> None:
+        self._aside = path.with_name("aside.db")
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._path.rename(self._aside)
+
+    def __exit__(self, *_: object) -> None:
+        self._aside.rename(self._path)
+
+
+def test_each_change_is_seen_at_the_next_look_up(catalog: Catalog, reader: DeviceAuthReader) -> None:
+    assert reader.lookup("d") is None
+    _add(catalog, "d")
+    credential = reader.lookup("d")
+    assert credential
+    assert (credential.kind, credential.access, credential.state) == ("device", "own", "active")
+    assert _hashes(reader, "d") == [b"\x01" * 32]
+    catalog.set_token("d", b"\x02" * 32)
+    assert sorted(_hashes(reader, "d") or []) == [b"\x01" * 32, b"\x02" * 32]
+    catalog.revoke_tokens("d", keep=[b"\x02" * 32])
+    assert _hashes(reader, "d") == [b"\x02" * 32]
+    catalog.decommission_device("d")
+    credential = reader.lookup("d")
+    assert credential
+    assert (credential.state, credential.tokens) == ("decommissioned", ())
+
+
+def test_only_what_changed_is_read_again(catalog: Catalog, reader: DeviceAuthReader) -> None:
+    for number in range(5):
+        _add(catalog, f"d{number}", number)
+    kept = reader.lookup("d0")
+    catalog.set_token("d1", b"\x09" * 32)
+    reader.lookup("d1")
+    assert reader.lookup("d0") is kept
+    reloads = reader.statistics().reloads_total
+    for _ in range(10):
+        reader.lookup("d0")
+    assert reader.statistics().reloads_total == reloads
+
+
+def test_a_change_of_something_else_changes_no_credential(catalog: Catalog, reader: DeviceAuthReader) -> None:
+    _add(catalog, "d")
+    kept = reader.lookup("d")
+    catalog.set_setting("a", 1)
+    assert reader.lookup("d") is kept
+
+
+def test_a_row_that_was_deleted_is_gone(catalog: Catalog, reader: DeviceAuthReader) -> None:
+    _add(catalog, "d")
+    assert reader.lookup("d")
+    with catalog.transaction():
+        catalog.execute("DELETE FROM device_tokens WHERE device_id = 'd'")
+        catalog.execute("DELETE FROM devices WHERE device_id = 'd'")
+    assert reader.lookup("d") is None
+
+
+def test_nobody_is_let_in_before_the_catalog_was_ever_read(reader: DeviceAuthReader) -> None:
+    with pytest.raises(Unavailable) as refused:
+        reader.lookup("d")
+    assert refused.value.code == "catalog_unreadable"
+    assert not reader.statistics().readable
+
+
+def test_it_works_once_the_catalog_appears(path: Path, clock: ManualClock, reader: DeviceAuthReader) -> None:
+    with pytest.raises(Unavailable):
+        reader.lookup("d")
+    catalog = Catalog.open(path, clock=clock, node_id=bytes(16))
+    _add(catalog, "d")
+    clock.advance(AUTH_RETRY_AFTER_MS)
+    assert reader.lookup("d")
+    assert reader.statistics().readable
+    catalog.close()
+
+
+def test_known_devices_are_served_for_ten_minutes_without_the_file(
+    path: Path, catalog: Catalog, clock: ManualClock, reader: DeviceAuthReader
+) -> None:
+    _add(catalog, "never asked for")
+    _add(catalog, "d", 2)
+    assert reader.lookup("d")
+    with Locked(path):
+        clock.advance(AUTH_LAST_KNOWN_GOOD_MS)
+        assert _hashes(reader, "d") == [b"\x02" * 32]
+        assert _hashes(reader, "never asked for") == [b"\x01" * 32]
+        assert reader.lookup("stranger") is None
+        assert reader.statistics().fallbacks_total == 3
+        clock.advance(1)
+        with pytest.raises(Unavailable, match="can't be read for 600 s"):
+            reader.lookup("d")
+    clock.advance(AUTH_RETRY_AFTER_MS)
+    assert reader.lookup("d")
+    assert reader.statistics().fallbacks_total == 3
+
+
+def test_a_locked_file_is_not_waited_for_at_every_look_up(
+    path: Path, catalog: Catalog, clock: ManualClock, reader: DeviceAuthReader
+) -> None:
+    _add(catalog, "d")
+    assert reader.lookup("d")
+    with Locked(path):
+        for _ in range(5):
+            reader.lookup("d")
+        assert reader.statistics().failures_total == 1
+        clock.advance(AUTH_RETRY_AFTER_MS)
+        reader.lookup("d")
+        assert reader.statistics().failures_total == 2
+
+
+def test_a_revoked_device_is_never_served_from_memory(
+    path: Path, catalog: Catalog, clock: ManualClock, reader: DeviceAuthReader
+) -> None:
+    _add(catalog, "early")
+    _add(catalog, "late", 2)
+    assert reader.lookup("early")
+    catalog.decommission_device("early")
+    assert reader.lookup("late")
+    with Locked(path):
+        credential = reader.lookup("early")
+        assert credential
+        assert credential.state == "decommissioned"
+        assert reader.lookup("late")
+        reader.revoke("late")
+        assert reader.lookup("late") is None
+    clock.advance(AUTH_RETRY_AFTER_MS)
+    assert reader.lookup("late")
+
+
+def test_a_revocation_that_the_catalog_knows_needs_no_list(
+    catalog: Catalog, reader: DeviceAuthReader
+) -> None:
+    _add(catalog, "d")
+    assert reader.lookup("d")
+    reader.revoke("d")
+    assert reader.lookup("d"), "an ended connection may come back while its token is valid"
+    catalog.revoke_tokens("d")
+    reader.revoke("d")
+    assert _hashes(reader, "d") == []
+
+
+def test_a_restored_backup_is_read_from_the_beginning(
+    path: Path, catalog: Catalog, clock: ManualClock, reader: DeviceAuthReader, tmp_path: Path
+) -> None:
+    for number in range(4):
+        _add(catalog, f"d{number}", number)
+    assert reader.lookup("d3")
+    backup = Catalog.open(tmp_path / "backup.db", clock=clock, node_id=bytes(16))
+    _add(backup, "restored", 7)
+    backup.close()
+    _put_in_place(tmp_path / "backup.db", path)
+    assert _hashes(reader, "restored") == [b"\x07" * 32]
+    assert reader.lookup("d3") is None
+
+
+def test_a_damaged_file_is_no_end(
+    path: Path, catalog: Catalog, clock: ManualClock, reader: DeviceAuthReader, tmp_path: Path
+) -> None:
+    _add(catalog, "d")
+    assert reader.lookup("d")
+    bad = tmp_path / "bad.db"
+    bad.write_bytes(b"no database at all, and longer than a page is" * 200)
+    _put_in_place(bad, path)
+    assert reader.lookup("d")
+    assert reader.statistics().fallbacks_total == 1
+
+
+def test_an_exclusive_lock_is_waited_for_shortly_and_then_worked_around(
+    path: Path, clock: ManualClock, tmp_path: Path
+) -> None:
+    """With a rollback journal (a catalog that a tool converted) a writer locks readers out."""
+    catalog = Catalog.open(path, clock=clock, node_id=bytes(16))
+    _add(catalog, "d")
+    catalog.close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode = DELETE")
+    reader = DeviceAuthReader(path, clock=clock)
+    assert reader.lookup("d")
+    other.execute("BEGIN EXCLUSIVE")
+    other.execute("UPDATE auth_changes SET device_id = device_id")
+    assert reader.lookup("d")
+    assert reader.statistics().fallbacks_total == 1
+    other.execute("ROLLBACK")
+    clock.advance(AUTH_RETRY_AFTER_MS)
+    assert reader.lookup("d")
+    assert reader.statistics().fallbacks_total == 1
+    other.close()
+    reader.close()
+
+
+def test_the_writers_checkpoints_are_not_held_up(
+    path: Path, catalog: Catalog, reader: DeviceAuthReader
+) -> None:
+    for number in range(50):
+        _add(catalog, f"d{number}", number)
+        reader.lookup("d0")
+    busy, _, _ = catalog.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0]
+    assert busy == 0
+    assert path.with_name("catalog.db-wal").stat().st_size == 0
