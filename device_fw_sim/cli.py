@@ -20,7 +20,7 @@ import click
 import msgspec
 import trio
 
-from device_fw_sim import credentials, scenario
+from device_fw_sim import credentials, recording, scenario
 from device_fw_sim.broker_address import BrokerAddress
 from device_fw_sim.errors import LoadFailed, OptionsError, SimError
 from device_fw_sim.faults import FaultRequest, parse_request
@@ -201,6 +201,8 @@ def replay_command(*, as_json: bool, file: Path, **options: Any) -> None:
             timestamps=Timestamps(options["timestamps"]),
             telemetry_topic=options["topic"],
         )
+
+        recording.check(file)
 
         async def main() -> SimReport:
             stop = trio.Event()

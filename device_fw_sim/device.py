@@ -355,6 +355,10 @@ class Device:
             self._next_connect_mono_ms = None
         elif self.state in (State.OFF, State.BACKING_OFF) and self._next_connect_mono_ms is None:
             self._next_connect_mono_ms = now.mono_ms + self._backoff.next_delay_ms()
+        if FaultKind.RECONNECT_LOOP not in active:
+            self._loop_close_mono_ms = None
+        elif self.state is State.ONLINE and self._loop_close_mono_ms is None:
+            self._loop_close_mono_ms = now.mono_ms + _LOOP_CLOSE_AFTER_MS
         if FaultKind.SILENT in active and self.state is State.ONLINE:
             self._enter(State.SILENT)
             self._ack_timeout_mono_ms = None
@@ -413,8 +417,7 @@ class Device:
         self._window = max(1, min(INFLIGHT_COUNT_MAX, event.receive_maximum) - 1)
         commands.append(self._status(now, "online"))
         self._ack_timeout_mono_ms = now.mono_ms + ACK_TIMEOUT_MS
-        if FaultKind.RECONNECT_LOOP in self._active(now):
-            self._loop_close_mono_ms = now.mono_ms + _LOOP_CLOSE_AFTER_MS
+        self._follow_faults(now, commands)
 
     def _status(self, now: Moment, state: str) -> Publish:
         self._status_seq += 1

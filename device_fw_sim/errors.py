@@ -37,20 +37,6 @@ class OptionsError(SimError):
     code = "options_invalid"
 
 
-class BrokerRefused(SimError):  # noqa: N818 - says what happened, as the MQTT specification does
-    """CONNACK carried a refusal.
-
-    Args:
-        reason_code: As received: an MQTT 5 reason code, or a return code of 3.1.1.
-    """
-
-    code = "broker_refused"
-
-    def __init__(self, message: str, *, reason_code: int, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.reason_code = reason_code
-
-
 class LoadFailed(SimError):  # noqa: N818
     """A load run whose acknowledgements don't add up.
 

@@ -54,9 +54,9 @@ async def replay(options: ReplayOptions, stop: trio.Event) -> SimReport:
     """Play to the end, or until `stop` is set.
 
     Raises:
-        OptionsError: The file can't be read or a line of it is wrong; nothing was played.
+        OptionsError: The file can't be read or a line of it is wrong, in a group of exceptions: `recording.check` says so
+            before anything is played.
     """
-    await trio.to_thread.run_sync(recording.check, options.path)
     now = system_moment()
     sampler = RecordingSampler(
         recording.read(options.path),

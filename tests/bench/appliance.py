@@ -157,8 +157,7 @@ def _wait_ready(local: LocalApi, broker: LiveBroker) -> None:
             local.get("/health/ready")
         except Unavailable as error:
             if time.monotonic() > deadline:
-                log = (broker.folder / f"{broker.name}.log").read_text(errors="replace")
-                raise BenchError(f"The node isn't ready: {error}\n{log[-3000:]}") from error
+                raise BenchError(f"The node isn't ready: {error}\n{broker.output()[-3000:]}") from error
             time.sleep(0.1)
         else:
             return

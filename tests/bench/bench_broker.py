@@ -76,17 +76,18 @@ def measure(
     """
     with harness.data_folder(data) as folder, start(folder) as broker:
         before_s = broker.cpu_s()
-        report = harness.generate(
-            {
-                **harness.target(broker, tls=tls),
-                "connections": load.connections,
-                "window": load.window,
-                "mqtt_version": version,
-                "duration_s": duration_s,
-                "warm_up_s": 1.0,
-                "topic": "dm/bench-{index}/telemetry",
-            }
-        )
+        with harness.explained_by(broker):
+            report = harness.generate(
+                {
+                    **harness.target(broker, tls=tls),
+                    "connections": load.connections,
+                    "window": load.window,
+                    "mqtt_version": version,
+                    "duration_s": duration_s,
+                    "warm_up_s": 1.0,
+                    "topic": "dm/bench-{index}/telemetry",
+                }
+            )
         report["broker_cpu_ratio"] = (broker.cpu_s() - before_s) / (report["measured_s"] + 1.0)
         return report
 

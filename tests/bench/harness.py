@@ -78,6 +78,15 @@ def generate(options: Mapping[str, Any], *, core: int | str | None = GENERATOR_C
     return report
 
 
+@contextmanager
+def explained_by(broker: LiveBroker) -> Iterator[None]:
+    """Add the end of a broker's own output to an error, since its folder is gone afterwards."""
+    try:
+        yield
+    except BenchError as error:
+        raise BenchError(f"{error.message}\n{broker.name} said:\n{broker.output()[-3_000:]}") from error
+
+
 def target(broker: LiveBroker, *, tls: bool = False) -> dict[str, Any]:
     """Load options that reach a broker."""
     return {

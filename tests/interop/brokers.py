@@ -95,9 +95,7 @@ class LiveBroker:
             while not _accepts(port):
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     self.kill()
-                    raise BrokerStartError(
-                        f"{self.name} did not come up:\n{output.read_text(errors='replace')[-4000:]}"
-                    )
+                    raise BrokerStartError(f"{self.name} did not come up:\n{self.output()[-4000:]}")
                 time.sleep(0.02)
 
     def stop(self) -> None:
@@ -117,6 +115,10 @@ class LiveBroker:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+    def output(self) -> str:
+        """Everything it has printed."""
+        return (self.folder / f"{self.name}.log").read_text(errors="replace")
 
     def cpu_s(self) -> float:
         """CPU time of the process so far, seconds."""
