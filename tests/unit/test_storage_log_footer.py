@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.log.footer import (
@@ -56,6 +56,7 @@ def test_round_trip(leaves: int, entries: int) -> None:
     assert is_signature_valid(footer)
 
 
+@settings(deadline=None)
 @given(bit=st.integers(0, len(encode_footer(a_footer())) * 8 - 1))
 def test_any_flipped_bit_is_noticed(bit: int) -> None:
     data = bytearray(encode_footer(a_footer()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.core.limits import FRAME_BYTES_HARD_MAX
@@ -28,6 +28,7 @@ def encoded(header: FrameHeader = HEADER, body: bytes = b"hello", salt: int = SA
     return b"".join(encode_frame(header, body, salt)[0])
 
 
+@settings(deadline=None)
 @given(
     body=st.binary(min_size=1, max_size=9000),
     salt=st.integers(0, 2**32 - 1),
@@ -53,6 +54,7 @@ def test_round_trip(
     assert compute_hash(data, body) == frame_hash
 
 
+@settings(deadline=None)
 @given(bit=st.integers(0, (96 + 5 + 40) * 8 - 1))
 def test_any_flipped_bit_is_noticed(bit: int) -> None:
     data = bytearray(encoded())

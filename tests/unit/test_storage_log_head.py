@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.core.errors import LogDamaged
@@ -42,6 +42,7 @@ class Bytes:
         pass
 
 
+@settings(deadline=None)
 @given(counter=st.integers(1, 2**63), next_seq=st.integers(1, 2**63), bit=st.integers(0, SLOT_BYTES * 8 - 1))
 def test_a_slot_round_trips_and_any_flipped_bit_is_noticed(counter: int, next_seq: int, bit: int) -> None:
     slot = Slot(counter, b"b" * 16, Head(3, next_seq, b"x" * 32, 5, 4096))
@@ -51,6 +52,7 @@ def test_a_slot_round_trips_and_any_flipped_bit_is_noticed(counter: int, next_se
     assert decode_slot(bytes(data)) is None
 
 
+@settings(deadline=None)
 @given(copied=st.integers(0, SLOT_BYTES))
 def test_a_writer_killed_in_the_middle_of_a_copy_leaves_the_head_before(copied: int) -> None:
     mapped = Bytes()

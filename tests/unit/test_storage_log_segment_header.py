@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.log.segment_header import (
@@ -28,6 +28,7 @@ HEADERS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(header=HEADERS, bit=st.integers(0, 4096 * 8 - 1))
 def test_round_trip_with_any_bit_flipped(header: SegmentHeader, bit: int) -> None:
     page = bytearray(encode_segment_header(header))
@@ -38,6 +39,7 @@ def test_round_trip_with_any_bit_flipped(header: SegmentHeader, bit: int) -> Non
     assert decode_segment_header(bytes(page)) == header
 
 
+@settings(deadline=None)
 @given(header=HEADERS)
 def test_both_copies_gone_is_no_header(header: SegmentHeader) -> None:
     page = bytearray(encode_segment_header(header))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.log.frame import FrameHeader
 from storage.log.segment_index import SegmentIndex
 
 
+@settings(deadline=None)
 @given(
     times=st.lists(st.integers(0, 50), min_size=1, max_size=60),
     sizes=st.integers(1, 300_000),

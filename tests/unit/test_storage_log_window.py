@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.log.window import Window
@@ -20,6 +20,7 @@ def over(data: bytes) -> Window:
     return Window(read_at, len(data))
 
 
+@settings(deadline=None)
 @given(ranges=st.lists(st.tuples(st.integers(0, 3 * MIB), st.integers(0, 2 * MIB)), max_size=8))
 def test_any_ranges_in_any_order(ranges: list[tuple[int, int]]) -> None:
     data = random.Random(1).randbytes(2 * MIB + 5000)
