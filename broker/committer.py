@@ -34,14 +34,15 @@ def batch_body(batch: Batch) -> tuple[bytes, int, int]:
         The block's body, the first and the last record's time (wall, ms).
     """
     count = len(batch)
-    times = [ms for _, ms in batch.time_marks]
+    marks = [mark for mark in batch.time_marks if mark[0] < count]  # the last may have no record behind it
+    times = [ms for _, ms in marks]
     first_ms, last_ms = min(times), max(times)
     kinds = bytearray((Kind.PUBLISH,)) * count
     for index, kind in batch.other_kinds.items():
         kinds[index] = kind
-    ends = [*(start for start, _ in batch.time_marks[1:]), count]
+    ends = [*(start for start, _ in marks[1:]), count]
     deltas = array("I")
-    for (start, ms), end in zip(batch.time_marks, ends, strict=True):
+    for (start, ms), end in zip(marks, ends, strict=True):
         # A clock that was set while the batch was open may have leapt by years: no further than the column goes.
         deltas += array("I", (min(ms - first_ms, DELTA_MS_MAX),)) * (end - start)
     client_index = array("H")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from appliance.management.access import AccessPolicy, Principal
 
-from .mqtt.batch import Batch, PublishParser
+from .mqtt.batch import PublishParser
 from .mqtt.packets import Connect, Version, Will
 from .outbound import Outbound
 from .publish_check import admit_topic, keep_publish_properties
@@ -69,7 +69,7 @@ class Connection:
         "_unsent",
         "accepted",
         "address",
-        "batch",
+        "batch_identity",
         "client",
         "client_id",
         "client_slot",
@@ -126,9 +126,9 @@ class Connection:
         self.last_packet_mono_ms = mono_ms
         self.last_packet_at_ms = 0
         self.unacknowledged_count = 0
-        self.batch: Batch | None = None
+        self.batch_identity: object = None
+        """Of the batch that has this client in its dictionary, at `client_slot`."""
         self.client_slot = 0
-        """This client's place in the dictionary of `batch`."""
         self.filters: dict[str, Grant] = {}
         self.outbox: list[bytes] = []
         self.is_dirty = False

@@ -428,7 +428,9 @@ class DataPlane:
         if connection.fd < 0:
             return
         try:
-            length, after = remaining_length(data[pos : pos + 5], 1)
+            length, after = remaining_length(
+                data[pos : pos + 5], 1, is_shortest=connection.has_properties
+            )
         except RemoteProtocolError as error:
             self.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
             return
@@ -445,8 +447,8 @@ class DataPlane:
         batch = self._batch
         after = len(batch.payloads)
         count = after - before
-        if connection.batch is not batch:
-            connection.batch = batch
+        if connection.batch_identity is not batch.identity:
+            connection.batch_identity = batch.identity
             connection.client_slot = batch.client_slot(connection.client)
         batch.client_runs.append((connection.client_slot, count))
         batch.body_bytes += wire_bytes + count * RECORD_COLUMNS_BYTES

@@ -133,12 +133,14 @@ async def read_connect(sock: socket.socket, transport: Transport) -> tuple[Conne
             raise RemoteProtocolError(
                 "The first packet is not CONNECT.", reason_code=ReasonCode.PROTOCOL_ERROR
             )
-        length, at = remaining_length(data[:5], 1) if data else (-1, 0)
+        length, at = remaining_length(data[:5], 1, is_shortest=False) if data else (-1, 0)
         if at + length > CONNECT_BYTES_MAX:
             raise RemoteProtocolError("CONNECT is too large.", reason_code=ReasonCode.PACKET_TOO_LARGE)
         if length >= 0 and at + length <= len(data):
             packet = decode(data[0], data[at : at + length], None)
             assert isinstance(packet, Connect)
+            if packet.version == Version.MQTT_5:
+                remaining_length(data[:5], 1)  # only MQTT 5 asks for the shortest form
             return packet, data[at + length :]
         await trio.lowlevel.wait_readable(sock)
         data += transport.receive()

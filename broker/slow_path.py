@@ -16,6 +16,7 @@ from appliance.management.access import AccessPolicy
 
 from .mqtt.batch import remaining_length
 from .mqtt.codec import decode, encode
+from .mqtt.constants import Sender
 from .mqtt.packets import (
     Disconnect,
     Packet,
@@ -65,7 +66,7 @@ class SlowPath:
         Raises:
             RemoteProtocolError: malformed, too large, or not allowed now.
         """
-        length, at = remaining_length(data[pos : pos + 5], 1)
+        length, at = remaining_length(data[pos : pos + 5], 1, is_shortest=connection.has_properties)
         if length < 0:
             return pos
         total = at + length
@@ -76,7 +77,7 @@ class SlowPath:
             )
         if pos + total > len(data):
             return pos
-        packet = decode(data[pos], data[pos + at : pos + total], connection.version)
+        packet = decode(data[pos], data[pos + at : pos + total], connection.version, Sender.CLIENT)
         handler = self._handlers.get(type(packet))
         if handler is None:
             raise RemoteProtocolError(f"{type(packet).__name__.upper()} is not expected from a client now.")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final
+from typing import Final, TypeAlias
 
 from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import FRAME_BYTES_MAX, FRAME_RECORD_COUNT_MAX
@@ -22,14 +22,18 @@ from .reason_codes import ReasonCode
 
 RECORD_COLUMNS_BYTES: Final = 16
 """What a record costs in the fixed-width columns: kind 1, flags 1, client 2, topic 2, packet id 2, time 4, offset 4."""
+CLIENT_FRAMING_BYTES: Final = 7
+"""msgpack's: a pair, and two texts of up to 65,535 bytes."""
 BATCH_BYTES_MAX: Final = FRAME_BYTES_MAX - 48 * 1024
 """Room is left for the dictionaries' framing and for session records."""
-
-
-NO_PREFIX: Final = b"\xff\xff\xff\xff"
-"""Begins no PUBLISH: it would be a topic of 65,535 bytes whose first is not valid UTF-8."""
+Prefix: TypeAlias = bytes | tuple[bytes, ...]
+NO_PREFIX: Final[Prefix] = ()
+"""Nothing begins with one of no prefixes. Bytes that only a malformed packet begins with would not do: a client could
+send that packet and have its first bytes taken for a topic that was admitted."""
 ADMITTED_TOPIC_COUNT_MAX: Final = 256
 """Topics remembered per connection as permitted."""
+ADMITTED_TOPIC_BYTES_MAX: Final = 512
+"""Longer topics are asked for again each time they alternate: 256 × 64 KiB would be 16 MiB for one connection."""
 
 
 class Stop(Enum):
@@ -55,6 +59,7 @@ class Batch:
         "client_runs",
         "clients",
         "flags",
+        "identity",
         "other_kinds",
         "packet_ids",
         "payloads",
@@ -78,6 +83,8 @@ class Batch:
         self.other_kinds: dict[int, int] = {}  # record → kind, where it is no PUBLISH
         self.properties: dict[int, bytes] = {}
         self.body_bytes = 0
+        self.identity = object()
+        """What remembers a place in this batch keeps this, not the batch: an idle connection would hold all of it."""
 
     def __len__(self) -> int:
         return len(self.payloads)
@@ -92,15 +99,19 @@ class Batch:
     def client_slot(self, client: tuple[str, str]) -> int:
         """A new entry of the client dictionary; callers remember it for as long as the batch is the same."""
         self.clients.append(client)
+        self.body_bytes += len(client[0]) + len(client[1]) + CLIENT_FRAMING_BYTES
         return len(self.clients) - 1
 
     def mark_time(self, now_ms: int) -> None:
         """Say when the records that follow were received."""
         marks = self.time_marks
-        if not self.payloads:
+        count = len(self.payloads)
+        if not count:
             marks[:] = [(0, now_ms)]
         elif marks[-1][1] != now_ms:
-            marks.append((len(self.payloads), now_ms))
+            if marks[-1][0] == count:  # nothing came since the last mark: a slow disk makes none
+                marks.pop()
+            marks.append((count, now_ms))
 
     def close_run(self, client_slot: int, count: int, wire_bytes: int) -> None:
         """Say whose the last `count` records are.
@@ -131,7 +142,7 @@ class Batch:
         if properties:
             self.properties[index] = properties
         slot = self.client_slot(client)
-        self.close_run(slot, 1, len(topic) + len(payload) + len(properties) + len(client[0]) + len(client[1]))
+        self.close_run(slot, 1, len(topic) + len(payload) + len(properties))
         return index
 
     def has_room(self, wire_bytes: int) -> bool:
@@ -164,7 +175,7 @@ class PublishParser:
 
     __slots__ = (
         "_admit_topic",
-        "_batch",
+        "_batch_identity",
         "_has_properties",
         "_keep_properties",
         "_packet_bytes_max",
@@ -187,10 +198,10 @@ class PublishParser:
         self._packet_bytes_max = packet_bytes_max
         self._admit_topic = admit_topic
         self._keep_properties = keep_properties
-        self._prefix = NO_PREFIX
+        self._prefix: Prefix = NO_PREFIX
         self._topic = b""
         self._slot = 0
-        self._batch: Batch | None = None
+        self._batch_identity: object = None
         self._topics: set[bytes] = set()
         self.refused: list[bytes] = []
 
@@ -205,9 +216,10 @@ class PublishParser:
             RemoteProtocolError: malformed (0x81), QoS 2 or retain not supported (0x9B, 0x9A), too large (0x95),
                 or what `admit_topic` raises. Records added before it stay added; the bad packet adds nothing.
         """
-        if self._batch is not batch:
-            self._batch = batch
-            self._slot = batch.topic_slot(self._topic) if self._topic else 0
+        prefix, slot = self._prefix, self._slot
+        if self._batch_identity is not batch.identity:
+            # The topic of before has no place in this batch until a packet brings it (_other_topic).
+            prefix = NO_PREFIX
         end = len(data)
         # The byte up to which this batch can take packets; each record's fixed-width columns take their share of it.
         room = pos + BATCH_BYTES_MAX - batch.body_bytes
@@ -216,7 +228,7 @@ class PublishParser:
         add_topic = batch.topic_index.append
         add_flags = batch.flags.append
         starts_with = data.startswith
-        prefix, slot, prefix_bytes = self._prefix, self._slot, len(self._prefix)
+        prefix_bytes = len(prefix)
         has_properties, packet_bytes_max = self._has_properties, self._packet_bytes_max
         while pos + 2 <= end:
             first = data[pos]
@@ -230,7 +242,7 @@ class PublishParser:
                     remaining += (data[at] << 7) - 128
                     at += 1
                 else:
-                    remaining, at = remaining_length(data, pos + 1)
+                    remaining, at = remaining_length(data, pos + 1, is_shortest=has_properties)
                     if remaining < 0:
                         return pos, Stop.NEED_MORE
             stop = at + remaining
@@ -276,7 +288,10 @@ class PublishParser:
         return pos, Stop.NEED_MORE
 
     def _other_topic(self, data: bytes, at: int, stop: int, batch: Batch) -> tuple[int, int]:
-        """Cut out a topic that is not the one before; -1 as its slot where publishing to it is not permitted."""
+        """Cut out a topic that this batch has not seen from here; -1 as its slot where it is not permitted."""
+        if data.startswith(self._prefix, at, stop):
+            self._batch_identity, self._slot = batch.identity, batch.topic_slot(self._topic)
+            return at + len(self._prefix), self._slot
         after = at + 2 + (data[at] << 8 | data[at + 1]) if at + 2 <= stop else stop + 1
         if after > stop:
             raise RemoteProtocolError("A PUBLISH ends before its topic does.", reason_code=0x81)
@@ -287,13 +302,15 @@ class PublishParser:
                 return after, -1
             if len(self._topics) >= ADMITTED_TOPIC_COUNT_MAX:
                 self._topics.clear()
-            self._topics.add(topic)
+            if len(topic) <= ADMITTED_TOPIC_BYTES_MAX:
+                self._topics.add(topic)
         self._prefix, self._topic = data[at:after], topic
-        self._slot = batch.topic_slot(topic)
+        self._batch_identity, self._slot = batch.identity, batch.topic_slot(topic)
         return after, self._slot
 
     def _properties(self, data: bytes, at: int, stop: int, batch: Batch, slot: int) -> int:
-        length, after = remaining_length(data[:stop], at)
+        length, size = remaining_length(data[at : min(at + 4, stop)], 0)
+        after = at + size
         if length < 0 or after + length > stop:
             raise RemoteProtocolError("A PUBLISH ends before its properties do.", reason_code=0x81)
         kept = self._keep_properties(data[after : after + length])
@@ -307,9 +324,11 @@ class PublishParser:
         self._prefix, self._topic = NO_PREFIX, b""
 
 
-def remaining_length(data: bytes, at: int) -> tuple[int, int]:
+def remaining_length(data: bytes, at: int, *, is_shortest: bool = True) -> tuple[int, int]:
     """Read a variable byte integer (MQTT 5.0 §1.5.5).
 
+    Args:
+        is_shortest: Refuse one that is longer than needed: a rule of MQTT 5 that 3.1.1 (§2.2.3) does not have.
     Returns:
         The value and where it ends; (-1, at) if the data ends before it does.
     Raises:
@@ -322,7 +341,7 @@ def remaining_length(data: bytes, at: int) -> tuple[int, int]:
         byte = data[at + index]
         value |= (byte & 127) << (7 * index)
         if byte < 128:
-            if byte == 0 and index:
+            if byte == 0 and index and is_shortest:
                 raise RemoteProtocolError("A variable byte integer is longer than needed.", reason_code=0x81)
             return value, at + index + 1
     raise RemoteProtocolError("A variable byte integer has more than four bytes.", reason_code=0x81)

@@ -1,0 +1,376 @@
+"""The batch parser: every way a PUBLISH can come, and every way it can be wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.core.errors import RemoteProtocolError
+from appliance.core.limits import FRAME_BYTES_MAX, FRAME_RECORD_COUNT_MAX
+from broker.committer import batch_body
+from broker.mqtt.batch import (
+    ADMITTED_TOPIC_BYTES_MAX,
+    ADMITTED_TOPIC_COUNT_MAX,
+    BATCH_BYTES_MAX,
+    Batch,
+    PublishParser,
+    Stop,
+    remaining_length,
+)
+from storage.log.columns import Columns, Kind, decode_columns
+from tests.protocol import builder
+
+PACKET_BYTES_MAX = 400_000
+
+
+class Rig:
+    """A parser, the batch it fills, and what it asked."""
+
+    def __init__(
+        self, *, version: int = 4, packet_bytes_max: int = PACKET_BYTES_MAX, batch: Batch | None = None
+    ) -> None:
+        self.asked: list[bytes] = []
+        self.refused_topics: set[bytes] = set()
+        self.batch = batch or Batch()
+        self.batch.mark_time(1000)
+        self.parser = PublishParser(
+            has_properties=version == 5,
+            packet_bytes_max=packet_bytes_max,
+            admit_topic=self._admit,
+            keep_properties=lambda raw: raw,
+        )
+
+    def _admit(self, topic: bytes) -> bool:
+        self.asked.append(topic)
+        if topic == b"bad":
+            raise RemoteProtocolError("no topic name", reason_code=0x90)
+        return topic not in self.refused_topics
+
+    def parse(self, data: bytes, pos: int = 0) -> tuple[int, Stop]:
+        before = len(self.batch)
+        end, stop = self.parser.parse(data, pos, self.batch)
+        if len(self.batch) > before:
+            self.batch.close_run(
+                self.batch.client_slot(("c", "p")), len(self.batch) - before, wire_bytes=end - pos
+            )
+        return end, stop
+
+    def fails(self, data: bytes) -> int:
+        with pytest.raises(RemoteProtocolError) as caught:
+            self.parse(data)
+        return caught.value.reason_code
+
+    def topics(self) -> list[bytes]:
+        return [self.batch.topics[slot] for slot in self.batch.topic_index]
+
+
+def columns_of(batch: Batch) -> Columns:
+    body, _, _ = batch_body(batch)
+    return decode_columns(body)
+
+
+def test_a_run_of_publishes() -> None:
+    rig = Rig()
+    data = b"".join(
+        (
+            builder.publish("a/b", b"one", qos=1, packet_id=7),
+            builder.publish("a/b", b"two"),
+            builder.publish("c", b"three", qos=1, dup=True, packet_id=0x1234),
+        )
+    )
+    assert rig.parse(data) == (len(data), Stop.NEED_MORE)
+    columns = columns_of(rig.batch)
+    assert [columns.payload(i) for i in range(3)] == [b"one", b"two", b"three"]
+    assert list(columns.packet_ids) == [7, 0, 0x1234]
+    assert list(columns.flags) == [2, 0, 10]
+    assert rig.topics() == [b"a/b", b"a/b", b"c"]
+    assert rig.asked == [b"a/b", b"c"]
+
+
+def test_an_empty_payload_is_a_message() -> None:
+    rig = Rig()
+    rig.parse(builder.publish("a", b""))
+    assert rig.batch.payloads == [b""]
+
+
+def test_the_beginning_of_a_packet_waits() -> None:
+    whole = builder.publish("a/b", b"x" * 200, qos=1, packet_id=1)
+    for size in range(len(whole)):
+        rig = Rig()
+        assert rig.parse(whole[:size]) == (0, Stop.NEED_MORE)
+        assert not len(rig.batch)
+        assert not rig.batch.topics
+
+
+@pytest.mark.parametrize("size", [127, 128, 16_383, 16_384, 300_000])
+def test_lengths_of_one_to_three_bytes(size: int) -> None:
+    rig = Rig()
+    data = builder.publish("a", b"x" * (size - 3))
+    assert rig.parse(data) == (len(data), Stop.NEED_MORE)
+    assert len(rig.batch.payloads[0]) == size - 3
+
+
+def test_it_stops_before_another_packet() -> None:
+    publish = builder.publish("a")
+    for rest in (builder.PINGREQ_PACKET, builder.PINGREQ_PACKET[:1]):
+        assert Rig().parse(publish + rest) == (len(publish), Stop.OTHER)
+
+
+def test_it_begins_where_it_is_told() -> None:
+    rig = Rig()
+    data = builder.PINGREQ_PACKET + builder.publish("a")
+    assert rig.parse(data, 2) == (len(data), Stop.NEED_MORE)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(builder.packet(0x30, b"\0\5ab"), 0x81, id="topic longer than packet"),
+        pytest.param(builder.packet(0x30, b"\0"), 0x81, id="no room for a topic's length"),
+        pytest.param(builder.packet(0x30), 0x81, id="nothing in it"),
+        pytest.param(builder.packet(0x32, builder.text("a")), 0x81, id="no packet identifier"),
+        pytest.param(builder.packet(0x32, builder.text("a"), b"\0"), 0x81, id="half a packet identifier"),
+        pytest.param(builder.publish("a", qos=1, packet_id=0), 0x81, id="packet identifier 0"),
+        pytest.param(builder.publish("a", qos=2, packet_id=1), 0x9B, id="QoS 2"),
+        pytest.param(builder.publish("a", qos=3, packet_id=1), 0x81, id="QoS 3"),
+        pytest.param(builder.publish("a", dup=True), 0x81, id="DUP at QoS 0"),
+        pytest.param(builder.publish("a", retain=True), 0x9A, id="retained"),
+        pytest.param(builder.publish("a", qos=1, packet_id=1, retain=True), 0x9A, id="retained at QoS 1"),
+        pytest.param(builder.publish("bad"), 0x90, id="no topic name"),
+        pytest.param(b"\x30\x80\x80\x80\x80\x01", 0x81, id="five length bytes"),
+        pytest.param(builder.packet(0x30, length=PACKET_BYTES_MAX), 0x95, id="too large, before it has come"),
+    ],
+)
+def test_what_is_refused(data: bytes, code: int) -> None:
+    rig = Rig()
+    rig.parse(builder.publish("good", b"1"))
+    assert rig.fails(builder.publish("good", b"2") + data) == code
+    assert rig.batch.payloads == [b"1", b"2"], "what came before it stays, and it adds nothing"
+
+
+def test_a_packet_identifier_of_the_next_packet_is_not_taken() -> None:
+    assert Rig().fails(builder.packet(0x32, builder.text("a")) + builder.publish("zz")) == 0x81
+
+
+def test_length_in_more_bytes_than_needed() -> None:
+    padded = builder.packet(0x30, builder.text("a"), b"x", length_bytes=2)
+    for version, is_fine in ((4, True), (5, False)):
+        rig = Rig(version=version)
+        if is_fine:
+            rig.parse(padded)
+            assert rig.batch.payloads == [b"x"]
+        else:
+            assert rig.fails(padded) == 0x81
+
+
+def test_properties_are_kept_where_there_are_any() -> None:
+    rig = Rig(version=5)
+    data = b"".join(
+        (
+            builder.publish("a", b"1", properties=b""),
+            builder.publish("a", b"2", qos=1, packet_id=3, properties=builder.puser("k", "v" * 200)),
+            builder.publish("a", b"3", properties=builder.p8(1, 1)),
+        )
+    )
+    rig.parse(data)
+    assert rig.batch.payloads == [b"1", b"2", b"3"]
+    assert columns_of(rig.batch).properties == {1: builder.puser("k", "v" * 200), 2: builder.p8(1, 1)}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="missing"),
+        pytest.param(b"\x05ab", id="longer than the packet"),
+        pytest.param(b"\x80", id="length not ended"),
+        pytest.param(b"\x80\x80\x80\x80\x01", id="length of five bytes"),
+        pytest.param(b"\x81\x00a", id="length not shortest"),
+    ],
+)
+def test_property_lengths_that_are_wrong(body: bytes) -> None:
+    assert Rig(version=5).fails(builder.packet(0x30, builder.text("a"), body)) == 0x81
+
+
+def test_what_is_not_permitted_is_left_out_and_named() -> None:
+    rig = Rig(version=5)
+    rig.refused_topics = {b"other"}
+    data = b"".join(
+        (
+            builder.publish("own", b"1", qos=1, packet_id=1, properties=b""),
+            builder.publish("other", b"2", qos=1, packet_id=2, properties=builder.puser("k", "v")),
+            builder.publish("other", b"3", properties=b""),
+            builder.publish("own", b"4", qos=1, packet_id=4, properties=b""),
+        )
+    )
+    rig.parse(data)
+    assert rig.parser.refused == [b"\0\2", b""]
+    assert rig.batch.payloads == [b"1", b"4"]
+    assert not rig.batch.properties
+    assert rig.topics() == [b"own", b"own"]
+
+
+def test_no_bytes_pass_for_a_topic_that_was_admitted() -> None:
+    """A client that begins a PUBLISH with any four bytes has them read as a topic, whatever came before.
+
+    A marker of 0xFF for "no topic yet" was once compared with the packet as if it were one, and such a packet
+    was recorded under another client's topic.
+    """
+    for version in (4, 5):
+        for start in (b"\xff\xff\xff\xff", b"\0\0\0\0", b""):
+            rig = Rig(version=version)
+            rig.batch.topic_slot(b"dm/other/telemetry")
+            rig.refused_topics = {start[2:]}
+            packet = builder.packet(0x30, start, b"payload")
+            try:
+                rig.parse(packet)
+            except RemoteProtocolError as error:
+                assert error.reason_code == 0x81
+            assert b"dm/other/telemetry" not in rig.topics()
+
+
+def test_topics_are_asked_about_once() -> None:
+    rig = Rig()
+    for _ in range(2):
+        for topic in ("a", "b"):
+            rig.parse(builder.publish(topic))
+    assert rig.asked == [b"a", b"b"]
+    rig.parser.forget_topics()
+    rig.parse(builder.publish("b"))
+    assert rig.asked == [b"a", b"b", b"b"]
+
+
+def test_topics_remembered_are_bounded() -> None:
+    rig = Rig()
+    long = "l" * (ADMITTED_TOPIC_BYTES_MAX + 1)
+    for topic in (long, "short", long):
+        rig.parse(builder.publish(topic))
+    assert rig.asked.count(long.encode()) == 2
+    for number in range(ADMITTED_TOPIC_COUNT_MAX + 1):
+        rig.parse(builder.publish(f"t{number}"))
+    rig.parse(builder.publish("short"))
+    assert rig.asked.count(b"short") == 2
+
+
+def test_a_new_batch_gets_a_topic_only_with_a_record() -> None:
+    """A topic of 64 KiB without a record in each of 300 connections would make a block that no log takes."""
+    rig = Rig()
+    long = "x" * 60_000
+    rig.parse(builder.publish(long, b"1"))
+    rig.batch = Batch()
+    rig.batch.mark_time(2000)
+    rig.parse(builder.PINGREQ_PACKET)
+    rig.parse(builder.publish(long, b"2")[:-1])
+    assert rig.batch.topics == []
+    rig.parse(builder.publish("y", b"3"))
+    assert rig.batch.topics == [b"y"]
+    rig.parse(builder.publish(long, b"4") + builder.publish("y", b"5"))
+    assert rig.topics() == [b"y", long.encode(), b"y"]
+
+
+def test_a_known_topic_has_its_place_in_each_batch() -> None:
+    rig = Rig()
+    rig.parse(builder.publish("a"))
+    rig.batch = Batch()
+    rig.batch.mark_time(2000)
+    rig.batch.topic_slot(b"somebody else's")
+    rig.parse(builder.publish("a"))
+    rig.parse(builder.publish("a"))
+    assert rig.topics() == [b"a", b"a"]
+    assert rig.asked == [b"a"]
+
+
+def test_nothing_of_a_batch_is_held_by_its_parsers() -> None:
+    rig = Rig()
+    rig.parse(builder.publish("a", b"x" * 1000))
+    held = [value for name in rig.parser.__slots__ if isinstance(value := getattr(rig.parser, name), Batch)]
+    assert held == []
+
+
+class TestFullness:
+    def test_a_batch_is_full_before_its_frame_is(self) -> None:
+        rig = Rig()
+        data = builder.publish("a", b"x" * 100) * 1000
+        pos, stop, count = 0, Stop.NEED_MORE, 0
+        while stop is not Stop.FULL:
+            pos, stop = rig.parse(data)
+            count += 1
+        body, _, _ = batch_body(rig.batch)
+        assert BATCH_BYTES_MAX * 0.9 < len(body) <= FRAME_BYTES_MAX
+        before = len(rig.batch)
+        assert rig.parse(data, pos) == (pos, Stop.FULL), "a full batch stays full"
+        assert len(rig.batch) == before
+
+    def test_the_smallest_packets_are_fewer_than_a_frame_counts(self) -> None:
+        for version, packet in (
+            (4, builder.publish("a", b"")),
+            (5, builder.publish("a", b"", properties=builder.p8(1, 1))),
+        ):
+            rig = Rig(version=version)
+            data = packet * 70_000
+            _, stop = rig.parse(data)
+            assert stop is Stop.FULL
+            assert len(rig.batch) <= FRAME_RECORD_COUNT_MAX
+            body, _, _ = batch_body(rig.batch)
+            assert len(body) <= FRAME_BYTES_MAX + 64 * 1024
+
+    def test_a_packet_larger_than_a_batch_has_one_of_its_own(self) -> None:
+        large = builder.publish("a", b"x" * (BATCH_BYTES_MAX + 1))
+        rig = Rig(packet_bytes_max=2 * BATCH_BYTES_MAX)
+        assert rig.parse(builder.publish("a") + large) == (6, Stop.FULL)
+        rig.batch = Batch()
+        rig.batch.mark_time(1)
+        assert rig.parse(large + builder.publish("a")) == (len(large), Stop.FULL)
+        assert len(rig.batch) == 1
+
+    def test_clients_count(self) -> None:
+        batch = Batch()
+        batch.client_slot(("c" * 256, "p" * 128))
+        assert batch.body_bytes >= 384
+
+
+class TestBatch:
+    def test_session_records_between_publishes(self) -> None:
+        rig = Rig()
+        batch = rig.batch
+        rig.parse(builder.publish("a", b"1"))
+        assert batch.add(Kind.SESSION_CLOSED, ("d", "d"), payload=b"closed") == 1
+        assert (
+            batch.add(
+                Kind.SERVER_PUBLISH, ("d", "d"), topic=b"w", payload=b"will", flags=2, properties=b"\1\1"
+            )
+            == 2
+        )
+        rig.parse(builder.publish("a", b"2"))
+        columns = columns_of(batch)
+        assert list(columns.kinds) == [Kind.PUBLISH, Kind.SESSION_CLOSED, Kind.SERVER_PUBLISH, Kind.PUBLISH]
+        assert rig.topics() == [b"a", b"", b"w", b"a"]
+        assert columns.properties == {2: b"\1\1"}
+        assert [columns.clients[i][0] for i in columns.client_index] == ["c", "d", "d", "c"]
+
+    def test_times_of_records(self) -> None:
+        rig = Rig()
+        rig.batch.mark_time(1005)  # nothing came at 1000
+        rig.parse(builder.publish("a") * 2)
+        rig.batch.mark_time(1005)
+        rig.parse(builder.publish("a"))
+        for ms in range(1006, 2000):
+            rig.batch.mark_time(ms)  # a slow disk, and nothing comes
+        rig.parse(builder.publish("a"))
+        rig.batch.mark_time(2500)
+        assert len(rig.batch.time_marks) == 3
+        body, first_ms, last_ms = batch_body(rig.batch)
+        assert (first_ms, last_ms) == (1005, 1999)
+        assert list(decode_columns(body).received_delta_ms) == [0, 0, 0, 994]
+
+    def test_has_room(self) -> None:
+        batch = Batch()
+        assert batch.has_room(BATCH_BYTES_MAX - 100)
+        assert not batch.has_room(BATCH_BYTES_MAX)
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [(b"\0", 0), (b"\x7f", 127), (b"\x80\x01", 128), (b"\xff\xff\xff\x7f", 268_435_455)],
+)
+def test_variable_byte_integers(data: bytes, value: int) -> None:
+    assert remaining_length(b"?" + data + b"?", 1) == (value, 1 + len(data))
+    assert remaining_length(data[:-1], 0) == (-1, 0)
