@@ -21,6 +21,7 @@ from appliance.identity.keys import SiteKeys
 from appliance.run import layout
 from appliance.run.first_run import lock, prepare_folders
 from storage.catalog.catalog import Catalog
+from storage.log.writer import LogWriter
 
 DEADLINE_S = 30
 
@@ -136,6 +137,35 @@ def test_doctor_says_what_it_found_and_what_to_do(config_path: Path) -> None:
     }
 
 
+def test_a_damaged_log_is_told_with_its_place_and_exit_code(config_path: Path) -> None:
+    config = load(config_path, {})
+    prepare_folders(config)
+    keys = SiteKeys.load_or_create(config.node.data_dir)
+    directory = layout.telemetry_log(config)
+    writer = LogWriter.open(
+        directory, stream="telemetry", node_id=keys.node_id, signer=keys.signer, clock=SystemClock()
+    )
+    for seq in range(1, 4):
+        writer.append(bytes(1000), 1, seq, seq)
+    writer.close()
+    assert homeport("log", "verify", "--config", config_path).stdout.endswith("The log is whole.\n")
+    (segment,) = [path for path in directory.iterdir() if path.name.startswith("0000")]
+    with segment.open("r+b") as file:
+        file.seek(4096 + 500)
+        byte = file.read(1)[0]
+        file.seek(4096 + 500)
+        file.write(bytes([byte ^ 1]))
+    damaged = homeport("log", "verify", "--directory", directory)
+    assert damaged.exit_code == 9
+    assert damaged.stdout.endswith("The log is damaged.\n")
+    assert "\ndamaged: " in damaged.stdout
+    doctor = homeport("doctor", "--config", config_path, "--json")
+    assert doctor.exit_code == 1
+    (check,) = [check for check in json.loads(doctor.stdout)["checks"] if check["name"] == "log"]
+    assert check["result"] == "failed"
+    assert check["hint"]
+
+
 @pytest.mark.parametrize("verb", [["sim"], ["bench"]])
 def test_a_verb_whose_program_is_missing_says_so(verb: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.cli.passthrough.importlib.util.find_spec", lambda _name: None)
@@ -158,6 +188,22 @@ def test_help_of_every_verb_names_json_and_config() -> None:
         assert shown.exit_code == 0
         assert "--json" in shown.stdout
         assert "--config" in shown.stdout
+
+
+@pytest.mark.parametrize("verb", ["sim", "bench"])
+def test_a_verb_that_is_a_program_of_its_own_gets_everything_after_it(verb: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", verb, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == 0
+    assert "Usage: " in done.stdout
+
+
+def test_an_unknown_verb_is_a_usage_error() -> None:
+    assert homeport("frobnicate").exit_code == 2
 
 
 def test_the_version_is_printed() -> None:

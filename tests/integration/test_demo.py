@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from appliance.cli import main
+from appliance.core.config import load
 from appliance.core.errors import Unavailable
 from appliance.run.local_api import LocalApi
 
@@ -23,6 +27,7 @@ DRAIN_S = 10
 
 class Demo:
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.log = (folder / "log.txt").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "appliance", "run", "--demo", "--devices", "4"],
@@ -83,6 +88,73 @@ def test_the_address_is_printed_values_move_and_everything_drains_in_time(demo: 
     assert "Setup code" not in log
     assert '"level": "error"' not in log, log
     assert "Not everything went well" not in log, "the fleet had no time to deliver what it had sent"
+
+
+def test_every_verb_works_on_a_running_appliance(demo: Demo) -> None:
+    demo.until(lambda: len(demo.devices()) == 4 and bool(demo.newest("demo-01")))
+    config = demo.folder / "var" / "demo" / "homeport.toml"
+
+    def homeport(*arguments: str, exit_code: int = 0) -> str:
+        result = CliRunner().invoke(main, [*arguments, "--config", str(config)], catch_exceptions=False)
+        assert result.exit_code == exit_code, result.output
+        return result.output
+
+    status = homeport("status")
+    assert status.startswith("demo 0.1.0, up ")
+    assert "devices: 4 active; " in status
+    assert "\nSetup code " in status
+    assert set(json.loads(homeport("status", "--json"))) == {"health", "status", "announcement"}
+
+    added = json.loads(homeport("device", "add", "pump-1", "--tag", "hall", "--json"))
+    assert added["token"]
+    assert "device_exists" in homeport("device", "add", "pump-1", "--json", exit_code=4)
+    assert "There is no device" in homeport("device", "adopt", "nobody", exit_code=3)
+    listed = json.loads(homeport("device", "list", "--json"))["devices"]
+    assert [device["device_id"] for device in listed] == [
+        "demo-01",
+        "demo-02",
+        "demo-03",
+        "demo-04",
+        "pump-1",
+    ]
+
+    # A device that nobody registered: refused, listed as waiting, adopted, and then it has a token.
+    port = load(config, {}).broker.tcp_bind
+    assert port is not None
+    _publish_as("newcomer", port.port)
+    demo.until(lambda: "newcomer" in demo.devices())
+    assert "newcomer" in homeport("device", "list", "--state", "waiting")
+    adopted = homeport("device", "adopt", "newcomer")
+    assert adopted.startswith("Device newcomer is active. User name: newcomer, password (shown only now):\n")
+
+    assert homeport("log", "verify").endswith("The log is whole.\n")
+    assert json.loads(homeport("log", "verify", "--json"))["ok"] is True
+    checks = {check["name"]: check["result"] for check in json.loads(homeport("doctor", "--json"))["checks"]}
+    assert {checks[name] for name in ("log", "catalog", "node", "broker")} == {"ok"}
+
+
+def _publish_as(client_id: str, port: int) -> None:
+    """Try to connect with a made-up password, as firmware does that was never registered."""
+    subprocess.run(
+        [
+            "mosquitto_pub",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-i",
+            client_id,
+            "-u",
+            client_id,
+            "-P",
+            "x",
+            "-t",
+            "x",
+            "-n",
+        ],
+        capture_output=True,
+        check=False,
+    )
 
 
 @pytest.mark.long
