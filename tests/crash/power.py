@@ -34,6 +34,9 @@ class CuttableDisk:
             image.truncate(IMAGE_BYTES)
         _run("mkfs.xfs", "-q", str(self._image))
         self.mount()
+        self._probe = self.path / "probe"
+        self._probe.write_bytes(b"x")
+        _run("sync", "-f", str(self._probe))
 
     def mount(self) -> None:
         _run("mount", "-o", "loop", str(self._image), str(self.path))
@@ -42,6 +45,19 @@ class CuttableDisk:
     def cut(self) -> None:
         """Cut the power: pages that were not written back are gone, and so is the journal that was not."""
         _run("xfs_io", "-x", "-c", "shutdown", str(self.path))
+
+    def is_alive(self) -> None:
+        """Raise OSError once the power is cut.
+
+        A forced shutdown of XFS lets an fdatasync that is under way return as if it had succeeded, which no disk that
+        loses power does: the machine is gone with it. So an acknowledgement counts only if the disk still answered
+        after it had come.
+        """
+        descriptor = os.open(self._probe, os.O_RDONLY)
+        try:
+            os.pread(descriptor, 1, 0)
+        finally:
+            os.close(descriptor)
 
     def unmount(self) -> None:
         if self._is_mounted:

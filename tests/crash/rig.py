@@ -129,16 +129,25 @@ class Rig:
 class Publisher(threading.Thread):
     """A device that publishes numbered readings with QoS 1, reconnects whatever happens, and resends with the same number.
 
-    `acknowledged` holds the numbers whose PUBACK came.
+    `acknowledged` holds the numbers whose PUBACK came, and for which `confirm` then raised no OSError.
     """
 
     WINDOW = 40
 
-    def __init__(self, port: int, device_id: str, token: str, seed: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        device_id: str,
+        token: str,
+        seed: int,
+        *,
+        confirm: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__(name=device_id, daemon=True)
         self._port = port
         self._device_id = device_id
         self._token = token
+        self._confirm = confirm
         self._random = random.Random(seed)
         self._next = 1
         self._unacknowledged: dict[int, int] = {}  # packet id → number
@@ -185,7 +194,9 @@ class Publisher(threading.Thread):
                 data = sock.recv(65_536)
                 if not data:
                     raise EOFError
-                for packet in reader.receive_bytes(data):
+                packets = reader.receive_bytes(data)
+                self._confirm()
+                for packet in packets:
                     if isinstance(packet, Puback):
                         self.acknowledged.add(self._unacknowledged.pop(packet.packet_id))
                     else:

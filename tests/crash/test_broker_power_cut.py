@@ -42,7 +42,10 @@ def test_acknowledged_readings_survive_power_cuts(disk: CuttableDisk, cuts: int)
         rig = Rig(disk.path, Path(short))
         try:
             tokens = {device: rig.add_device(device) for device in DEVICES}
-            publishers = [Publisher(rig.port, device, tokens[device], seed=1) for device in DEVICES]
+            publishers = [
+                Publisher(rig.port, device, tokens[device], seed=1, confirm=disk.is_alive)
+                for device in DEVICES
+            ]
             for publisher in publishers:
                 publisher.start()
             for _ in range(cuts):
