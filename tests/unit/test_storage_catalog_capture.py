@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.clock import ManualClock
-from appliance.core.errors import Conflict
+from appliance.core.errors import Conflict, UsageError
 from appliance.identity import SiteKeys, new_token
 from appliance.management.hlc import wall_ms
 from storage.catalog import Catalog, Change
@@ -165,3 +165,9 @@ def test_what_is_in_the_log_is_forgotten_and_positions_go_on(catalog: Catalog) -
     catalog.add_device("d")
     assert catalog.outbox_count() == 1
     assert catalog.outbox_after(0)[0].position == 4
+
+
+@pytest.mark.parametrize("limit", [0, 1001])
+def test_batches_of_the_outbox_are_bounded(catalog: Catalog, limit: int) -> None:
+    with pytest.raises(UsageError):
+        catalog.outbox_after(0, limit=limit)

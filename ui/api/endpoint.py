@@ -194,7 +194,3 @@ async def decode_body(request: Request, kind: type[T]) -> T:
         raise UsageError(
             f"The body is not well-formed JSON: {error}.", hint="Send one JSON object.", code="body_invalid"
         ) from error
-    except RecursionError as error:
-        raise UsageError(
-            "The body is nested too deeply.", hint="Send one JSON object.", code="body_invalid"
-        ) from error
