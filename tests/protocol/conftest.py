@@ -57,7 +57,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
 @pytest.fixture
 def bystander(broker: Address) -> Iterator[RawClient]:
     """A client that has nothing to do with it, and must not notice anything."""
-    with RawClient(broker, 5) as client:
+    with RawClient(broker, 4) as client:
         client.connect("bystander")
         client.subscribe(("bystander/#", 1))
         yield client
