@@ -117,11 +117,12 @@ class Telemetry:
                 "limit": limit,
             }
         )
-        return self.points
+        by_metric = {points.metric: points for points in self.points}
+        return [by_metric.get(metric, Points(metric=metric)) for metric in metrics]
 
     async def dead_letters(self, limit: int, before: tuple[int, int] | None) -> Sequence[Letter]:
         older = [one for one in self.letters if before is None or (one.epoch, one.seq) < before]
-        return older[:limit]
+        return sorted(older, key=lambda one: (one.epoch, one.seq), reverse=True)[:limit]
 
 
 @dataclass

@@ -44,7 +44,7 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_info", "gauge", "Always 1; the version and the node's name as labels.", ("version", "node")),
         Described("homeport_uptime_seconds", "gauge", "Since the node process started."),
         Described("homeport_limit", "gauge", "A fixed limit of appliance/core/limits.py; its unit is in its name.", ("name",)),
-        Described("homeport_devices", "gauge", "Devices in the catalog's memory view by presence.", ("presence",)),
+        Described("homeport_devices", "gauge", "Devices and applications that were ever heard of, by presence.", ("presence",)),
         Described("homeport_message_rate", "gauge", "Messages per second that the pipeline sees now."),
         Described("homeport_broker_connected", "gauge", "1 while the control connection to the broker process stands."),
         Described("homeport_ingestion_lag_seconds", "gauge", "From the device's time to the row in the store, 95th percentile of the last five minutes; absent when nothing arrived."),

@@ -124,9 +124,12 @@ class DeviceTable(CatalogDatabase):
         counts = dict(self.rows("SELECT state, count(*) FROM devices GROUP BY state"))
         return {state: counts.get(state, 0) for state in DEVICE_STATES}
 
-    def device_ids(self) -> list[str]:
-        """All ids, in order."""
-        return [row[0] for row in self.rows("SELECT device_id FROM devices ORDER BY device_id")]
+    def device_ids(self, *, states: Sequence[DeviceState] = DEVICE_STATES) -> list[str]:
+        """The ids of all devices in any of these states, in order."""
+        sql = (
+            "SELECT device_id FROM devices WHERE state IN (SELECT value FROM json_each(?)) ORDER BY device_id"
+        )
+        return [row[0] for row in self.rows(sql, (json.dumps(list(states)),))]
 
     def note_first_contact(self, device_ids: Iterable[str], *, at_ms: int) -> list[str]:
         """Put unknown devices on the list of those waiting for adoption; known ones are left as they are.

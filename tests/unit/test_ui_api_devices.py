@@ -177,3 +177,20 @@ async def test_an_unknown_device_is_not_found(tmp_path: Path, path: str) -> None
     async with running_node(tmp_path) as node, node.client(local=True) as client:
         answer = await client.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "device_unknown")
+
+
+async def test_the_status_counts_devices_by_state_and_active_ones_by_presence(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node, node.client(local=True) as client:
+        await _fill(node)
+        node.live.by_id["an application"] = LiveDevice(device_id="an application")
+        status = (await client.get("/api/v1/status")).json()
+        assert status["devices"]["state"] == {"active": 5, "waiting": 1, "rejected": 0, "decommissioned": 0}
+        assert status["devices"]["presence"] == {
+            "online": 1,
+            "offline": 0,
+            "lost": 1,
+            "sleeping": 0,
+            "never_seen": 3,
+        }
+        assert (status["node"], status["broker"]["connected"]) == ("box", True)
+        assert status["pipeline"]["behind_records"] == 7

@@ -16,11 +16,15 @@ from ui.setup import claim_box
 
 async def get_status(call: Call) -> Reply:
     services = call.services
-    by_state = await services.catalog.read(lambda reader: reader.count_by_state())
+    by_state, active_ids = await services.catalog.read(
+        lambda reader: (reader.count_by_state(), reader.device_ids(states=("active",)))
+    )
+    live = services.live.devices()
     presence: dict[structs.Presence, int] = dict.fromkeys(get_args(structs.Presence), 0)
-    for device in services.live.devices().values():
-        word: structs.Presence = device.presence  # type: ignore[assignment]
-        presence[word] = presence.get(word, 0) + 1
+    for device_id in active_ids:
+        device = live.get(device_id)
+        word: structs.Presence = device.presence if device else "never_seen"  # type: ignore[assignment]
+        presence[word] += 1
     pipeline = services.pipeline.statistics()
     return Reply(
         content=structs.Status(
