@@ -160,7 +160,7 @@ async def sign_in(request: Request, user_id: str, password: str) -> tuple[Identi
     if not right or user is None or user.disabled:
         raise NotAuthorized(
             "The user name or the password is wrong.",
-            hint="Check both; 'homeport' on the box can set a new password.",
+            hint="Check both; capital letters count.",
             code="sign_in_failed",
         )
     return await open_session(request, user.user_id, user.role)
