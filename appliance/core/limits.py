@@ -51,6 +51,8 @@ USER_NAME_BYTES_MAX: Final = 256
 PASSWORD_BYTES_MAX: Final = 4 * KIB
 SUBSCRIPTION_COUNT_MAX: Final = 1024
 """Per session."""
+SUBSCRIPTION_BYTES_MAX: Final = 256 * KIB
+"""Characters of all topic filters of a session: 1,024 of 64 KiB would be 64 MiB."""
 USER_PROPERTY_COUNT_MAX: Final = 64
 """Per packet."""
 MATCH_CACHE_WEIGHT_MAX: Final = 128 * KIB

@@ -141,6 +141,7 @@ class SeenSequences:
     ) -> None:
         """Put back a window as the store has it; the oldest used first."""
         window = self._window(device, boot_id)
+        window.restart()
         if intervals:
             *window.earlier, (window.low, window.top) = intervals
         window.floor, window.newest_ms = floor, newest_ms
@@ -148,17 +149,26 @@ class SeenSequences:
             self._current[device] = window
         self._changed.discard(window)
 
+    def drop(self, device: str, boot_id: str) -> None:
+        """Forget a window, as the store did."""
+        window = self._windows.get(device, {}).pop(boot_id, None)
+        if window is not None and self._current.get(device) is window:
+            del self._current[device]
+
     def current_boot_id(self, device: str) -> str:
         window = self._current.get(device)
         return UNNAMED_BOOT if window is None else window.boot_id
 
     def boot(self, device: str, boot_id: str) -> bool:
         """A status said which boot the device is in. True when that is another one than before."""
-        if self.current_boot_id(device) == boot_id:
+        before = self._current.get(device)
+        if (UNNAMED_BOOT if before is None else before.boot_id) == boot_id:
             return False
         window = self._window(device, boot_id)
         self._current[device] = window
         self._changed.add(window)
+        if before is not None:
+            self._changed.add(before)  # it isn't the current one any more
         return True
 
     def window_now(self, device: str) -> Window:

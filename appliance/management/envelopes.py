@@ -2,7 +2,8 @@
 
 Documents are grouped by their keys, and a whole group is checked and taken apart by C-level calls over columns.
 What is irregular in a group (a `ts` of text, an unknown `q`, a list) is split off by itself and goes through
-points.py, so one strange message costs only itself. Both ways give the same points; a property test holds them
+points.py, so one strange message costs only itself. (Messages of a shape that is
+known well don't come here at all: typed.py.) Both ways give the same points; a property test holds them
 against each other. Decided in docs/decisions/0002-decode-by-shape.md.
 """
 
@@ -13,13 +14,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, repeat
 from operator import itemgetter
+from struct import pack
 from typing import Any, Final, TypeVar
 
 from appliance.core.limits import BOOT_ID_BYTES_MAX, CLOCK_AHEAD_MS_MAX, EPOCH_2000_MS
 from appliance.management.decoding import REFUSED
 from appliance.management.mapping import Route
 from appliance.management.points import ENVELOPE_V_KEYS, ENVELOPE_VALUES_KEYS, SEQ_MAX, believed_ms, points_of
-from appliance.management.readings import QUALITY_OF_WORD, Quality, Refusal
+from appliance.management.readings import QUALITY_OF_WORD, Quality, Refusal, ValueKind
 
 _T = TypeVar("_T")
 _GOOD: Final = bytes((Quality.GOOD,))
@@ -44,17 +46,21 @@ class Points:
         seqs: One per point, or None when none of them has one.
         boot_ids: One per point, or None when none of them says it.
         flat: Values are checked scalars, ready for columns.
+        keys, kinds, columns: Set where typed.py has made columns already (as in ColumnGroup); `values` is empty then.
     """
 
-    index: list[int]
-    routes: list[Route]
-    received: list[int]
+    index: Sequence[int]
+    routes: Sequence[Route]
+    received: Sequence[int]
     observed: array[int]
     quality: bytes
     values: list[dict[str, Any]]
     seqs: list[int] | None = None
     boot_ids: list[str] | None = None
     flat: bool = False
+    keys: tuple[str, ...] = ()
+    kinds: tuple[ValueKind, ...] = ()
+    columns: list[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -71,7 +77,19 @@ class Points:
             seqs=None if self.seqs is None else list(compress(self.seqs, selectors)),
             boot_ids=None if self.boot_ids is None else list(compress(self.boot_ids, selectors)),
             flat=self.flat,
+            keys=self.keys,
+            kinds=self.kinds,
+            columns=None
+            if self.columns is None
+            else [keep_items(column, selectors) for column in self.columns],
         )
+
+
+def keep_items(column: Any, selectors: Sequence[object]) -> Any:
+    """A column's items whose selector is true: an array stays an array, a list a list."""
+    if isinstance(column, array):
+        return array(column.typecode, compress(column, selectors))
+    return list(compress(column, selectors))
 
 
 @dataclass(slots=True)
@@ -91,23 +109,29 @@ class Opened:
     clocks_absurd: int = 0
 
 
-def open_envelopes(documents: Sequence[object], routes: Sequence[Route], received: Sequence[int]) -> Opened:
+def open_envelopes(
+    documents: Sequence[object],
+    routes: Sequence[Route],
+    received: Sequence[int],
+    opened: Opened,
+    index: Sequence[int] | None = None,
+) -> None:
     """Read n decoded payloads of telemetry topics.
 
     Args:
         documents: From decode_payloads; REFUSED entries are passed over.
         routes: Where each came from. received: When, UTC ms.
+        opened: What is found is added to it.
+        index: Message index of each document; 0, 1, 2 … when left out.
     """
-    opened = Opened()
+    index = range(len(documents)) if index is None else index
     for form, indexes in group_by_form(documents).items():
         if form is type(REFUSED):
             continue
         if len(indexes) == len(documents):
-            batch = _Batch(list(indexes), documents, routes, received)
+            batch = _Batch(index, documents, routes, received)
         else:
-            batch = _Batch(
-                list(indexes), take(documents, indexes), take(routes, indexes), take(received, indexes)
-            )
+            batch = _Batch(index, documents, routes, received).part(indexes)
         if isinstance(form, tuple):
             _open_objects(form, batch, opened)
         elif form in (int, float, bool, str):
@@ -115,7 +139,6 @@ def open_envelopes(documents: Sequence[object], routes: Sequence[Route], receive
             _add(batch, None, b"", plain, None, None, opened)
         else:
             _open_one_by_one(batch, opened)
-    return opened
 
 
 def group_by_form(documents: Sequence[object]) -> dict[Any, Sequence[int]]:
@@ -142,12 +165,12 @@ def group_indexes(keys: Sequence[Any]) -> dict[Any, Sequence[int]]:
 class _Batch:
     """Messages of one form."""
 
-    index: list[int]
+    index: Sequence[int]
     documents: Sequence[Any]
     routes: Sequence[Route]
     received: Sequence[int]
 
-    def part(self, positions: list[int]) -> _Batch:
+    def part(self, positions: Sequence[int]) -> _Batch:
         return _Batch(
             take(self.index, positions),
             take(self.documents, positions),
@@ -235,25 +258,12 @@ def _add(
     opened: Opened,
 ) -> None:
     """Add a group whose times are whole numbers (or missing) and whose quality is u8 × n (or b"" for none said)."""
-    count = len(batch.index)
-    received = batch.received
-    if times is None:
-        observed = array("q", received)
-        quality = bytes(map(max, quality, repeat(Quality.UNCERTAIN))) if quality else _UNCERTAIN * count
-    elif min(times) >= EPOCH_2000_MS and max(times) <= min(received) + CLOCK_AHEAD_MS_MAX:
-        observed = array("q", times)
-        quality = quality or _GOOD * count
-    else:
-        believed = list(map(believed_ms, times, received))
-        absurd = bytes(ms is None for ms in believed)
-        observed = array("q", (r if ms is None else ms for ms, r in zip(believed, received, strict=True)))
-        quality = bytes(map(max, quality or _GOOD * count, absurd))  # absurd is 1, which is UNCERTAIN
-        opened.clocks_absurd += sum(absurd)
+    observed, quality = observe(times, quality, batch.received, opened)
     opened.groups.append(
         Points(
             index=batch.index,
-            routes=list(batch.routes),
-            received=list(received),
+            routes=batch.routes,
+            received=batch.received,
             observed=observed,
             quality=quality,
             values=values,
@@ -261,6 +271,31 @@ def _add(
             boot_ids=boot_ids,
         )
     )
+
+
+def observe(
+    times: list[int] | None, quality: bytes, received: Sequence[int], opened: Opened
+) -> tuple[array[int], bytes]:
+    """The time that counts, and the quality that follows from it (points.py says the rule).
+
+    Args:
+        times: n whole numbers, or None when no message says one. quality: u8 × n, or b"" for none said.
+    """
+    count = len(received)
+    if times is None:
+        observed = array("q", received)
+        return observed, bytes(
+            map(max, quality, repeat(Quality.UNCERTAIN))
+        ) if quality else _UNCERTAIN * count
+    if min(times) >= EPOCH_2000_MS and max(times) <= min(received) + CLOCK_AHEAD_MS_MAX:
+        observed = array("q")
+        observed.frombytes(pack(f"{count}q", *times))  # three times as quick as array("q", times)
+        return observed, quality or _GOOD * count
+    believed = list(map(believed_ms, times, received))
+    absurd = bytes(ms is None for ms in believed)
+    opened.clocks_absurd += sum(absurd)
+    observed = array("q", (r if ms is None else ms for ms, r in zip(believed, received, strict=True)))
+    return observed, bytes(map(max, quality or _GOOD * count, absurd))  # absurd is 1, which is UNCERTAIN
 
 
 def _open_one_by_one(batch: _Batch, opened: Opened) -> None:

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from appliance.core.errors import ConfigError
 from appliance.core.limits import DEVICE_ID_BYTES_MAX, TOPIC_LEVEL_COUNT_MAX, TOPIC_ROUTE_COUNT_MAX
+
+if TYPE_CHECKING:
+    from appliance.management.typed import TypedShape
 
 FORMATS: Final = ("json", "text")
 """`text`: the whole payload is one value: a number, true, false, or else text."""
@@ -125,9 +128,13 @@ class RouteKind(IntEnum):
 
 
 class Route:
-    """Where a topic leads. One object per distinct topic, compared by identity, so it is a cheap dict key."""
+    """Where a topic leads. One object per distinct topic, compared by identity, so it is a cheap dict key.
 
-    __slots__ = ("device", "format", "kind", "prefix", "topic")
+    Attributes:
+        shape, misses, untyped: What typed.py knows of the topic's messages.
+    """
+
+    __slots__ = ("device", "format", "kind", "misses", "prefix", "shape", "topic", "untyped")
 
     def __init__(
         self,
@@ -143,6 +150,9 @@ class Route:
         self.device = device
         self.prefix = prefix
         self.format = format
+        self.shape: TypedShape | None = None
+        self.misses = 0
+        self.untyped = 0
 
     def metric_name(self, key: str) -> str | None:
         """The metric's full name: prefix and key joined by a dot; None when both are missing.

@@ -72,6 +72,10 @@ class Shapes:
         shaped = Shaped()
         irregular: list[Points] = []
         for points in groups:
+            if points.columns is not None:
+                if len(points):
+                    shaped.groups.append(_group(points.keys, points.kinds, points.columns, points))
+                continue
             for keys, part in _parts(points, list(map(tuple, points.values))):
                 if points.flat or self._is_regular(keys):
                     self._add(keys, part, shaped, irregular)
@@ -194,10 +198,14 @@ def _add_typed(
         if len(rest):
             _add_typed(keys, kinds, list(zip(*map(dict.values, rest.values), strict=True)), rest, shaped)
         return
-    shaped.groups.append(
-        ColumnGroup(
-            keys, kinds, typed, points.index, points.routes, points.received, points.observed, points.quality
-        )
+    shaped.groups.append(_group(keys, kinds, typed, points))
+
+
+def _group(
+    keys: tuple[str, ...], kinds: tuple[ValueKind, ...], columns: list[Any], points: Points
+) -> ColumnGroup:
+    return ColumnGroup(
+        keys, kinds, columns, points.index, points.routes, points.received, points.observed, points.quality
     )
 
 

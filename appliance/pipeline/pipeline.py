@@ -5,8 +5,8 @@ them, commit it, tell the live view. Reading, decoding and committing run in one
 loop only decides. Exactly once needs nothing but two facts: the cursor moves in the transaction that holds the
 rows, and the state in memory is thrown away and read from the store whenever the two might differ.
 
-After a failed commit the cursor is read back: if it stands at the batch's end, the commit had happened. Otherwise the
-same batch is offered again when the breaker lets it; after RELOAD_FAILURE_COUNT failures, or when the file is in doubt,
+After a failed commit the store reads its cursor back: if it stands at the batch's end, the commit had happened. Otherwise
+the same batch is offered again when the breaker lets it; after RELOAD_FAILURE_COUNT failures, or when the file is in doubt,
 the store is opened anew, the state read from it, and a smaller batch built. Devices notice none of it.
 """
 
@@ -31,6 +31,7 @@ from appliance.core.errors import (
 from appliance.core.limits import BATCH_BYTES_MAX
 from appliance.management.mapping import TopicMapping, TopicRouter
 from appliance.management.shapes import Shapes
+from appliance.management.typed import TypedShapes
 from appliance.pipeline.batch import BatchBuilder, LiveUpdate
 from appliance.pipeline.breaker import Breaker, BreakerState
 from appliance.pipeline.directory import Admissions, DeviceDirectory
@@ -54,6 +55,8 @@ POLL_MS: Final = 250
 COMMIT_INTERVAL_MS_MIN: Final = 200
 """Between the starts of two commits, unless a batch is full: a commit costs about 5 ms and an fsync however small."""
 INCIDENT_POLL_MS: Final = 5_000
+TIDY_AFTER_MS: Final = 5_000
+"""Quiet time after which the store is folded and checkpointed, so that a start finds little to replay."""
 RELOAD_FAILURE_COUNT: Final = 3
 DEADLINE_DOUBLINGS_MAX: Final = 4
 """Each failure in a row doubles the deadline, up to 16 times: a disk that is merely slow must get through some day."""
@@ -110,6 +113,7 @@ class Pipeline:
         self._breaker = Breaker()
         self._admissions = Admissions()
         self._shapes = Shapes()
+        self._typed = TypedShapes()
         self._grew = trio.Event()
         self._ingestion_lag = LagWindow()
         self._pipeline_lag = LagWindow()
@@ -124,6 +128,7 @@ class Pipeline:
         self._incident: HomeportError | None = None
         self._is_stopped = False
         self._next_commit_mono_ms = 0
+        self._is_tidy = True
         self._batches_total = 0
         self._failures_total = 0
         self._nulls_total = 0
@@ -149,15 +154,13 @@ class Pipeline:
         while True:
             await trio.lowlevel.checkpoint()
             try:
-                progressed = await self._turn()
+                if not await self._turn():
+                    await self._wait_for_growth()
             except (StorageError, Unavailable) as error:
                 # Nothing may be skipped or guessed here: shown, and looked at again.
                 self._incident = error
                 self._is_stopped = isinstance(error, CursorBeyondHead | LogDamaged)
                 await trio.sleep(INCIDENT_POLL_MS / 1_000)
-                continue
-            if not progressed:
-                await self._wait_for_growth()
 
     async def _turn(self) -> bool:
         """Commit one batch. False when the cursor is at the head."""
@@ -180,6 +183,10 @@ class Pipeline:
         with trio.move_on_after(POLL_MS / 1_000):
             await self._grew.wait()
         self._grew = trio.Event()
+        quiet_ms = self._clock.mono_ms() - self._next_commit_mono_ms
+        if not self._is_tidy and quiet_ms > TIDY_AFTER_MS and self._breaker.state is BreakerState.CLOSED:
+            self._is_tidy = True
+            await self._in_thread(self._store.tidy)
 
     async def _pace(self) -> None:
         """Let readings gather for a moment, so that a trickle of them isn't a stream of fsyncs."""
@@ -256,6 +263,7 @@ class Pipeline:
         self._pending = None
         self._incident, self._is_stopped = None, False
         self._cursor = batch.after
+        self._is_tidy = False
         self._batches_total += 1
         self._nulls_total += counts.nulls
         self._absurd_total += counts.clocks_absurd
@@ -326,7 +334,7 @@ class Pipeline:
         self._state = state
         self._cursor, self._totals = state.cursor, state.totals
         self._head_seq = max(head_seq, state.cursor.next_seq)
-        self._builder = BatchBuilder(state, self._router, self._shapes)
+        self._builder = BatchBuilder(state, self._router, self._shapes, self._typed)
 
     def _reopen_and_load(self) -> None:
         self._store.reopen()
@@ -469,15 +477,9 @@ def _head_seq(reader: LogReader) -> int:
 
 
 def _try_commit(store: TelemetryStore, batch: StoreBatch) -> StorageError | None:
-    """Commit; None if it is in the store in the end, else why not."""
+    """Commit; why it isn't in the store, or None when it is."""
     try:
         store.commit(batch)
     except StorageError as error:
-        try:
-            if store.read_cursor() == batch.after:
-                return None
-        except StorageError:
-            # The store can't even say where it is: the first error tells more, and the store is opened anew.
-            return error
         return error
     return None

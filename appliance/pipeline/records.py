@@ -53,8 +53,8 @@ class Messages:
     routes: list[Route] = field(default_factory=list)
     received: list[int] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
-    text_format: list[int] = field(default_factory=list)
-    """Indexes of messages that are not JSON but text."""
+    has_text: bool = False
+    """Whether any of them is not JSON but text."""
 
 
 class BatchRecords:
@@ -128,11 +128,12 @@ def gather(
         plain = bytes(
             r.kind is RouteKind.TELEMETRY and r.format == "json" and is_accepted(r.device) for r in routes
         )
-        selectors = bytes(
-            map(and_, columns.kinds.translate(_PUBLISHES), map(plain.__getitem__, columns.topic_index))
-        )
         arrived = map(block.first_time_ms.__add__, columns.received_delta_ms)
         along = map(routes.__getitem__, columns.topic_index)
+        published = columns.kinds.translate(_PUBLISHES)
+        selectors = published
+        if 0 in plain:
+            selectors = bytes(map(and_, published, map(plain.__getitem__, columns.topic_index)))
         if 0 not in selectors:
             messages.records.extend(range(start, start + len(columns)))
             messages.routes.extend(along)
@@ -191,7 +192,7 @@ class _Special:
                     refusals[record] = Refusal(Reason.BAD_STATUS)
             else:
                 messages = self._gathered.messages
-                messages.text_format.append(len(messages.records))
+                messages.has_text = True
                 messages.records.append(record)
                 messages.routes.append(route)
                 messages.received.append(at_ms)

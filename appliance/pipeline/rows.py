@@ -26,11 +26,9 @@ from appliance.management.shapes import ColumnGroup
 from storage.telemetry.batch import DAY_MS, NewestRows, NumberRows, StoreBatch, TextRows
 from storage.telemetry.series import SeriesCatalog
 
-Ids = tuple[int, ...]
 
-
-class Plan(dict[Route, "Ids | Refusal"]):
-    """The series ids of one shape, by route: k ids, or why there are none."""
+class Plan(dict[Route, "bytes | Refusal"]):
+    """The series ids of one shape, by route: k ids as u32, ready to be joined, or why there are none."""
 
     __slots__ = ("_series", "keys_", "kinds")
 
@@ -40,14 +38,14 @@ class Plan(dict[Route, "Ids | Refusal"]):
         self.kinds = kinds
         self._series = series
 
-    def __missing__(self, route: Route) -> Ids | Refusal:
+    def __missing__(self, route: Route) -> bytes | Refusal:
         if len(self) >= TOPIC_ROUTE_COUNT_MAX:
             self.clear()
         found = self[route] = self._find(route)
         return found
 
-    def _find(self, route: Route) -> Ids | Refusal:
-        ids: list[int] = []
+    def _find(self, route: Route) -> bytes | Refusal:
+        ids = array("I")
         names = [route.metric_name(key) for key in self.keys_]
         for name in names:
             if name is None:
@@ -59,7 +57,14 @@ class Plan(dict[Route, "Ids | Refusal"]):
             if number is None:
                 return Refusal(Reason.TOO_MANY_SERIES, (name or "")[:100])
             ids.append(number)
-        return tuple(ids)
+        return ids.tobytes()
+
+    def columns(self, ids: Iterable[bytes]) -> list[array[int]]:
+        """k columns of the ids of n points."""
+        flat = array("I")
+        flat.frombytes(b"".join(ids))
+        width = len(self.keys_)
+        return [flat[at::width] for at in range(width)]
 
 
 class Plans:
@@ -96,11 +101,11 @@ class LastPoints:
 
 @dataclass(slots=True)
 class Resolved:
-    """A column group with its series ids: one tuple of k per point."""
+    """A column group with its series ids: k packed ones per point."""
 
     group: ColumnGroup
     plan: Plan
-    ids: list[Ids]
+    ids: list[bytes]
 
 
 def resolve(groups: Iterable[ColumnGroup], plans: Plans) -> tuple[list[Resolved], dict[int, Refusal]]:
@@ -167,7 +172,7 @@ def add_rows(batch: StoreBatch, resolved: Sequence[Resolved], received_max_ms: i
     rows = 0
     for item in resolved:
         group = item.group
-        columns_of_ids = list(zip(*item.ids, strict=True))
+        columns_of_ids = item.plan.columns(item.ids)
         first, last = min(group.observed) // DAY_MS, max(group.observed) // DAY_MS
         if first == last:
             _add_group(batch, table_of(first), group, columns_of_ids, None)
@@ -182,7 +187,11 @@ def add_rows(batch: StoreBatch, resolved: Sequence[Resolved], received_max_ms: i
 
 
 def _add_group(
-    batch: StoreBatch, day: int | None, group: ColumnGroup, ids: Sequence[Ids], chosen: list[int] | None
+    batch: StoreBatch,
+    day: int | None,
+    group: ColumnGroup,
+    ids: Sequence[array[int]],
+    chosen: list[int] | None,
 ) -> None:
     """The rows of a group, or of its points at the `chosen` positions, to one day's table."""
     observed: Sequence[int] = group.observed
@@ -192,10 +201,10 @@ def _add_group(
         quality = bytes(map(quality.__getitem__, chosen))
     for kind, numbers, column in zip(group.kinds, ids, group.columns, strict=True):
         values: Sequence[Any] = column
-        series: Sequence[int] = numbers
+        series = numbers
         if chosen is not None:
             values = list(map(values.__getitem__, chosen))
-            series = list(map(series.__getitem__, chosen))
+            series = array("I", map(series.__getitem__, chosen))
         if kind is ValueKind.TEXT:
             texts = batch.texts.setdefault(day, TextRows())
             texts.series.extend(series)
@@ -206,13 +215,13 @@ def _add_group(
             rows = batch.numbers.setdefault(day, NumberRows())
             rows.series.extend(series)
             rows.observed.extend(observed)
-            rows.numbers.extend(values)
+            rows.numbers.extend(values)  # from an array it is one copy of memory
             rows.quality += quality
 
 
 def last_points(group: ColumnGroup) -> LastPoints:
     """The point of each route with the newest time; of equal ones the last."""
-    observed = group.observed
+    observed = group.observed.tolist()
     order = sorted(range(len(observed)), key=observed.__getitem__)
     last = dict(zip(map(group.routes.__getitem__, order), order, strict=True))
     where = list(last.values())
@@ -232,11 +241,11 @@ def add_newest(batch: StoreBatch, last: Sequence[LastPoints], plan_of: Callable[
     for points in last:
         plan = plan_of(points)
         entries = points.points
-        ids = list(map(plan.__getitem__, entries))
+        ids = plan.columns(map(plan.__getitem__, entries))  # type: ignore[arg-type]
         for at, kind in enumerate(points.kinds):
             rows = batch.newest_texts if kind is ValueKind.TEXT else batch.newest_numbers
             values: list[Any] = rows.texts if kind is ValueKind.TEXT else rows.numbers  # type: ignore[assignment]
-            rows.series.extend(numbers[at] for numbers in ids)  # type: ignore[misc]
+            rows.series.extend(ids[at])
             values.extend(entry[3][at] for entry in entries.values())
             rows.observed.extend(entry[0] for entry in entries.values())
             rows.received.extend(entry[1] for entry in entries.values())

@@ -64,3 +64,8 @@ class PipelineStatistics:
     stage_s: tuple[tuple[str, float], ...]
     incident: str
     hint: str
+
+    @property
+    def lag_p95_s(self) -> float | None:
+        """`ingestion_lag_seconds`, 95th percentile of the last five minutes; None when nothing arrived."""
+        return self.ingestion_lag.p95_s

@@ -137,20 +137,24 @@ class TelemetryReader:
         """Names of all metrics that a device ever had, sorted. Raises as query."""
         return await self._ask(lambda connection: sorted(_series_of(connection, device, ())))
 
-    async def dead_letters(self, limit: int = 100, before: int | None = None) -> list[tuple[int, DeadLetter]]:
-        """Dead letters, newest first, each with its id.
+    async def dead_letters(self, limit: int = 100, before: tuple[int, int] | None = None) -> list[DeadLetter]:
+        """Dead letters, newest first.
 
         Args:
-            before: Only those with a lower id: the last id of the page before.
+            before: Only those before this (epoch, seq): of the last one of the page before.
+        Raises: as query.
         """
+        epoch, seq = (2**62, 0) if before is None else before
 
-        def ask(connection: _Connection) -> list[tuple[int, DeadLetter]]:
-            found = connection.execute(
-                "SELECT id, epoch, seq, received_at, device, topic, client_id, reason, detail, payload, payload_bytes"
-                " FROM dead_letters WHERE id < ? ORDER BY id DESC LIMIT ?",
-                [2**63 if before is None else before, limit],
+        def ask(connection: _Connection) -> list[DeadLetter]:
+            found = run(
+                connection,
+                "SELECT epoch, seq, received_at, device, topic, client_id, reason, detail, payload, payload_bytes"
+                " FROM dead_letters WHERE epoch < $epoch OR (epoch = $epoch AND seq < $seq)"
+                " ORDER BY epoch DESC, seq DESC LIMIT $limit",
+                {"epoch": epoch, "seq": seq, "limit": limit},
             )
-            return [(row[0], DeadLetter(*row[1:])) for row in _portions(found)]
+            return [DeadLetter(*row) for row in found]
 
         return await self._ask(ask)
 
@@ -159,9 +163,7 @@ class TelemetryReader:
 
         def ask(connection: _Connection) -> dict[str, int]:
             return dict(
-                connection.execute(
-                    "SELECT reason, count(*) FROM dead_letters GROUP BY ALL ORDER BY ALL"
-                ).fetchall()
+                run(connection, "SELECT reason, count(*) FROM dead_letters GROUP BY ALL ORDER BY ALL")
             )
 
         return await self._ask(ask)

@@ -4,11 +4,12 @@
     readings_other     rows of days too old for a table of their own
     v_readings         all of them with names: (device, metric, observed_at, num, text, quality, kind)
     series             (id, device, metric, kind); kind is what makes 1.0 a `true` again
+    commits            one row per commit: how far the log was read, running totals, and changes of state that the
+                       next three tables don't have yet; the last row is the cursor (view `cursor`)
     newest             one row per series, by the newest observed_at
     dedup              one row per device and boot: intervals of `seq` seen
     presence           one row per device
     dead_letters       the last DEAD_LETTER_COUNT_MAX of them
-    cursor             one row: how far the log was read, and running totals
     meta               schema version
 
 No primary key and no index anywhere: exactly once comes from the cursor, and an index over readings would cost
@@ -45,11 +46,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE dead_letters (id UBIGINT NOT NULL, epoch BIGINT NOT NULL, seq UBIGINT NOT NULL,"
         " received_at BIGINT NOT NULL, device VARCHAR NOT NULL, topic VARCHAR NOT NULL, client_id VARCHAR NOT NULL,"
         " reason VARCHAR NOT NULL, detail VARCHAR NOT NULL, payload BLOB, payload_bytes BIGINT NOT NULL)",
-        "CREATE TABLE cursor (stream VARCHAR NOT NULL, epoch BIGINT NOT NULL, next_seq UBIGINT NOT NULL,"
+        "CREATE TABLE commits (number UBIGINT NOT NULL, epoch BIGINT NOT NULL, next_seq UBIGINT NOT NULL,"
         " hash BLOB NOT NULL, watermark_ms BIGINT NOT NULL, records_total UBIGINT NOT NULL, readings_total UBIGINT"
         " NOT NULL, rows_total UBIGINT NOT NULL, duplicates_total UBIGINT NOT NULL, dead_letters_total UBIGINT NOT"
-        " NULL, unmapped_total UBIGINT NOT NULL, skipped_total UBIGINT NOT NULL)",
-        "INSERT INTO cursor VALUES ('telemetry', 0, 1, ''::BLOB, 0, 0, 0, 0, 0, 0, 0, 0)",
+        " NULL, unmapped_total UBIGINT NOT NULL, skipped_total UBIGINT NOT NULL, state BLOB NOT NULL)",
+        "INSERT INTO commits VALUES (0, 0, 1, ''::BLOB, 0, 0, 0, 0, 0, 0, 0, 0, ''::BLOB)",
+        "CREATE VIEW cursor AS SELECT * EXCLUDE (state) FROM commits ORDER BY number DESC LIMIT 1",
         f"CREATE TABLE {OTHER_TABLE} ({_READINGS_COLUMNS})",
         "CREATE VIEW v_readings AS SELECT s.device, s.metric, r.observed_at, r.num, r.text, r.quality, s.kind"
         " FROM readings_other r JOIN series s ON s.id = r.series",

@@ -14,6 +14,7 @@ from appliance.management.presence import DevicePresence, Presence, PresenceFold
 from appliance.management.readings import Quality, Scalar, ValueKind
 from storage.telemetry.batch import Cursor, NewSeries
 from storage.telemetry.database import run
+from storage.telemetry.journal import PresenceRow, Unfolded, WindowRow, decode_state
 from storage.telemetry.series import SeriesCatalog
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -59,61 +60,102 @@ class StoreState:
     newest: list[StoredNewest]
 
 
-def read_state(connection: duckdb.DuckDBPyConnection) -> StoreState:
-    """Read the state within one transaction of the connection."""
-    cursor, totals = read_cursor(connection)
-    series = SeriesCatalog(
+def read_state(connection: duckdb.DuckDBPyConnection) -> tuple[StoreState, Unfolded]:
+    """The state: the tables, and over them what commits have not yet folded into them."""
+    cursor, totals, _ = read_cursor(connection)
+    unfolded = Unfolded()
+    for (state,) in rows(connection, "SELECT state FROM commits WHERE state <> ''::BLOB ORDER BY number"):
+        unfolded.add(decode_state(state))
+    known = [
         NewSeries(number, device, metric, ValueKind(kind))
         for number, device, metric, kind in rows(
             connection, "SELECT id, device, metric, kind FROM series ORDER BY id"
         )
-    )
-    seen = SeenSequences()
-    for device, boot_id, is_current, floor, newest_ms, earlier, low, top in rows(
-        connection,
-        "SELECT device, boot_id, is_current, floor, newest_ms, earlier, low, top FROM dedup ORDER BY used",
-    ):
-        intervals = [*unpack_intervals(earlier), (low, top)] if top >= 0 else []
-        seen.load(device, boot_id, intervals, current=is_current, floor=floor, newest_ms=newest_ms)
+    ]
+    seen = _read_seen(connection, unfolded)
     presence = PresenceFold()
-    presence.load(
-        DevicePresence(
-            device, Presence(state), since_ms, reason, last_seen_at_ms, address, session, _clients(clients)
-        )
-        for device, state, since_ms, reason, last_seen_at_ms, address, session, clients in rows(
-            connection,
-            "SELECT device, presence, since_ms, reason, last_seen_at_ms, address, session, clients FROM presence",
-        )
+    for row in rows(
+        connection,
+        "SELECT device, presence, since_ms, reason, last_seen_at_ms, address, session, clients FROM presence",
+    ):
+        presence.load([_presence((*row[:7], _clients(row[7])))])
+    presence.load(map(_presence, unfolded.presences.values()))
+    newest = _read_newest(connection, known, unfolded)
+    return StoreState(cursor, totals, SeriesCatalog(known), seen, presence, newest), unfolded
+
+
+def _presence(row: PresenceRow) -> DevicePresence:
+    device, presence, since_ms, reason, last_seen_at_ms, address, session, clients = row
+    return DevicePresence(
+        device, Presence(presence), since_ms, reason, last_seen_at_ms, address, session, clients
     )
-    return StoreState(cursor, totals, series, seen, presence, list(_read_newest(connection)))
 
 
-def read_cursor(connection: duckdb.DuckDBPyConnection) -> tuple[Cursor, Totals]:
+def _read_seen(connection: duckdb.DuckDBPyConnection, unfolded: Unfolded) -> SeenSequences:
+    """The windows, the least recently used first."""
+    found: dict[tuple[str, str], WindowRow] = {}
+    for row in rows(
+        connection,
+        "SELECT device, boot_id, is_current, low, top, floor, newest_ms, used, earlier FROM dedup",
+    ):
+        found[row[0], row[1]] = (*row[:8], unpack_intervals(row[8]))
+    for key in unfolded.dropped:
+        found.pop(key, None)
+    found.update(unfolded.windows)
+    seen = SeenSequences()
+    for device, boot_id, is_current, low, top, floor, newest_ms, _, earlier in sorted(
+        found.values(), key=lambda window: window[7]
+    ):
+        intervals = [*earlier, (low, top)] if top >= 0 else []
+        seen.load(device, boot_id, intervals, current=is_current, floor=floor, newest_ms=newest_ms)
+    return seen
+
+
+def read_cursor(connection: duckdb.DuckDBPyConnection) -> tuple[Cursor, Totals, int]:
+    """The last commit: how far the log was read, the totals, the commit's number."""
     found = run(
         connection,
         "SELECT epoch, next_seq, hash, watermark_ms, records_total, readings_total, rows_total, duplicates_total,"
-        " dead_letters_total, unmapped_total, skipped_total FROM cursor",
+        " dead_letters_total, unmapped_total, skipped_total, number FROM commits ORDER BY number DESC LIMIT 1",
     )
     assert len(found) == 1, "the migration puts a row there"
     row = found[0]
-    return Cursor(row[0], row[1], row[2], row[3]), Totals(*row[4:])
+    return Cursor(row[0], row[1], row[2], row[3]), Totals(*row[4:11]), row[11]
 
 
-def _read_newest(connection: duckdb.DuckDBPyConnection) -> Iterator[StoredNewest]:
-    for device, metric, kind, num, text, observed_at, received_at, quality in rows(
-        connection,
-        "SELECT s.device, s.metric, s.kind, n.num, n.text, n.observed_at, n.received_at, n.quality"
-        " FROM newest n JOIN series s ON s.id = n.series",
+def _read_newest(
+    connection: duckdb.DuckDBPyConnection, known: list[NewSeries], unfolded: Unfolded
+) -> list[StoredNewest]:
+    """The newest value of each series."""
+    found: dict[int, StoredNewest] = {}
+    by_id = {series.id: series for series in known}
+
+    def put(
+        number: int, observed: int, received: int, num: float | None, text: str | None, quality: int
+    ) -> None:
+        before, series = found.get(number), by_id[number]
+        if before is None or observed >= before.observed_at_ms:
+            found[number] = StoredNewest(
+                series.device,
+                series.metric,
+                series.kind,
+                scalar_of(series.kind, num, text),
+                observed,
+                received,
+                Quality(quality),
+            )
+
+    for row in rows(connection, "SELECT series, observed_at, received_at, num, text, quality FROM newest"):
+        put(*row)
+    for rows_, values in (
+        (unfolded.newest_numbers, [(number, None) for number in unfolded.newest_numbers.numbers]),
+        (unfolded.newest_texts, [(None, text) for text in unfolded.newest_texts.texts]),
     ):
-        yield StoredNewest(
-            device,
-            metric,
-            ValueKind(kind),
-            scalar_of(kind, num, text),
-            observed_at,
-            received_at,
-            Quality(quality),
-        )
+        for series, observed, received, (num, text), quality in zip(
+            rows_.series, rows_.observed, rows_.received, values, rows_.quality, strict=True
+        ):
+            put(series, observed, received, num, text, quality)
+    return list(found.values())
 
 
 def scalar_of(kind: int, num: float | None, text: str | None) -> Scalar:

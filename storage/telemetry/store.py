@@ -1,8 +1,9 @@
 """The time-series store: one DuckDB file, one writer, a batch per transaction.
 
 Theory of operation. `commit` writes a batch's rows, newest values, dedup windows, presence, dead letters and the
-cursor in one transaction, and first checks that each record of each block is accounted for. Whether a commit that
-failed half-way has happened after all is never guessed: the cursor is read back, and says so. `interrupt` may be
+cursor in one transaction, and first checks that each record of each block is accounted for. Newest values, windows and
+presence go into the commit's own row and are folded into their tables every FOLD_COMMITS commits (journal.py). Whether
+a commit that failed half-way has happened after all is never guessed: the cursor is read back, and says so. `interrupt` may be
 called from any thread and ends what the writer is doing; the transaction is then rolled back.
 
 Readers take connections of their own (`reading`), which see the last committed state and never wait for the
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
@@ -33,9 +35,10 @@ from storage.telemetry.database import (
     set_aside,
     set_aside_files,
 )
+from storage.telemetry.journal import Unfolded, encode_state, state_of
 from storage.telemetry.schema import OTHER_TABLE, create_view, migrate
 from storage.telemetry.state import StoreState, read_cursor, read_state
-from storage.telemetry.writing import move_cursor, skip, write_batch
+from storage.telemetry.writing import fold, forget_commits, move_cursor, skip, write_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ class StoreStatistics:
     checkpoints_total: int
 
 
+FOLD_COMMITS: Final = 64
+FOLD_NEWEST: Final = 200_000
+"""Commits, or newest values, that gather before they are folded into the tables of state: at most 6 MB of memory."""
+
+
 class TelemetryStore:
     """An open store. Make it with `open`."""
 
@@ -71,6 +79,7 @@ class TelemetryStore:
         self._is_reopening = False
         self._tables: set[str] = set()
         self._state: StoreState | None = None
+        self._unfolded = Unfolded()
         self._set_aside: Path | None = None
         self._commits_total = 0
         self._commits_failed_total = 0
@@ -127,7 +136,7 @@ class TelemetryStore:
         try:
             migrate(connection)
             self._tables = _reading_tables(connection)
-            self._state = read_state(connection)
+            self._state, self._unfolded = read_state(connection)
         except duckdb.Error as error:
             connection.close()
             raise as_store_error(error, self._path) from error
@@ -155,7 +164,7 @@ class TelemetryStore:
         if state is not None:
             return state
         try:
-            return read_state(self._connection)
+            return read_state(self._connection)[0]
         except duckdb.Error as error:
             raise as_store_error(error, self._path) from error
 
@@ -170,31 +179,65 @@ class TelemetryStore:
         """Write a batch in one transaction. After it returned, the batch is on disk.
 
         Raises:
-            StorageError: the batch's own counts don't add up, rows went missing, or the cursor had moved: rolled back.
-            StoreUnavailable, StoreDamaged: DuckDB failed or was interrupted; rolled back, unless `read_cursor`
-                says that it had happened.
+            StorageError: the batch's own counts don't add up, rows went missing, or the cursor had moved.
+            StoreUnavailable, StoreDamaged: DuckDB failed or was interrupted. In all cases nothing was written.
         """
         check_counts(batch)
+        state = state_of(batch)
         started = time.perf_counter()
+        made: list[str] = []
+        is_folding = self._unfolded.commits >= FOLD_COMMITS or self._unfolded.newest_count >= FOLD_NEWEST
         try:
             self._is_interruptible = True
             run(self._connection, "BEGIN")
             made = write_batch(self._connection, batch, self._tables)
-            move_cursor(self._connection, batch)
+            if is_folding:
+                fold(self._connection, self._unfolded)
+            move_cursor(self._connection, batch, encode_state(state))
+            if is_folding:
+                forget_commits(self._connection)
             run(self._connection, "COMMIT")
         except duckdb.Error as error:
-            self._commits_failed_total += 1
             self._roll_back()
-            raise as_store_error(error, self._path) from error
+            if not self._has_happened(batch):
+                self._commits_failed_total += 1
+                raise as_store_error(error, self._path) from error
         except StorageError:
-            self._commits_failed_total += 1
             self._roll_back()
+            self._commits_failed_total += 1
             raise
         with self._interrupt_lock:
             self._is_interruptible = False
+        if is_folding:
+            self._unfolded = Unfolded()
+        self._unfolded.add(state)
         self._tables = self._tables.union(made)
         self._commits_total += 1
         self._commit_ms_last = (time.perf_counter() - started) * 1_000
+
+    def _has_happened(self, batch: StoreBatch) -> bool:
+        """Whether a commit that failed has happened after all: its transaction moved the cursor, or did nothing."""
+        try:
+            return read_cursor(self._connection)[0] == batch.after
+        except duckdb.Error:
+            # The database is invalid: the caller's error says more, and opening it anew reads the cursor again.
+            return False
+
+    def tidy(self) -> None:
+        """In a quiet moment: fold the state of the last commits into the tables, and checkpoint. Raises as commit."""
+        if self._unfolded.commits:
+            try:
+                run(self._connection, "BEGIN")
+                fold(self._connection, self._unfolded)
+                forget_commits(self._connection)
+                run(self._connection, "UPDATE commits SET state = ''::BLOB")
+                run(self._connection, "COMMIT")
+            except duckdb.Error as error:
+                self._roll_back()
+                # Whether it happened or not: folding again what is folded already changes nothing.
+                raise as_store_error(error, self._path) from error
+            self._unfolded = Unfolded()
+        self._checkpoint()
 
     def skip(self, before: Cursor, after: Cursor) -> None:
         """Move the cursor over records that can't be read any more, and count them as skipped. Raises as commit."""
@@ -206,7 +249,7 @@ class TelemetryStore:
             self._roll_back()
             raise as_store_error(error, self._path) from error
 
-    def checkpoint(self) -> None:
+    def _checkpoint(self) -> None:
         """Bring what is in the write-ahead log into the file, now rather than within a later commit."""
         try:
             run(self._connection, "CHECKPOINT")

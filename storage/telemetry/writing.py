@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -13,6 +13,7 @@ from appliance.core.limits import DEAD_LETTER_COUNT_MAX
 from storage.telemetry.arrow import ArrowTable
 from storage.telemetry.batch import Cursor, NewestRows, NumberRows, StoreBatch, TextRows
 from storage.telemetry.database import run
+from storage.telemetry.journal import PresenceRow, Unfolded, WindowRow
 from storage.telemetry.schema import create_day_table, create_view, day_table
 from storage.telemetry.state import pack_clients, pack_intervals
 
@@ -28,13 +29,13 @@ def scanned(connection: Connection, table: ArrowTable) -> Iterator[None]:
     connection.unregister("incoming")
 
 
-def affected(connection: Connection, sql: str) -> int:
+def affected(connection: Connection, sql: str, parameters: Sequence[object] | None = None) -> int:
     """Run an INSERT, UPDATE or DELETE and say how many rows it was."""
-    return int(run(connection, sql)[0][0])
+    return int(run(connection, sql, parameters)[0][0])
 
 
 def write_batch(connection: Connection, batch: StoreBatch, tables: set[str]) -> list[str]:
-    """Write everything but the cursor.
+    """Write series, rows and dead letters.
 
     Args:
         tables: Tables of readings that exist.
@@ -56,10 +57,6 @@ def write_batch(connection: Connection, batch: StoreBatch, tables: set[str]) -> 
         _insert(connection, day, "num", number_table(numbers), len(numbers))
     for day, texts in batch.texts.items():
         _insert(connection, day, "text", text_table(texts), len(texts))
-    _write_newest(connection, batch.newest_numbers, "num")
-    _write_newest(connection, batch.newest_texts, "text")
-    _write_windows(connection, batch)
-    _write_presence(connection, batch)
     _write_dead_letters(connection, batch)
     return made
 
@@ -93,7 +90,17 @@ def _insert(connection: Connection, day: int | None, column: str, table: ArrowTa
         _expect(count, affected(connection, sql))
 
 
-def _write_newest(connection: Connection, rows: NewestRows, column: str) -> None:
+def fold(connection: Connection, unfolded: Unfolded) -> None:
+    """Bring the changes that commits have gathered into the tables of state."""
+    _fold_newest(connection, unfolded.newest_numbers, "num")
+    _fold_newest(connection, unfolded.newest_texts, "text")
+    for device, boot_id in unfolded.dropped - unfolded.windows.keys():
+        run(connection, "DELETE FROM dedup WHERE device = ? AND boot_id = ?", [device, boot_id])
+    _fold_windows(connection, list(unfolded.windows.values()))
+    _fold_presence(connection, list(unfolded.presences.values()))
+
+
+def _fold_newest(connection: Connection, rows: NewestRows, column: str) -> None:
     if not len(rows):
         return
     table = ArrowTable(len(rows))
@@ -104,56 +111,42 @@ def _write_newest(connection: Connection, rows: NewestRows, column: str) -> None
     else:
         table.add_texts("value", rows.texts)
     with scanned(connection, table):
-        # An update in place: delete and insert, or a primary key, made commits of 50,000 series take up to 770 ms.
         run(
             connection,
-            f"UPDATE newest SET observed_at = i.observed_at, received_at = i.received_at, {column} = i.value,"  # noqa: S608
-            " quality = i.quality FROM incoming i WHERE newest.series = i.series AND newest.observed_at <= i.observed_at",
+            "CREATE OR REPLACE TEMP TABLE latest AS SELECT series, max(observed_at) AS observed_at,"
+            " arg_max(received_at, observed_at) AS received_at, arg_max(quality, observed_at) AS quality,"
+            " arg_max(value, observed_at) AS value FROM incoming GROUP BY series",
         )
-        run(
-            connection,
-            f"INSERT INTO newest (series, observed_at, received_at, {column}, quality)"  # noqa: S608
-            " SELECT series, observed_at, received_at, value, quality FROM incoming"
-            " WHERE series NOT IN (SELECT series FROM newest)",
-        )
+    # An update in place: delete and insert, or a primary key, made commits of 50,000 series take up to 770 ms.
+    run(
+        connection,
+        f"UPDATE newest SET observed_at = l.observed_at, received_at = l.received_at, {column} = l.value,"  # noqa: S608
+        " quality = l.quality FROM latest l WHERE newest.series = l.series AND newest.observed_at <= l.observed_at",
+    )
+    run(
+        connection,
+        f"INSERT INTO newest (series, observed_at, received_at, {column}, quality)"  # noqa: S608
+        " SELECT l.series, l.observed_at, l.received_at, l.value, l.quality FROM latest l"
+        " ANTI JOIN newest n ON n.series = l.series",
+    )
+    run(connection, "DROP TABLE latest")
 
 
-def _write_windows(connection: Connection, batch: StoreBatch) -> None:
-    for device, boot_id in batch.windows_dropped:
-        run(connection, "DELETE FROM dedup WHERE device = ? AND boot_id = ?", [device, boot_id])
-    if not batch.windows:
+def _fold_windows(connection: Connection, windows: list[WindowRow]) -> None:
+    if not windows:
         return
-    windows = [window for window, _ in batch.windows]
     table = ArrowTable(len(windows))
-    table.add_texts("device", [w.device for w in windows]).add_texts("boot_id", [w.boot_id for w in windows])
-    table.add("is_current", "u8", bytes(current for _, current in batch.windows))
-    for name, values in (
-        ("low", [w.low for w in windows]),
-        ("top", [w.top for w in windows]),
-        ("floor", [w.floor for w in windows]),
-        ("newest_ms", [w.newest_ms for w in windows]),
-        ("used", [w.used for w in windows]),
-    ):
-        table.add(name, "i64", array("q", values))
-    table.add_binaries("earlier", [pack_intervals(w.earlier) for w in windows])
+    table.add_texts("device", [w[0] for w in windows]).add_texts("boot_id", [w[1] for w in windows])
+    table.add("is_current", "u8", bytes(w[2] for w in windows))
+    for at, name in enumerate(("low", "top", "floor", "newest_ms", "used"), start=3):
+        table.add(name, "i64", array("q", (w[at] for w in windows)))
+    table.add_binaries("earlier", [pack_intervals(w[8]) for w in windows])
     with scanned(connection, table):
-        # A boot that becomes the current one takes that from the one before, which may not be in this batch.
-        run(
-            connection,
-            "UPDATE dedup SET is_current = false FROM incoming i WHERE dedup.device = i.device"
-            " AND dedup.boot_id <> i.boot_id AND i.is_current = 1 AND dedup.is_current",
-        )
         run(
             connection,
             "UPDATE dedup SET is_current = i.is_current = 1, low = i.low, top = i.top, floor = i.floor,"
-            " newest_ms = i.newest_ms, used = i.used FROM incoming i"
+            " newest_ms = i.newest_ms, used = i.used, earlier = i.earlier FROM incoming i"
             " WHERE dedup.device = i.device AND dedup.boot_id = i.boot_id",
-        )
-        # Hardly any window has gaps that change: the column of intervals is touched only where it differs.
-        run(
-            connection,
-            "UPDATE dedup SET earlier = i.earlier FROM incoming i WHERE dedup.device = i.device"
-            " AND dedup.boot_id = i.boot_id AND dedup.earlier <> i.earlier",
         )
         run(
             connection,
@@ -162,18 +155,15 @@ def _write_windows(connection: Connection, batch: StoreBatch) -> None:
         )
 
 
-def _write_presence(connection: Connection, batch: StoreBatch) -> None:
-    states = batch.presences
+def _fold_presence(connection: Connection, states: list[PresenceRow]) -> None:
     if not states:
         return
     table = ArrowTable(len(states))
-    table.add_texts("device", [s.device for s in states]).add_texts("presence", [s.presence for s in states])
-    table.add_optional("since_ms", [s.since_ms for s in states]).add_texts(
-        "reason", [s.reason for s in states]
-    )
-    table.add_optional("last_seen_at_ms", [s.last_seen_at_ms for s in states])
-    table.add_texts("address", [s.address for s in states]).add_texts("session", [s.session for s in states])
-    table.add_binaries("clients", [pack_clients(s.clients) for s in states])
+    table.add_texts("device", [s[0] for s in states]).add_texts("presence", [s[1] for s in states])
+    table.add_optional("since_ms", [s[2] for s in states]).add_texts("reason", [s[3] for s in states])
+    table.add_optional("last_seen_at_ms", [s[4] for s in states])
+    table.add_texts("address", [s[5] for s in states]).add_texts("session", [s[6] for s in states])
+    table.add_binaries("clients", [pack_clients(s[7]) for s in states])
     with scanned(connection, table):
         run(connection, "DELETE FROM presence WHERE device IN (SELECT device FROM incoming)")
         run(connection, "INSERT INTO presence SELECT * FROM incoming")
@@ -204,40 +194,53 @@ def _write_dead_letters(connection: Connection, batch: StoreBatch) -> None:
         run(connection, "DELETE FROM dead_letters WHERE id <= ?", [oldest])
 
 
-def move_cursor(connection: Connection, batch: StoreBatch) -> None:
-    """Move the cursor from `before` to `after`.
+def move_cursor(connection: Connection, batch: StoreBatch, state: bytes) -> None:
+    """Move the cursor from `before` to `after`: add a commit.
 
+    Args:
+        state: The batch's changes of state, b"" when they were folded.
     Raises:
-        StorageError: it isn't at `before`: another process wrote meanwhile; the caller rolls back.
+        StorageError: the cursor isn't at `before`: another process wrote meanwhile; the caller rolls back.
     """
     before, after, counts = batch.before, batch.after, batch.counts
-    moved = run(
+    moved = affected(
         connection,
-        "UPDATE cursor SET epoch = ?, next_seq = ?, hash = ?, watermark_ms = ?, records_total = records_total + ?,"
-        " readings_total = readings_total + ?, rows_total = rows_total + ?, duplicates_total = duplicates_total + ?,"
-        " dead_letters_total = dead_letters_total + ?, unmapped_total = unmapped_total + ?"
-        " WHERE epoch = ? AND next_seq = ? AND hash = ?",
+        "INSERT INTO commits SELECT number + 1, ?, ?, ?, ?, records_total + ?, readings_total + ?, rows_total + ?,"
+        " duplicates_total + ?, dead_letters_total + ?, unmapped_total + ?, skipped_total, ?"
+        " FROM (SELECT * FROM commits ORDER BY number DESC LIMIT 1) WHERE epoch = ? AND next_seq = ? AND hash = ?",
         [
             *(after.epoch, after.next_seq, after.hash, after.watermark_ms, counts.records, counts.readings),
-            *(counts.rows, counts.duplicates, counts.dead_letters, counts.unmapped),
+            *(counts.rows, counts.duplicates, counts.dead_letters, counts.unmapped, state),
             *(before.epoch, before.next_seq, before.hash),
         ],
     )
-    if moved[0][0] != 1:
+    _expect_cursor(moved, before)
+
+
+def skip(connection: Connection, before: Cursor, after: Cursor) -> None:
+    """Move the cursor over records that can't be read any more, and count them. Raises as move_cursor."""
+    moved = affected(
+        connection,
+        "INSERT INTO commits SELECT number + 1, ?, ?, ?, watermark_ms, records_total, readings_total, rows_total,"
+        " duplicates_total, dead_letters_total, unmapped_total, skipped_total + ?, ''::BLOB"
+        " FROM (SELECT * FROM commits ORDER BY number DESC LIMIT 1) WHERE next_seq = ?",
+        [after.epoch, after.next_seq, after.hash, after.next_seq - before.next_seq, before.next_seq],
+    )
+    _expect_cursor(moved, before)
+
+
+def forget_commits(connection: Connection) -> None:
+    """Only the last commit is kept: the state of the others was folded."""
+    run(connection, "DELETE FROM commits WHERE number < (SELECT max(number) FROM commits)")
+
+
+def _expect_cursor(moved: int, before: Cursor) -> None:
+    if moved != 1:
         raise StorageError(
             f"The store's cursor is not at {before.next_seq}, where this batch begins.",
             hint="Only one node may write to a store: see that no second one runs on this data directory.",
             code="cursor_moved",
         )
-
-
-def skip(connection: Connection, before: Cursor, after: Cursor) -> None:
-    """Move the cursor over records that can't be read any more, and count them."""
-    run(
-        connection,
-        "UPDATE cursor SET epoch = ?, next_seq = ?, hash = ?, skipped_total = skipped_total + ? WHERE next_seq = ?",
-        [after.epoch, after.next_seq, after.hash, after.next_seq - before.next_seq, before.next_seq],
-    )
 
 
 def _expect(sent: int, arrived: int) -> None:

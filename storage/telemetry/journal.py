@@ -1,0 +1,151 @@
+"""The state of a batch in one value: what changed in windows, presence and newest values.
+
+Updating tables costs a few milliseconds a statement, whatever is in it, so most commits only insert one row whose
+`state` holds the changes; every so often a commit folds all that have gathered into the tables (store.py). Reading the
+state is: the tables, then the rows' changes in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from appliance.management.dedup import Window
+from appliance.management.presence import DevicePresence
+from storage.telemetry.batch import NewestRows, StoreBatch
+
+WindowRow = tuple[str, str, bool, int, int, int, int, int, list[tuple[int, int]]]
+"""device, boot id, is current, low, top, floor, newest_ms, used, earlier intervals."""
+PresenceRow = tuple[str, str, int | None, str, int | None, str, str, dict[str, int]]
+"""device, presence, since_ms, reason, last_seen_at_ms, address, session, clients."""
+
+
+class NewestState(msgspec.Struct, array_like=True):
+    """NewestRows as little-endian bytes."""
+
+    series: bytes
+    observed: bytes
+    received: bytes
+    numbers: bytes
+    texts: list[str]
+    quality: bytes
+
+
+class State(msgspec.Struct, array_like=True):
+    """The changes of one batch."""
+
+    windows: list[WindowRow]
+    dropped: list[tuple[str, str]]
+    presences: list[PresenceRow]
+    newest_numbers: NewestState
+    newest_texts: NewestState
+
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_state = msgspec.msgpack.Decoder(State).decode
+
+
+def window_row(window: Window, is_current: bool) -> WindowRow:
+    return (
+        window.device,
+        window.boot_id,
+        is_current,
+        window.low,
+        window.top,
+        window.floor,
+        window.newest_ms,
+        window.used,
+        window.earlier,
+    )
+
+
+def presence_row(state: DevicePresence) -> PresenceRow:
+    return (
+        state.device,
+        state.presence.value,
+        state.since_ms,
+        state.reason,
+        state.last_seen_at_ms,
+        state.address,
+        state.session,
+        state.clients,
+    )
+
+
+def _newest_state(rows: NewestRows) -> NewestState:
+    return NewestState(
+        rows.series.tobytes(),
+        rows.observed.tobytes(),
+        rows.received.tobytes(),
+        rows.numbers.tobytes(),
+        rows.texts,
+        bytes(rows.quality),
+    )
+
+
+def newest_rows(state: NewestState) -> NewestRows:
+    """The rows again."""
+    rows = NewestRows(texts=state.texts, quality=bytearray(state.quality))
+    for column, data in (
+        (rows.series, state.series),
+        (rows.observed, state.observed),
+        (rows.received, state.received),
+        (rows.numbers, state.numbers),
+    ):
+        column.frombytes(data)
+    return rows
+
+
+def state_of(batch: StoreBatch) -> State:
+    """A batch's changes."""
+    return State(
+        windows=[window_row(window, is_current) for window, is_current in batch.windows],
+        dropped=batch.windows_dropped,
+        presences=[presence_row(state) for state in batch.presences],
+        newest_numbers=_newest_state(batch.newest_numbers),
+        newest_texts=_newest_state(batch.newest_texts),
+    )
+
+
+def encode_state(state: State) -> bytes:
+    return _encode(state)
+
+
+@dataclass(slots=True)
+class Unfolded:
+    """Changes of commits that the tables don't have yet, the later over the earlier."""
+
+    windows: dict[tuple[str, str], WindowRow] = field(default_factory=dict)
+    dropped: set[tuple[str, str]] = field(default_factory=set)
+    presences: dict[str, PresenceRow] = field(default_factory=dict)
+    newest_numbers: NewestRows = field(default_factory=NewestRows)
+    newest_texts: NewestRows = field(default_factory=NewestRows)
+    commits: int = 0
+
+    def add(self, state: State) -> None:
+        """The changes of one commit more."""
+        # A window may be dropped and begun again within one batch: dropped first, as in the batch.
+        for key in state.dropped:
+            self.windows.pop(key, None)
+            self.dropped.add(key)
+        for row in state.windows:
+            self.windows[row[0], row[1]] = row
+        for presence in state.presences:
+            self.presences[presence[0]] = presence
+        _extend(self.newest_numbers, newest_rows(state.newest_numbers))
+        _extend(self.newest_texts, newest_rows(state.newest_texts))
+        self.commits += 1
+
+    @property
+    def newest_count(self) -> int:
+        return len(self.newest_numbers) + len(self.newest_texts)
+
+
+def _extend(rows: NewestRows, more: NewestRows) -> None:
+    rows.series.extend(more.series)
+    rows.observed.extend(more.observed)
+    rows.received.extend(more.received)
+    rows.numbers.extend(more.numbers)
+    rows.texts.extend(more.texts)
+    rows.quality += more.quality
