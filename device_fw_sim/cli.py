@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 import msgspec
 import trio
 
-from device_fw_sim import credentials, recording, scenario
-from device_fw_sim.broker_address import BrokerAddress
+from device_fw_sim import recording
+from device_fw_sim.cli_options import (
+    broker_address,
+    broker_options,
+    faults,
+    interval_ms,
+    load_credentials,
+    run_options,
+    speed,
+)
 from device_fw_sim.errors import LoadFailed, OptionsError, SimError
-from device_fw_sim.faults import FaultRequest, parse_request
 from device_fw_sim.fleet import Fleet, FleetOptions
 from device_fw_sim.load import Credential, LoadOptions, run_load
 from device_fw_sim.replay import ReplayOptions, replay
@@ -32,58 +38,6 @@ from device_fw_sim.samplers import Timestamps
 
 EXIT_LOSS, EXIT_USAGE, EXIT_BROKER = 1, 2, 3
 _PROGRESS_S = 10.0
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _broker_options(function: _F) -> _F:
-    """Where the broker is, who the devices are, how to report: the same for every verb."""
-    for option in reversed(
-        (
-            click.option("--host", default="127.0.0.1", show_default=True, help="Where the broker listens."),
-            click.option(
-                "--port", type=click.IntRange(1, 65_535), help="1883, or 8883 with TLS, by default."
-            ),
-            click.option("--tls", is_flag=True, help="Speak TLS."),
-            click.option(
-                "--ca", "ca_file", type=click.Path(dir_okay=False), help="PEM to check the certificate with."
-            ),
-            click.option("--insecure", is_flag=True, help="Don't check the certificate (loopback only)."),
-            click.option(
-                "--credentials",
-                "credentials_file",
-                metavar="FILE",
-                help='JSON {"username", "password"} or a list of them, mode 0600; - reads standard input. Without it: '
-                "HOMEPORT_SIM_USERNAME and HOMEPORT_SIM_PASSWORD.",
-            ),
-            click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def _run_options(function: _F) -> _F:
-    """Pace, length and faults: the same for one device and for fleets."""
-    for option in reversed(
-        (
-            click.option(
-                "--rate", type=click.FloatRange(0.0001, 1_000), default=0.2, show_default=True,
-                help="Readings per second of each device.",
-            ),
-            click.option("--duration", "duration_s", type=click.FloatRange(0.1), help="Seconds; until stopped by default."),
-            click.option("--drain", "drain_s", type=click.FloatRange(0), default=10.0, show_default=True,
-                         help="Seconds to deliver what is left at the end."),
-            click.option("--keep-alive", "keep_alive_s", type=click.IntRange(1, 65_535), default=30, show_default=True),
-            click.option("--fault", "fault_texts", multiple=True, metavar="NAME:COUNT",
-                         help="silent, drop-out, stuck, spike, clock-wrong, garbage, reconnect-loop."),
-            click.option("--scenario", "scenario_file", type=click.Path(dir_okay=False, path_type=Path),
-                         help="JSON file of faults with their times."),
-            click.option("--topic", default="dm/{device}/telemetry", show_default=True),
-            click.option("--seed", type=int, default=1, show_default=True, help="Everything random comes from it."),
-        )
-    ):  # fmt: skip
-        function = option(function)
-    return function
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,25 +46,25 @@ def sim() -> None:
 
 
 @sim.command()
-@_broker_options
-@_run_options
+@broker_options
+@run_options
 def one(*, as_json: bool, **options: Any) -> None:
     """One device on amqtt's MQTT client (an independent protocol stack, MQTT 3.1.1)."""
     from device_fw_sim.one import OneDevice, OneOptions
 
     def run() -> SimReport:
-        known = _load_credentials(options)
+        known = load_credentials(options)
         device = OneDevice(
             OneOptions(
-                broker=_broker(options, mqtt_version=4),
+                broker=broker_address(options, mqtt_version=4),
                 credential=known[0] if known else None,
                 device_id=known[0].username if known else "sim-1",
-                interval_ms=_interval_ms(options["rate"]),
+                interval_ms=interval_ms(options["rate"]),
                 duration_s=options["duration_s"],
                 drain_s=options["drain_s"],
                 keep_alive_s=options["keep_alive_s"],
                 telemetry_topic=options["topic"],
-                faults=_faults(options),
+                faults=faults(options),
                 seed=options["seed"],
             )
         )
@@ -126,8 +80,8 @@ def one(*, as_json: bool, **options: Any) -> None:
 
 
 @sim.command()
-@_broker_options
-@_run_options
+@broker_options
+@run_options
 @click.option(
     "--devices", type=click.IntRange(1, 10_000), help="As many as there are credentials by default."
 )
@@ -138,7 +92,7 @@ def fleet(*, as_json: bool, **options: Any) -> None:
     """Many devices in one process, one for each credential."""
 
     def run() -> SimReport:
-        known = _load_credentials(options) or tuple(
+        known = load_credentials(options) or tuple(
             Credential(username=f"sim-{index + 1}", password="") for index in range(options["devices"] or 10)
         )
         if options["devices"] is not None:
@@ -149,15 +103,15 @@ def fleet(*, as_json: bool, **options: Any) -> None:
                 )
             known = known[: options["devices"]]
         fleet_options = FleetOptions(
-            broker=_broker(options, mqtt_version=5 if options["mqtt_version"] == "5" else 4),
+            broker=broker_address(options, mqtt_version=5 if options["mqtt_version"] == "5" else 4),
             credentials=known,
-            interval_ms=_interval_ms(options["rate"]),
+            interval_ms=interval_ms(options["rate"]),
             duration_s=options["duration_s"],
             ramp_s=options["ramp_s"],
             drain_s=options["drain_s"],
             keep_alive_s=options["keep_alive_s"],
             telemetry_topic=options["topic"],
-            faults=_faults(options),
+            faults=faults(options),
             seed=options["seed"],
         )
 
@@ -178,7 +132,7 @@ def fleet(*, as_json: bool, **options: Any) -> None:
 
 @sim.command("replay")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_broker_options
+@broker_options
 @click.option("--device", "device_id", help="Device id; the user name of the credentials by default.")
 @click.option("--metric", help="Name of the value; the file's name by default.")
 @click.option("--speed", default="1", show_default=True, help="Times faster than recorded, or max.")
@@ -190,14 +144,14 @@ def replay_command(*, as_json: bool, file: Path, **options: Any) -> None:
     """Play a recording (CSV of timestamp,value) as the readings of one device."""
 
     def run() -> SimReport:
-        known = _load_credentials(options)
+        known = load_credentials(options)
         replay_options = ReplayOptions(
-            broker=_broker(options, mqtt_version=5 if options["mqtt_version"] == "5" else 4),
+            broker=broker_address(options, mqtt_version=5 if options["mqtt_version"] == "5" else 4),
             credential=known[0] if known else None,
             path=file,
             device_id=options["device_id"] or (known[0].username if known else "replay"),
             metric=options["metric"] or file.stem,
-            speed=_speed(options["speed"]),
+            speed=speed(options["speed"]),
             timestamps=Timestamps(options["timestamps"]),
             telemetry_topic=options["topic"],
         )
@@ -270,41 +224,6 @@ async def _show_progress(fleet: Fleet) -> None:
             f"{now.reconnects} reconnects",
             err=True,
         )
-
-
-def _load_credentials(options: dict[str, Any]) -> tuple[Credential, ...]:
-    return credentials.load(options["credentials_file"], os.environ)
-
-
-def _broker(options: dict[str, Any], *, mqtt_version: Any) -> BrokerAddress:
-    return BrokerAddress(
-        host=options["host"],
-        port=options["port"] or (8883 if options["tls"] else 1883),
-        tls=options["tls"],
-        ca_file=options["ca_file"],
-        tls_verify=not options["insecure"],
-        mqtt_version=mqtt_version,
-    )
-
-
-def _faults(options: dict[str, Any]) -> tuple[FaultRequest, ...]:
-    requested = tuple(parse_request(text) for text in options["fault_texts"])
-    if options["scenario_file"] is not None:
-        requested += scenario.load(options["scenario_file"])
-    return requested
-
-
-def _interval_ms(rate: float) -> int:
-    return max(round(1_000 / rate), 1)
-
-
-def _speed(text: str) -> float:
-    if text == "max":
-        return float("inf")
-    try:
-        return float(text)
-    except ValueError:
-        raise OptionsError(f"{text!r} is no speed.", hint="Give a number such as 60, or max.") from None
 
 
 def _report(run: Callable[[], SimReport], *, as_json: bool) -> None:

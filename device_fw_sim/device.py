@@ -14,13 +14,28 @@ one of these; nothing is published but in ONLINE.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import Final
 
 from device_fw_sim import messages
 from device_fw_sim.backoff import Backoff
 from device_fw_sim.buffer import Reading, ReadingBuffer
+from device_fw_sim.events import (
+    TRANSITIONS,
+    Acknowledged,
+    Close,
+    Command,
+    Connect,
+    Connected,
+    ConnectionLost,
+    DeviceOptions,
+    DeviceStatistics,
+    Event,
+    FallSilent,
+    Moment,
+    Publish,
+    Refused,
+    State,
+)
 from device_fw_sim.faults import FaultKind, FaultPlan
 from device_fw_sim.limits import (
     ACK_TIMEOUT_MS,
@@ -29,7 +44,6 @@ from device_fw_sim.limits import (
     INFLIGHT_COUNT_MAX,
     PATIENT_COUNT_MAX,
 )
-from device_fw_sim.messages import Firmware
 from device_fw_sim.randomness import Randomness
 from device_fw_sim.samplers import Sampler, SensorSampler
 from device_fw_sim.signals import Signals, Value
@@ -37,147 +51,6 @@ from device_fw_sim.signals import Signals, Value
 STATUS_HANDLE: Final = 0
 """Handle of the status message; readings have their `seq`, from 1."""
 _LOOP_CLOSE_AFTER_MS: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One reading of both clocks.
-
-    Args:
-        mono_ms: Monotonic, for deadlines.
-        wall_ms: UTC, for what is written into messages.
-    """
-
-    mono_ms: int
-    wall_ms: int
-
-
-class State(Enum):
-    """Where the device is with its connection."""
-
-    OFF = "off"
-    BACKING_OFF = "backing_off"
-    CONNECTING = "connecting"
-    ONLINE = "online"
-    SILENT = "silent"
-    STOPPED = "stopped"
-
-
-TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.OFF: frozenset({State.CONNECTING, State.BACKING_OFF, State.STOPPED}),
-    State.BACKING_OFF: frozenset({State.CONNECTING, State.STOPPED}),
-    State.CONNECTING: frozenset({State.ONLINE, State.BACKING_OFF, State.STOPPED}),
-    State.ONLINE: frozenset({State.BACKING_OFF, State.SILENT, State.STOPPED}),
-    State.SILENT: frozenset({State.BACKING_OFF, State.ONLINE, State.STOPPED}),
-    State.STOPPED: frozenset(),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connect:
-    """Connect with a clean session and this will (QoS 1, not retained)."""
-
-    client_id: str
-    keep_alive_s: int
-    will_topic: str
-    will_payload: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publish:
-    """Publish with QoS 1."""
-
-    handle: int
-    topic: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Close:
-    """Close the connection; `abort` means without DISCONNECT, as when the network is gone."""
-
-    abort: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FallSilent:
-    """Send nothing and read nothing from now on, not even PINGREQ, with the connection left open; or speak again."""
-
-    silent: bool
-
-
-Command = Connect | Publish | Close | FallSilent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
-    """CONNACK accepted the connection."""
-
-    receive_maximum: int = INFLIGHT_COUNT_MAX
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """CONNACK refused it."""
-
-    reason_code: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLost:
-    """There is no connection (any more); also the answer to Close."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledged:
-    """The broker has this message."""
-
-    handle: int
-
-
-Event = Connected | Refused | ConnectionLost | Acknowledged
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceOptions:
-    """Fixed properties of one device.
-
-    Args:
-        device_id: Also its client id.
-        interval_ms: Between two readings, 1 or more.
-        keep_alive_s: Of CONNECT.
-        telemetry_topic: Template with {device}.
-    """
-
-    device_id: str
-    interval_ms: int = 5_000
-    keep_alive_s: int = 30
-    telemetry_topic: str = "dm/{device}/telemetry"
-    status_topic: str = "dm/{device}/status"
-    hardware: str = "sim-rev2"
-    firmware: Firmware = field(default_factory=Firmware)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceStatistics:
-    """Counts since the device's start.
-
-    Attributes:
-        sent: Different readings sent at least once, less those dropped later without an acknowledgement.
-        resent: Sendings beyond each reading's first.
-    """
-
-    taken: int
-    sent: int
-    resent: int
-    acknowledged: int
-    dropped: int
-    waiting: int
-    connects: int
-    reconnects: int
-    refusals: int
-    garbage: int
-    state: State
 
 
 class Device:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import trio
 
 from device_fw_sim.broker_address import BrokerAddress
-from device_fw_sim.device import Device, DeviceOptions, Moment
+from device_fw_sim.device import Device
 from device_fw_sim.errors import OptionsError
+from device_fw_sim.events import DeviceOptions, Moment
 from device_fw_sim.faults import FaultRequest, plan_fleet
 from device_fw_sim.limits import DEVICE_COUNT_MAX
 from device_fw_sim.load.options import Credential

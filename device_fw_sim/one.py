@@ -18,14 +18,15 @@ from amqtt.client import MQTTClient
 from amqtt.errors import AMQTTError
 
 from device_fw_sim.broker_address import BrokerAddress
-from device_fw_sim.device import (
+from device_fw_sim.device import Device
+from device_fw_sim.errors import OptionsError
+from device_fw_sim.events import (
     Acknowledged,
     Close,
     Command,
     Connect,
     Connected,
     ConnectionLost,
-    Device,
     DeviceOptions,
     Event,
     FallSilent,
@@ -33,7 +34,6 @@ from device_fw_sim.device import (
     Publish,
     Refused,
 )
-from device_fw_sim.errors import OptionsError
 from device_fw_sim.faults import FaultKind, FaultRequest, plan_fleet
 from device_fw_sim.limits import ACK_TIMEOUT_MS, CONNECT_TIMEOUT_MS
 from device_fw_sim.load.options import Credential

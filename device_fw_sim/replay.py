@@ -10,8 +10,9 @@ import trio
 
 from device_fw_sim import recording
 from device_fw_sim.broker_address import BrokerAddress
-from device_fw_sim.device import Device, DeviceOptions
+from device_fw_sim.device import Device
 from device_fw_sim.errors import OptionsError
+from device_fw_sim.events import DeviceOptions
 from device_fw_sim.load.options import Credential
 from device_fw_sim.report import SimReport, summarise
 from device_fw_sim.runner import DeviceRunner, system_moment

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from device_fw_sim.device import DeviceStatistics
+from device_fw_sim.events import DeviceStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,17 +16,8 @@ import trio
 
 from broker.mqtt.packets import Version
 from device_fw_sim.broker_address import BrokerAddress
-from device_fw_sim.device import (
-    Close,
-    Command,
-    Connect,
-    ConnectionLost,
-    Device,
-    Event,
-    FallSilent,
-    Moment,
-    Refused,
-)
+from device_fw_sim.device import Device
+from device_fw_sim.events import Close, Command, Connect, ConnectionLost, Event, FallSilent, Moment, Refused
 from device_fw_sim.limits import CONNECT_TIMEOUT_MS, RECEIVE_BYTES
 from device_fw_sim.load.options import Credential
 from device_fw_sim.session import MqttSession

@@ -21,8 +21,7 @@ from broker.mqtt.packets import (
 )
 from broker.mqtt.properties import Properties
 from broker.mqtt.property_table import PropertyId
-from device_fw_sim import device as d
-from device_fw_sim import limits
+from device_fw_sim import events, limits
 
 _PACKET_ID_MAX = 65_535
 
@@ -50,7 +49,7 @@ class MqttSession:
         self._silent = False
         self._accepted = False
 
-    def send(self, command: d.Command, now_ms: int) -> bytes:
+    def send(self, command: events.Command, now_ms: int) -> bytes:
         """Bytes to write for a command.
 
         Args:
@@ -60,16 +59,16 @@ class MqttSession:
             b"" when nothing is to be written (an abort, silence).
         """
         match command:
-            case d.Connect():
+            case events.Connect():
                 self._keep_alive_ms = command.keep_alive_s * 1_000
                 packet: Packet = self._connect(command)
-            case d.Publish():
+            case events.Publish():
                 packet_id = self._free_packet_id()
                 self._handles[packet_id] = command.handle
                 packet = Publish(topic=command.topic, payload=command.payload, qos=1, packet_id=packet_id)
-            case d.Close(abort=False):
+            case events.Close(abort=False):
                 packet = Disconnect()
-            case d.FallSilent():
+            case events.FallSilent():
                 self._silent = command.silent
                 return b""
             case _:
@@ -77,7 +76,7 @@ class MqttSession:
         self._last_sent_mono_ms = now_ms
         return encode(packet, self._version)
 
-    def receive_bytes(self, data: bytes, now_ms: int) -> list[d.Event]:
+    def receive_bytes(self, data: bytes, now_ms: int) -> list[events.Event]:
         """Events from what the broker sent, however it was cut; b"" means that it closed the connection."""
         if not data:
             return self._lost("the broker closed the connection")
@@ -85,12 +84,12 @@ class MqttSession:
             packets = self._reader.receive_bytes(data)
         except RemoteProtocolError as error:
             return self._lost(error.message)
-        events: list[d.Event] = []
+        found: list[events.Event] = []
         for packet in packets:
-            events += self._packet(packet)
+            found += self._packet(packet)
         if self._reader.error is not None:
-            events += self._lost(self._reader.error.message)
-        return events
+            found += self._lost(self._reader.error.message)
+        return found
 
     def next_deadline_ms(self) -> int | None:
         """When a PINGREQ is due or its answer is overdue, monotonic."""
@@ -100,7 +99,7 @@ class MqttSession:
             return self._ping_sent_mono_ms + self._keep_alive_ms
         return self._last_sent_mono_ms + self._keep_alive_ms * 3 // 4
 
-    def on_deadline(self, now_ms: int) -> tuple[bytes, list[d.Event]]:
+    def on_deadline(self, now_ms: int) -> tuple[bytes, list[events.Event]]:
         """PINGREQ after three quarters of the keep alive without a packet; no answer for a whole one is a dead broker.
 
         Returns:
@@ -114,7 +113,7 @@ class MqttSession:
         self._ping_sent_mono_ms = self._last_sent_mono_ms = now_ms
         return encode(Pingreq(), self._version), []
 
-    def _connect(self, command: d.Connect) -> Connect:
+    def _connect(self, command: events.Connect) -> Connect:
         properties = Properties.EMPTY
         if self._version is Version.MQTT_5:
             properties = Properties({PropertyId.MAXIMUM_PACKET_SIZE: limits.PACKET_BYTES_MAX})
@@ -129,7 +128,7 @@ class MqttSession:
             properties=properties,
         )
 
-    def _packet(self, packet: Packet) -> list[d.Event]:
+    def _packet(self, packet: Packet) -> list[events.Event]:
         match packet:
             case Connack(reason_code=0) if not self._accepted:
                 self._accepted = True
@@ -139,18 +138,18 @@ class MqttSession:
                     )
                     self._keep_alive_ms = keep_alive_s * 1_000
                     maximum = packet.properties.integer(PropertyId.RECEIVE_MAXIMUM, _PACKET_ID_MAX)
-                    return [d.Connected(receive_maximum=maximum)]
-                return [d.Connected()]
+                    return [events.Connected(receive_maximum=maximum)]
+                return [events.Connected()]
             case Connack() if not self._accepted:
                 self.problem = f"CONNACK refused with code 0x{packet.reason_code:02x}"
-                return [d.Refused(reason_code=packet.reason_code)]
+                return [events.Refused(reason_code=packet.reason_code)]
             case Puback():
                 handle = self._handles.pop(packet.packet_id, None)
                 if handle is None:
                     return self._lost(f"PUBACK for packet id {packet.packet_id}, which is not in flight")
                 if packet.reason_code >= 0x80:
                     return self._lost(f"PUBACK with reason code 0x{packet.reason_code:02x}")
-                return [d.Acknowledged(handle=handle)]
+                return [events.Acknowledged(handle=handle)]
             case Pingresp():
                 self._ping_sent_mono_ms = None
                 return []
@@ -159,9 +158,9 @@ class MqttSession:
             case _:
                 return self._lost(f"{type(packet).__name__} is nothing a broker sends to this device")
 
-    def _lost(self, why: str) -> list[d.Event]:
+    def _lost(self, why: str) -> list[events.Event]:
         self.problem = self.problem or why
-        return [d.ConnectionLost()]
+        return [events.ConnectionLost()]
 
     def _free_packet_id(self) -> int:
         while self._next_packet_id in self._handles:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_fw_sim.device import (
-    STATUS_HANDLE,
+from device_fw_sim.device import STATUS_HANDLE, Device
+from device_fw_sim.events import (
     TRANSITIONS,
     Acknowledged,
     Close,
@@ -19,7 +19,6 @@ from device_fw_sim.device import (
     Connect,
     Connected,
     ConnectionLost,
-    Device,
     DeviceOptions,
     Event,
     FallSilent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from device_fw_sim.device import DeviceStatistics, State
+from device_fw_sim.events import DeviceStatistics, State
 from device_fw_sim.report import summarise
 
 GOOD = DeviceStatistics(

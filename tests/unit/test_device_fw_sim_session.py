@@ -11,7 +11,7 @@ from broker.mqtt.codec import PacketReader, encode
 from broker.mqtt.packets import Version
 from broker.mqtt.properties import Properties
 from broker.mqtt.property_table import PropertyId
-from device_fw_sim.device import (
+from device_fw_sim.events import (
     Acknowledged,
     Close,
     Connect,

@@ -1,0 +1,151 @@
+"""What goes into a device and what comes out of it: events, commands, its states, options and counts. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from device_fw_sim.limits import INFLIGHT_COUNT_MAX
+from device_fw_sim.messages import Firmware
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One reading of both clocks.
+
+    Args:
+        mono_ms: Monotonic, for deadlines.
+        wall_ms: UTC, for what is written into messages.
+    """
+
+    mono_ms: int
+    wall_ms: int
+
+
+class State(Enum):
+    """Where the device is with its connection."""
+
+    OFF = "off"
+    BACKING_OFF = "backing_off"
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    SILENT = "silent"
+    STOPPED = "stopped"
+
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    State.OFF: frozenset({State.CONNECTING, State.BACKING_OFF, State.STOPPED}),
+    State.BACKING_OFF: frozenset({State.CONNECTING, State.STOPPED}),
+    State.CONNECTING: frozenset({State.ONLINE, State.BACKING_OFF, State.STOPPED}),
+    State.ONLINE: frozenset({State.BACKING_OFF, State.SILENT, State.STOPPED}),
+    State.SILENT: frozenset({State.BACKING_OFF, State.ONLINE, State.STOPPED}),
+    State.STOPPED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connect:
+    """Connect with a clean session and this will (QoS 1, not retained)."""
+
+    client_id: str
+    keep_alive_s: int
+    will_topic: str
+    will_payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Publish with QoS 1."""
+
+    handle: int
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """Close the connection; `abort` means without DISCONNECT, as when the network is gone."""
+
+    abort: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallSilent:
+    """Send nothing and read nothing from now on, not even PINGREQ, with the connection left open; or speak again."""
+
+    silent: bool
+
+
+Command = Connect | Publish | Close | FallSilent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """CONNACK accepted the connection."""
+
+    receive_maximum: int = INFLIGHT_COUNT_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """CONNACK refused it."""
+
+    reason_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLost:
+    """There is no connection (any more); also the answer to Close."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """The broker has this message."""
+
+    handle: int
+
+
+Event = Connected | Refused | ConnectionLost | Acknowledged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceOptions:
+    """Fixed properties of one device.
+
+    Args:
+        device_id: Also its client id.
+        interval_ms: Between two readings, 1 or more.
+        keep_alive_s: Of CONNECT.
+        telemetry_topic: Template with {device}.
+    """
+
+    device_id: str
+    interval_ms: int = 5_000
+    keep_alive_s: int = 30
+    telemetry_topic: str = "dm/{device}/telemetry"
+    status_topic: str = "dm/{device}/status"
+    hardware: str = "sim-rev2"
+    firmware: Firmware = field(default_factory=Firmware)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceStatistics:
+    """Counts since the device's start.
+
+    Attributes:
+        sent: Different readings sent at least once, less those dropped later without an acknowledgement.
+        resent: Sendings beyond each reading's first.
+    """
+
+    taken: int
+    sent: int
+    resent: int
+    acknowledged: int
+    dropped: int
+    waiting: int
+    connects: int
+    reconnects: int
+    refusals: int
+    garbage: int
+    state: State
