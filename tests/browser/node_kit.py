@@ -132,6 +132,7 @@ class Series:
     value: list[float | int | str | bool | None]
     min: list[float | None]
     max: list[float | None]
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from ui.pages.views import DeviceView, NewestView
 from ui.services import DeviceLive, LiveView, NewestValue
 
 _REASON_TEXT: Final[dict[str, str]] = {
+    "connected": "",
     "client_disconnect": "it said goodbye",
     "keep_alive": "keep alive passed without a packet",
     "connection_lost": "the connection broke",

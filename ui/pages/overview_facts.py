@@ -121,7 +121,7 @@ def store_state(pipeline: PipelineStatistics) -> str:
 def store_text(store_word: str, behind_records: int) -> str:
     """What the operator is to know about the readings: above all that they are safe."""
     if store_word == "closed":
-        return "up to date" if not behind_records else f"{plural(behind_records, 'message')} on the way"
+        return "up to date"
     return f"readings are safe, not yet searchable, {count_text(behind_records)} behind"
 
 
