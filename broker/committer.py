@@ -13,12 +13,17 @@ import threading
 from array import array
 from typing import Final, Protocol
 
+from appliance.core.errors import LogFull
 from storage.log.columns import Kind, encode_columns
 from storage.log.head import Head
 
 from .mqtt.batch import Batch
 
 DELTA_MS_MAX: Final = 0xFFFF_FFFF
+
+
+SPACE_RETRY_S: Final = 1.0
+"""How often a block that found the disk full is offered again."""
 
 
 class BlockLog(Protocol):
@@ -72,11 +77,18 @@ class Committer:
     Args:
         log: The writer; `append` blocks until the block is on disk.
         wake_fd: An eventfd that is written when a block is done.
+
+    A full disk is waited for: the block stays in flight, nothing is acknowledged, the batch behind it fills, and then
+    nothing is read any more. When space returns everything goes on by itself.
     """
 
-    def __init__(self, log: BlockLog, wake_fd: int) -> None:
+    def __init__(self, log: BlockLog, wake_fd: int, *, space_retry_s: float = SPACE_RETRY_S) -> None:
         self._log = log
         self._wake_fd = wake_fd
+        self._space_retry_s = space_retry_s
+        self._giving_up = threading.Event()
+        self.full: LogFull | None = None
+        """Why the block in flight waits, where the disk is full."""
         self._jobs: queue.SimpleQueue[tuple[bytes, int, int, int] | None] = queue.SimpleQueue()
         self._batch: Batch | None = None
         self._result: Head | Exception | None = None
@@ -104,6 +116,7 @@ class Committer:
 
         Raises:
             LogBroken: it has not, and nothing will any more; whatever else the log's append raises.
+            LogFull: there was no room for it until `give_up`.
         """
         result, batch = self._result, self._batch
         if result is None or batch is None:
@@ -113,15 +126,29 @@ class Committer:
             raise result
         return batch, result
 
+    def give_up(self) -> None:
+        """Wait for space no longer: from now on a full disk is an error."""
+        self._giving_up.set()
+
     def close(self) -> None:
         """End the thread after the block in flight."""
+        self.give_up()
         self._jobs.put(None)
         self._thread.join()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            try:
-                self._result = self._log.append(*job)
-            except Exception as error:  # noqa: BLE001 - carried to the data plane, which ends the process with it
-                self._result = error
+            self._result = self._append(*job)
+            self.full = None
             os.eventfd_write(self._wake_fd, 1)
+
+    def _append(self, body: bytes, record_count: int, first_ms: int, last_ms: int) -> Head | Exception:
+        while True:
+            try:
+                return self._log.append(body, record_count, first_ms, last_ms)
+            except LogFull as error:
+                self.full = error
+                if self._giving_up.wait(self._space_retry_s):
+                    return error
+            except Exception as error:  # noqa: BLE001 - carried to the data plane, which ends the process with it
+                return error

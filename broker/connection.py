@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_RATIO: Final = 1.5
 """MQTT 5.0 §3.1.2.10: the server closes after one and a half times the keep alive."""
+NOTHING: Final = memoryview(b"")
 UNSENT_BYTES_STOP: Final = 256 * 1024
 """When this much waits to be sent to a client, nothing more is read from it: it takes its answers first."""
 
@@ -63,10 +64,11 @@ class Connection:
     """See the module's docstring. `fd` is -1 once it is closed."""
 
     __slots__ = (
-        "_chunks",
-        "_chunks_bytes",
+        "_backlog",
+        "_backlog_bytes",
         "_needed_bytes",
         "_unsent",
+        "_waiting",
         "accepted",
         "address",
         "batch_identity",
@@ -74,6 +76,7 @@ class Connection:
         "client_id",
         "client_slot",
         "fd",
+        "filter_bytes",
         "filters",
         "has_properties",
         "is_blocked",
@@ -130,16 +133,21 @@ class Connection:
         """Of the batch that has this client in its dictionary, at `client_slot`."""
         self.client_slot = 0
         self.filters: dict[str, Grant] = {}
+        self.filter_bytes = 0
+        """Characters of all of them."""
         self.outbox: list[bytes] = []
         self.is_dirty = False
         self.is_blocked = False
         """The socket took less than it was given; nothing more is offered until it is writable again."""
         self.is_refilling = False
         self.watch_mask = 0
-        self._chunks: list[bytes] = []
-        self._chunks_bytes = 0
+        self._waiting = bytearray()
         self._needed_bytes = 0
-        self._unsent = b""
+        self._unsent = NOTHING
+        """What the socket did not take, sealed."""
+        self._backlog: list[bytes] = []
+        """What came into the outbox since, not sealed yet."""
+        self._backlog_bytes = 0
         self.parser = PublishParser(
             has_properties=has_properties,
             packet_bytes_max=limits.packet_bytes_max,
@@ -159,16 +167,11 @@ class Connection:
     def collect(self, data: bytes) -> bytes:
         """Add bytes to those that wait; return all of them once a whole packet can be there, else b"".
 
-        A large packet is joined once, when its last byte has come, not at every read.
+        However small the pieces of a large packet are, they cost what their bytes cost: one growing buffer, and one
+        copy when the last byte has come.
         """
-        self._chunks.append(data)
-        self._chunks_bytes += len(data)
-        if self._chunks_bytes < self._needed_bytes:
-            return b""
-        joined = b"".join(self._chunks)
-        self._chunks.clear()
-        self._chunks_bytes = 0
-        return joined
+        self._waiting += data
+        return self.take_waiting() if len(self._waiting) >= self._needed_bytes else b""
 
     def keep(self, data: bytes, needed_bytes: int) -> None:
         """Put aside bytes that are not a whole packet yet.
@@ -176,21 +179,18 @@ class Connection:
         Args:
             needed_bytes: How many there must be before another look is worth it.
         """
-        if data:
-            self._chunks = [data]
-            self._chunks_bytes = len(data)
-            self._needed_bytes = needed_bytes
+        self._waiting = bytearray(data)
+        self._needed_bytes = needed_bytes
 
     @property
     def has_waiting(self) -> bool:
-        return bool(self._chunks)
+        return bool(self._waiting)
 
     def take_waiting(self) -> bytes:
-        """The bytes that were put aside because the batch was full."""
-        joined = b"".join(self._chunks)
-        self._chunks.clear()
-        self._chunks_bytes = 0
-        return joined
+        """All that was put aside."""
+        whole = bytes(self._waiting)
+        self._waiting = bytearray()
+        return whole
 
     # --- out ---------------------------------------------------------------------------------------------
 
@@ -202,45 +202,69 @@ class Connection:
         Raises:
             Closed: the connection is gone.
         """
-        if self.is_blocked:
-            return False
-        data = self._unsent
-        if self.outbox:
-            sealed = self.transport.seal(self.outbox[0] if len(self.outbox) == 1 else b"".join(self.outbox))
-            data = data + sealed if data else sealed
-            self.outbox.clear()
-        if not data:
+        outbox = self.outbox
+        if self._unsent:
+            return self._flush_behind()
+        if not outbox:
             return True
+        data = self.transport.seal(outbox[0] if len(outbox) == 1 else b"".join(outbox))
+        outbox.clear()
+        sent = self._send(data)
+        if sent < len(data):
+            self._unsent = memoryview(data)[sent:]
+            self.is_blocked = True
+        self.outbound.unsent_bytes = len(data) - sent
+        return not self.is_blocked
+
+    def _flush_behind(self) -> bool:
+        """Send on to a client that is behind: each byte is joined and sealed once, however often the socket is full."""
+        if self.outbox:
+            self._backlog += self.outbox
+            self._backlog_bytes += sum(map(len, self.outbox))
+            self.outbox.clear()
+        if not self.is_blocked:
+            self._unsent = self._unsent[self._send(self._unsent) :]
+            if not self._unsent and self._backlog:
+                sealed = memoryview(self.transport.seal(b"".join(self._backlog)))
+                self._backlog.clear()
+                self._backlog_bytes = 0
+                self._unsent = sealed[self._send(sealed) :]
+            self.is_blocked = bool(self._unsent)
+        self.outbound.unsent_bytes = self.unsent_bytes
+        return not self.is_blocked
+
+    def _send(self, data: bytes | memoryview) -> int:
         try:
-            sent = self.sock.send(data)
+            return self.sock.send(data)
         except (BlockingIOError, InterruptedError):
-            sent = 0
+            return 0
         except OSError as error:
             raise Closed(str(error)) from error
-        self._unsent = data[sent:] if sent < len(data) else b""
-        self.outbound.unsent_bytes = len(self._unsent)
-        self.is_blocked = bool(self._unsent)
-        return not self.is_blocked
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits because the client does not take it, as of the last flush."""
+        return len(self._unsent) + self._backlog_bytes
 
     @property
     def is_stuffed(self) -> bool:
         """Whether so much waits to be sent that nothing more should be read from this client."""
-        return len(self._unsent) > UNSENT_BYTES_STOP
+        return self.unsent_bytes > UNSENT_BYTES_STOP
 
     def part(self, last_words: bytes) -> None:
         """Say goodbye as far as the socket takes it, and close."""
         try:
-            data = (
-                self._unsent
-                + self.transport.seal(b"".join(self.outbox) + last_words)
-                + self.transport.farewell()
-            )
-            if data:
-                self.sock.send(data)
-        except OSError:
+            if not self.is_blocked:
+                rest = b"".join((*self._backlog, *self.outbox, last_words))
+                data = b"".join((self._unsent, self.transport.seal(rest), self.transport.farewell()))
+                if data:
+                    self.sock.send(data)
+        except (OSError, Closed):
             pass  # The peer is gone already, and goodbye was all there was left to say.
         self.sock.close()
         self.fd = -1
         self.outbox.clear()
-        self._unsent = b""
-        self._chunks.clear()
+        self._backlog.clear()
+        self._backlog_bytes = 0
+        self._unsent = NOTHING
+        self._waiting = bytearray()

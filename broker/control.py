@@ -7,6 +7,7 @@ now, so only the newest matters.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -25,6 +26,9 @@ STATISTICS_INTERVAL_MS: Final = 1000
 GREW_INTERVAL_MS: Final = 10
 """At most every so often the node is told that the log has grown."""
 CLIENT_COUNT_MAX: Final = 8
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+ACCEPT_PAUSE_S: Final = 0.1
+"""Without descriptors or memory left, accepting pauses; the node waits in the kernel's queue."""
 CONTACT_COUNT_MAX: Final = 256
 """Unknown devices remembered until a node has been told; more are forgotten and heard of when they try again."""
 
@@ -71,22 +75,38 @@ class ControlServer:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled."""
         self._path.unlink(missing_ok=True)
-        listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with listener:
-            before = os.umask(0o177)
-            try:
-                await listener.bind(str(self._path))
-            finally:
-                os.umask(before)
+        with trio.socket.from_stdlib_socket(self._bound()) as listener:
             listener.listen(CLIENT_COUNT_MAX)
             task_status.started()
             async with trio.open_nursery() as nursery:
                 while True:
-                    client, _ = await listener.accept()
+                    try:
+                        client, _ = await listener.accept()
+                    except OSError as error:
+                        if error.errno not in EXHAUSTED:
+                            raise
+                        log.error(
+                            "the node can't connect for now", error=str(error), hint="Raise LimitNOFILE."
+                        )
+                        await trio.sleep(ACCEPT_PAUSE_S)
+                        continue
                     if self._clients >= CLIENT_COUNT_MAX:
                         client.close()
                         continue
                     nursery.start_soon(self._serve_client, client)
+
+    def _bound(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # Nothing else runs in between: the mask is the whole process's, and would make folders that nobody can enter.
+        before = os.umask(0o177)
+        try:
+            sock.bind(str(self._path))
+        except OSError:
+            sock.close()
+            raise
+        finally:
+            os.umask(before)
+        return sock
 
     async def _serve_client(self, client: trio.socket.SocketType) -> None:
         self._clients += 1

@@ -7,8 +7,9 @@ fsync serves thousands of messages under load, and no PUBACK leaves before its b
 the only place that writes them and the committer's word is the only way there.
 
 trio waits on the epoll set's own descriptor, so idle connections cost nothing and the rest of the process stays
-ordinary trio. Fairness: at most 64 KiB of a connection and one batch a turn. Backpressure: with one block in flight
-and the next batch full, nothing is read at all.
+ordinary trio. Fairness: the epoll set is asked in rounds; everybody who had something to say at the beginning of a round
+is served once in it, with at most 64 KiB and a share of the slow path, however many turns that takes. Backpressure: with
+one block in flight and the next batch full, nothing is read at all.
 
 Nothing here waits but `run`; every other method is called from it or from the same event loop.
 """
@@ -42,10 +43,13 @@ from .session_records import CloseReason
 from .slow_path import SlowPath
 from .transport import Closed
 
-EVENT_COUNT_MAX: Final = 1024
-"""Ready connections looked at in one turn."""
+SLOW_SHARE_MAX: Final = 64
+"""What one connection may spend on the slow path when it is served: packets, counted as 1 + one for each 16 bytes."""
+SLOW_TURN_MAX: Final = 1024
+"""What all of them may spend in one turn: at 5 to 10 µs a packet, 5 to 10 ms."""
+SLOW_UNIT_BYTES: Final = 16
 HOUSEKEEPING_MS: Final = 500
-"""How often keep alives are checked."""
+"""How often keep alives and the disk's fullness are checked."""
 LOAD_RECORD_COUNT: Final = 16
 """As many records within one linger time are load, and load does not linger."""
 TURN_BUDGET_MS: Final = 5
@@ -74,6 +78,7 @@ class PlaneStatistics:
     blocks: int
     closed_by_reason: dict[str, int]
     lagging_subscribers: int
+    log_is_full: bool
 
 
 @dataclass(slots=True)
@@ -128,6 +133,11 @@ class DataPlane:
         self._connections: dict[int, Connection] = {}
         self._by_client_id: dict[str, Connection] = {}
         self._unread: dict[int, Connection] = {}
+        """Whose bytes were received and not yet looked at; nothing more is received from them until then."""
+        self._round: deque[tuple[int, int]] = deque()
+        """Who is still to be served in this round: descriptor and epoll's events."""
+        self._round_began_mono_ms = 0
+        self._slow_left = 0
         self._pending: deque[PendingRecord] = deque()
         self._batch = Batch()
         self._batch_is_full = False
@@ -143,9 +153,12 @@ class DataPlane:
         self._window_began_at = 0
         self._was_loaded = False
         self._housekeeping_mono_ms = 0
+        self._heard_all_mono_ms = clock.mono_ms()
+        """Everything that had arrived by then has been read."""
         self._now_ms = clock.now_ms()
         self._mono_ms = clock.mono_ms()
         self._draining = False
+        self._is_full_told = False
         self._received_messages = self._received_bytes = self._acknowledged = self._refused = self._blocks = 0
         self._closed_by_reason: dict[str, int] = {}
         self.durable_next_seq = next_seq
@@ -190,6 +203,7 @@ class DataPlane:
         if connection is None:
             return False
         self.close(connection, reason, ReasonCode.ADMINISTRATIVE_ACTION)
+        self.wake()
         return True
 
     def revoke(self, principal: str) -> int:
@@ -197,11 +211,13 @@ class DataPlane:
         found = [c for c in self._by_client_id.values() if c.principal.name == principal]
         for connection in found:
             self.close(connection, CloseReason.KICKED, ReasonCode.NOT_AUTHORIZED)
+        self.wake()
         return len(found)
 
     def drain(self) -> None:
         """Say goodbye to every client, write what was taken, and end `run`."""
         self._draining = True
+        self._committer.give_up()
         for connection in list(self._by_client_id.values()):
             self.close(connection, CloseReason.DRAINING, ReasonCode.SERVER_SHUTTING_DOWN)
         self.wake()
@@ -213,11 +229,12 @@ class DataPlane:
             received_messages=self._received_messages,
             received_bytes=self._received_bytes,
             acknowledged_messages=self._acknowledged,
-            delivered_messages=self._fan_out.delivered_messages,
+            delivered_messages=self._fan_out.delivered_messages + self._slow_path.delivered_messages,
             refused_messages=self._refused,
             blocks=self._blocks,
             closed_by_reason=dict(self._closed_by_reason),
             lagging_subscribers=self._fan_out.lagging_count,
+            log_is_full=self._committer.full is not None,
         )
 
     def announce_start(self, payload: bytes) -> None:
@@ -232,9 +249,14 @@ class DataPlane:
             self._dirty.append(connection)
 
     def close(self, connection: Connection, reason: CloseReason, code: int, text: str = "") -> None:
-        """Close a connection: last words, will, session record. Does nothing if it is closed already."""
+        """Close a connection: last words, will, session record. Does nothing if it is closed already.
+
+        Tasks other than the data plane's `wake` it afterwards, or the records wait for its next turn.
+        """
         if connection.fd < 0:
             return
+        silent_ms = self._clock.mono_ms() - connection.last_packet_mono_ms
+        connection.last_packet_at_ms = self._clock.now_ms() - silent_ms
         if connection.watch_mask:
             self._epoll.unregister(connection.fd)
         self._connections.pop(connection.fd, None)
@@ -268,6 +290,7 @@ class DataPlane:
 
         Raises:
             LogBroken: the log can't be written any more; no client was told otherwise.
+            LogFull: the disk was full to the end of a drain.
         """
         try:
             while not (
@@ -276,11 +299,17 @@ class DataPlane:
                 await self._wait()
                 self._turn()
         finally:
-            self._committer.close()
-            for connection in list(self._by_client_id.values()):
-                connection.part(b"")
-            self._epoll.close()
-            os.close(self._wake_fd)
+            self.tear_down()
+
+    def tear_down(self) -> None:
+        """Let thread, descriptors and connections go; `run` does it at its end, whoever doesn't call `run` must."""
+        if self._epoll.closed:
+            return
+        self._committer.close()
+        for connection in list(self._by_client_id.values()):
+            connection.part(b"")
+        self._epoll.close()
+        os.close(self._wake_fd)
 
     async def _wait(self) -> None:
         if self._committer.is_done:
@@ -288,10 +317,11 @@ class DataPlane:
             return
         if self._batch_is_full:
             # One block is in flight and the next batch is full: read nothing until the disk has caught up.
-            await trio.lowlevel.wait_readable(self._wake_fd)
-            os.eventfd_read(self._wake_fd)
+            with trio.move_on_after(HOUSEKEEPING_MS / 1000):
+                await trio.lowlevel.wait_readable(self._wake_fd)
+                self._clear_wake()
             return
-        if self._unread or self._pending:
+        if self._round or self._unread or self._pending:
             await trio.lowlevel.checkpoint()
             return
         timeout_ms = self._housekeeping_mono_ms + HOUSEKEEPING_MS - self._clock.mono_ms()
@@ -324,7 +354,7 @@ class DataPlane:
                 break
             wait_s = DISK_POLL_S
         if self._mono_ms - self._housekeeping_mono_ms >= HOUSEKEEPING_MS:
-            self._check_keep_alives()
+            self._keep_house()
             self._flush_dirty()
 
     def _gather(self, wait_s: float) -> None:
@@ -332,25 +362,32 @@ class DataPlane:
             self._batch_since_mono_ms = self._mono_ms
         self._batch.mark_time(self._now_ms)
         self._add_pending()
-        for unread in list(self._unread.values()):
-            if self._batch_is_full:
-                return
-            del self._unread[unread.fd]
-            self._take_in(unread, unread.take_waiting())
-        connections, take_in, received_bytes = self._connections, self._take_in, 0
-        for fd, mask in self._epoll.poll(wait_s, EVENT_COUNT_MAX):
-            if self._batch_is_full:
-                break
+        self._slow_left = SLOW_TURN_MAX
+        ready, connections, unread = self._round, self._connections, self._unread
+        if not ready:
+            self._round_began_mono_ms = self._mono_ms
+            ready.extend((fd, 0) for fd in unread)
+            ready.extend(self._epoll.poll(0.0 if ready else wait_s, len(connections) + 1))
+        take_in, received_bytes = self._take_in, 0
+        while ready and not self._batch_is_full and self._slow_left > 0:
+            fd, mask = ready.popleft()
             connection = connections.get(fd)
             if connection is None:
                 if fd == self._wake_fd:
-                    os.eventfd_read(fd)
+                    self._clear_wake()
                 continue
             if mask & EPOLLOUT:
                 connection.is_blocked = False
                 self.mark_dirty(connection)
                 if mask == EPOLLOUT:
                     continue
+            if fd in unread:
+                if not mask:
+                    del unread[fd]
+                    take_in(connection, connection.take_waiting())
+                continue
+            if not mask:
+                continue
             try:
                 data = connection.receive()
             except Closed as error:
@@ -360,6 +397,14 @@ class DataPlane:
                 received_bytes += len(data)
                 take_in(connection, data)
         self._received_bytes += received_bytes
+        if not ready:
+            self._heard_all_mono_ms = self._round_began_mono_ms
+
+    def _clear_wake(self) -> None:
+        try:
+            os.eventfd_read(self._wake_fd)
+        except BlockingIOError:
+            pass  # Its event is of a turn before, and the wait for the disk has read it since.
 
     def _add_pending(self) -> None:
         pending, batch = self._pending, self._batch
@@ -391,7 +436,8 @@ class DataPlane:
                 return
         batch, pos, parser = self._batch, 0, connection.parser
         payloads = batch.payloads
-        while connection.fd >= 0:
+        slow_share = SLOW_SHARE_MAX
+        while True:
             before, began = len(payloads), pos
             try:
                 pos, stop = parser.parse(data, pos, batch)
@@ -402,6 +448,8 @@ class DataPlane:
                 return
             if len(payloads) > before:
                 self._close_run(connection, before, pos - began)
+                if connection.fd < 0:
+                    return
             if parser.refused:
                 self._refuse(connection)
             if stop is Stop.NEED_MORE:
@@ -410,6 +458,7 @@ class DataPlane:
                 return
             if stop is Stop.FULL:
                 self._batch_is_full = True
+            if stop is Stop.FULL or slow_share <= 0:
                 connection.keep(data[pos:], 0)
                 self._unread[connection.fd] = connection
                 return
@@ -418,19 +467,20 @@ class DataPlane:
             except RemoteProtocolError as error:
                 self.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
                 return
+            if connection.fd < 0:
+                return
             if after == pos:
                 self._keep_rest(connection, data, pos)
                 return
+            cost = 1 + (after - pos) // SLOW_UNIT_BYTES
+            slow_share -= cost
+            self._slow_left -= cost
             pos = after
 
     def _keep_rest(self, connection: Connection, data: bytes, pos: int) -> None:
         """Put the beginning of a packet aside until the rest has come; refuse one that is too large at once."""
-        if connection.fd < 0:
-            return
         try:
-            length, after = remaining_length(
-                data[pos : pos + 5], 1, is_shortest=connection.has_properties
-            )
+            length, after = remaining_length(data[pos : pos + 5], 1, is_shortest=connection.has_properties)
         except RemoteProtocolError as error:
             self.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
             return
@@ -466,6 +516,7 @@ class DataPlane:
 
     def _refuse(self, connection: Connection) -> None:
         """Answer publishes that were not permitted (MQTT 5 only; the parser raises for older ones)."""
+        self._slow_left -= len(connection.parser.refused)
         for packet_id in connection.parser.refused:
             self._refused += 1
             if packet_id:
@@ -509,8 +560,7 @@ class DataPlane:
                 packet_id = packet_ids[start]
                 if not packet_id:
                     continue
-                connection.unacknowledged_count -= 1
-                self._acknowledged += 1
+                count = 1
                 answer = PUBACK + packet_id
             else:
                 ids = packet_ids[start:stop]
@@ -518,10 +568,11 @@ class DataPlane:
                     ids = [packet_id for packet_id in ids if packet_id]
                     if not ids:
                         continue
-                connection.unacknowledged_count -= len(ids)
-                self._acknowledged += len(ids)
+                count = len(ids)
                 answer = PUBACK + PUBACK.join(ids)
+            connection.unacknowledged_count -= count
             if connection.fd >= 0:
+                self._acknowledged += count
                 connection.outbox.append(answer)
                 if not connection.is_dirty:
                     connection.is_dirty = True
@@ -575,8 +626,14 @@ class DataPlane:
             self._epoll.register(connection.fd, mask)
         connection.watch_mask = mask
 
-    def _check_keep_alives(self) -> None:
-        now = self._housekeeping_mono_ms = self._mono_ms
+    def _keep_house(self) -> None:
+        """Close who was silent for too long: not who was not listened to because the disk or this process stood still."""
+        self._housekeeping_mono_ms = self._mono_ms
+        full = self._committer.full
+        if full is not None and not self._is_full_told:
+            log.error("nothing is acknowledged: the disk is full", error=full.message, hint=full.hint)
+        self._is_full_told = full is not None
+        now = self._heard_all_mono_ms
         late = [
             connection
             for connection in self._connections.values()

@@ -8,7 +8,7 @@ stream once it has caught up with what was fanned out. Nothing is dropped in bet
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,6 +21,7 @@ from storage.log.columns import Columns, Kind
 
 from .mqtt.batch import Batch
 from .mqtt.reason_codes import ReasonCode
+from .mqtt.subscriptions import SubscriptionTree
 from .mqtt.topics import matches
 from .outbound import Delivery
 from .router import Grant, Router
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 REFILL_BYTES: Final = 512 * 1024
 """Read from the log at a time for one lagging subscriber."""
+LINEAR_FILTER_COUNT_MAX: Final = 4
+"""More filters than this are worth a tree: a block may have 20,000 topics, a session 1,024 filters."""
 log = structlog.get_logger(__name__)
 
 
@@ -101,7 +104,7 @@ class FanOut:
 
     def want_refill(self, connection: Connection) -> None:
         """Called when a lagging subscriber may have room again."""
-        if connection.outbound.wants_refill and not connection.is_refilling:
+        if connection.fd >= 0 and connection.outbound.wants_refill and not connection.is_refilling:
             self._wanted[id(connection)] = connection
             self._work.set()
 
@@ -130,21 +133,22 @@ class FanOut:
             self._caught_up(connection)
             return
         try:
-            blocks = await trio.to_thread.run_sync(partial(self._source.read, seq, bytes_max=REFILL_BYTES))
+            blocks = await trio.to_thread.run_sync(self._read, seq)
         except StorageError as error:
             log.error(
                 "a subscriber can't be fed from the log", client_id=connection.client_id, error=str(error)
             )
             plane.close(connection, CloseReason.KICKED, ReasonCode.UNSPECIFIED_ERROR)
+            plane.wake()
             return
-        for block in blocks:
+        for block, columns in blocks:
             if connection.fd < 0:
                 return
             end_seq = block.first_seq + block.record_count
             if end_seq > plane.durable_next_seq:
                 # On disk, but its live fan-out is still to come in this turn: it will be read next time.
                 break
-            reached = self._deliver_block(connection, block, seq)
+            reached = self._deliver_block(connection, block, columns, seq)
             outbound.lag_seq = seq = reached
             if reached < end_seq:
                 break
@@ -153,15 +157,18 @@ class FanOut:
         if seq >= plane.durable_next_seq:
             self._caught_up(connection)
 
+    def _read(self, seq: int) -> list[tuple[Block, Columns]]:
+        return [(block, block.columns()) for block in self._source.read(seq, bytes_max=REFILL_BYTES)]
+
     def _caught_up(self, connection: Connection) -> None:
         connection.outbound.lag_seq = None
         self._lagging.pop(id(connection), None)
 
-    def _deliver_block(self, connection: Connection, block: Block, from_seq: int) -> int:
+    def _deliver_block(self, connection: Connection, block: Block, columns: Columns, from_seq: int) -> int:
         """Deliver a block's records from `from_seq` on; returns the sequence of the first one that has no room."""
-        columns = block.columns()
         outbound = connection.outbound
-        grants = [self._grant(connection.filters, topic) for topic in columns.topics]
+        grant_of = _granting(connection.filters)
+        grants = [grant_of(topic.decode()) if topic else None for topic in columns.topics]
         for index in range(from_seq - block.first_seq, len(columns)):
             if columns.kinds[index] not in (Kind.PUBLISH, Kind.SERVER_PUBLISH):
                 continue
@@ -184,13 +191,23 @@ class FanOut:
                 connection.outbox.append(data)
         return block.first_seq + len(columns)
 
-    @staticmethod
-    def _grant(filters: dict[str, Grant], topic: bytes) -> Grant | None:
-        if not topic:
-            return None
-        name = topic.decode()
-        found = [grant for topic_filter, grant in filters.items() if matches(topic_filter, name)]
-        return max(found, key=lambda grant: grant.qos, default=None)
+
+def _granting(filters: dict[str, Grant]) -> Callable[[str], Grant | None]:
+    """Which of one session's subscriptions holds for a topic: the one with the highest QoS."""
+    if len(filters) <= LINEAR_FILTER_COUNT_MAX:
+
+        def matching(topic: str) -> list[Grant]:
+            return [grant for topic_filter, grant in filters.items() if matches(topic_filter, topic)]
+
+    else:
+        tree: SubscriptionTree[Grant] = SubscriptionTree()
+        for topic_filter, grant in filters.items():
+            tree.add(topic_filter, topic_filter, grant)
+
+        def matching(topic: str) -> list[Grant]:
+            return [grant for _, grant in tree.match(topic)]
+
+    return lambda topic: max(matching(topic), key=lambda grant: grant.qos, default=None)
 
 
 def _is_excluded(columns: Columns, index: int, first_seq: int, grant: Grant, connection: Connection) -> bool:

@@ -153,6 +153,7 @@ class Handshake:
         auth_limiter: Bounds the threads that ask the catalog.
         owner_of: Principal of the connection that has a client id now, or None.
         on_unknown: Told the user name of a device that the catalog doesn't know; it is refused all the same.
+        has_room_for: Whether one more connection is allowed, with this client id.
     """
 
     def __init__(
@@ -163,6 +164,7 @@ class Handshake:
         auth_limiter: trio.CapacityLimiter,
         owner_of: Callable[[str], str | None],
         on_unknown: Callable[[str], None],
+        has_room_for: Callable[[str], bool],
     ) -> None:
         self._authenticator = authenticator
         self._policy = policy
@@ -170,6 +172,7 @@ class Handshake:
         self._auth_limiter = auth_limiter
         self._owner_of = owner_of
         self._on_unknown = on_unknown
+        self._has_room_for = has_room_for
 
     async def accept(
         self, sock: socket.socket, address: str, context: ssl.SSLContext | None
@@ -268,6 +271,12 @@ class Handshake:
             raise RemoteProtocolError(
                 f"The client id {client_id!r} is connected with other credentials.",
                 reason_code=ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
+            )
+        if not self._has_room_for(client_id):
+            raise RemoteProtocolError(
+                "As many clients are connected as may be.",
+                reason_code=ReasonCode.SERVER_BUSY,
+                code="connections_max",
             )
         self._check_will(connect, principal)
         keep_alive_s = connect.keep_alive_s

@@ -17,6 +17,8 @@ from .control_messages import CONTROL_VERSION, MessageReader, encode_message
 RETRY_MS: Final = 200
 """The broker is on the same machine: a fixed short pause between attempts."""
 SEND_TIMEOUT_S: Final = 2.0
+SILENCE_S: Final = 10.0
+"""The broker says something every second; one that is silent for so long is connected to anew."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +53,13 @@ class BrokerLink:
             try:
                 await self._connect_and_listen()
                 log.info("the broker closed the control connection")
-            except (OSError, trio.BrokenResourceError, RemoteProtocolError) as error:
+            except (
+                OSError,
+                trio.BrokenResourceError,
+                trio.ClosedResourceError,
+                trio.TooSlowError,
+                RemoteProtocolError,
+            ) as error:
                 log.debug("no control connection to the broker", reason=str(error))
             await trio.sleep(RETRY_MS / 1000)
 
@@ -82,6 +90,8 @@ class BrokerLink:
                 async with self._sending:
                     await stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
+            # A part of it may be on its way, and nothing can follow half a frame: `run` connects anew.
+            await trio.aclose_forcefully(stream)
             raise Unavailable(
                 "The broker did not take the command.", hint="Try again in a moment."
             ) from error
@@ -89,12 +99,13 @@ class BrokerLink:
     async def _connect_and_listen(self) -> None:
         client = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         async with trio.SocketStream(client) as stream:
-            await client.connect(str(self._path))
+            with trio.fail_after(SILENCE_S):
+                await client.connect(str(self._path))
             await stream.send_all(encode_message("hello", version=CONTROL_VERSION))
             self._stream = stream
             try:
                 reader = MessageReader()
-                while data := await stream.receive_some():
+                while data := await _receive(stream):
                     for message in reader.receive_bytes(bytes(data)):
                         self._handle(message)
             finally:
@@ -108,3 +119,8 @@ class BrokerLink:
             self._on_first_contact([str(name) for name in message.get("user_names", ())])
         elif kind == "statistics":
             self.statistics = message
+
+
+async def _receive(stream: trio.SocketStream) -> bytes | bytearray:
+    with trio.fail_after(SILENCE_S):
+        return await stream.receive_some()

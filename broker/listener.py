@@ -29,7 +29,22 @@ ADDRESS_COUNT_MAX: Final = 4096
 ACCEPT_PAUSE_S: Final = 0.1
 """Without descriptors or memory left, accepting pauses; connections wait in the kernel's queue."""
 TURNED_AWAY_MAX: Final = 64
-"""Connections over the limit that are told so at once; more are just closed."""
+"""Connections over their address's rate that are told so at once; more are just closed."""
+PATIENCE_MS: Final = 2000
+"""When all handshakes are taken, the oldest has had at least this long before it gives way to who waits. Without that
+256 silent connections would shut everybody out for the connect timeout."""
+GIVE_WAY_MS: Final = 50
+"""How long who gives way may take to be gone, before the next one is asked to."""
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""A client without an MQTT keep alive whose network has gone is found after two minutes; accepted sockets inherit it."""
+PASSING: Final = frozenset(
+    {errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
+     errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT, errno.ECONNRESET}
+)  # fmt: skip
+"""What accept says of a connection that failed before it was accepted (accept(2), "Error handling"), not of itself."""
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+IPV6_NETWORK_BYTES: Final = 8
+"""Of an IPv6 address: one host has all of a /64 to connect from."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +54,7 @@ class ListenerStatistics:
     accepted: int
     refused_by_code: dict[str, int]
     rate_limited: int
-    turned_away: int
+    given_way: int
     handshakes: int
 
 
@@ -55,7 +70,8 @@ class ConnectRate:
         self._buckets: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def take(self, address: str) -> bool:
-        """Whether one more connect from this address is within its rate."""
+        """Whether one more connect from this address (IPv6: from its /64) is within its rate."""
+        address = _network(address)
         now = self._clock.mono_ms()
         tokens, at = self._buckets.pop(address, (float(self._per_s), now))
         tokens = min(self._per_s, tokens + (now - at) * self._per_s / 1000)
@@ -64,6 +80,13 @@ class ConnectRate:
         if len(self._buckets) > ADDRESS_COUNT_MAX:
             self._buckets.popitem(last=False)
         return allowed
+
+
+def _network(address: str) -> str:
+    if ":" not in address:
+        return address
+    raw = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    return raw.hex() if raw[:12] == bytes(10) + b"\xff\xff" else raw[:IPV6_NETWORK_BYTES].hex()
 
 
 def open_listener(host: str, port: int) -> socket.socket:
@@ -76,6 +99,9 @@ def open_listener(host: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
         sock.bind((host, port))
         sock.listen(BACKLOG)
         sock.setblocking(False)
@@ -89,8 +115,8 @@ class Listeners:
     """All doors of the broker.
 
     Args:
-        connections_max: More are answered with "server busy".
         handshakes_max: How many may be between accept and CONNACK; more wait in the kernel's queue.
+        rate_per_address_max: Connects a second.
     """
 
     def __init__(
@@ -101,7 +127,6 @@ class Listeners:
         limits: ConnectionLimits,
         clock: Clock,
         *,
-        connections_max: int,
         handshakes_max: int,
         rate_per_address_max: int,
     ) -> None:
@@ -110,11 +135,12 @@ class Listeners:
         self._policy = policy
         self._limits = limits
         self._clock = clock
-        self._connections_max = connections_max
         self._handshakes = trio.CapacityLimiter(handshakes_max)
+        self._strangers: dict[object, tuple[int, trio.CancelScope]] = {}
+        """Who has a handshake's place, oldest first: since when (monotonic ms), and how to end it."""
         self._turning_away = trio.CapacityLimiter(TURNED_AWAY_MAX)
         self._rate = ConnectRate(rate_per_address_max, clock)
-        self._accepted = self._rate_limited = self._turned_away = 0
+        self._accepted = self._rate_limited = self._given_way = 0
         self._refused_by_code: dict[str, int] = {}
 
     def statistics(self) -> ListenerStatistics:
@@ -122,7 +148,7 @@ class Listeners:
             accepted=self._accepted,
             refused_by_code=dict(self._refused_by_code),
             rate_limited=self._rate_limited,
-            turned_away=self._turned_away,
+            given_way=self._given_way,
             handshakes=self._handshakes.borrowed_tokens,
         )
 
@@ -147,15 +173,17 @@ class Listeners:
     ) -> bool:
         """Accept one connection; False if there is none for now."""
         token = object()
-        await self._handshakes.acquire_on_behalf_of(token)
+        await self._take_place(token)
         try:
             sock, peer = listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            self._handshakes.release_on_behalf_of(token)
+        except (BlockingIOError, InterruptedError):
+            self._give_place_back(token)
             return False
         except OSError as error:
-            self._handshakes.release_on_behalf_of(token)
-            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            self._give_place_back(token)
+            if error.errno in PASSING:
+                return True
+            if error.errno not in EXHAUSTED:
                 raise
             log.error("no connection can be accepted for now", error=str(error), hint="Raise LimitNOFILE.")
             await trio.sleep(ACCEPT_PAUSE_S)
@@ -172,22 +200,43 @@ class Listeners:
     ) -> None:
         is_taken = False
         try:
-            is_taken = await self._introduce(sock, address, context)
+            if self._rate.take(address):
+                _, scope = self._strangers[token]
+                with scope:
+                    is_taken = await self._introduce(sock, address, context)
+                if scope.cancelled_caught:
+                    self._given_way += 1
+            else:
+                self._rate_limited += 1
+                self._give_place_back(token)
+                await self._turn_away(sock, address, context, ReasonCode.CONNECTION_RATE_EXCEEDED)
         finally:
-            self._handshakes.release_on_behalf_of(token)
+            self._give_place_back(token)
             if not is_taken:
                 trio.lowlevel.notify_closing(sock)
                 sock.close()
 
+    async def _take_place(self, token: object) -> None:
+        """Wait for a place among the handshakes; who has had one for long gives way."""
+        while True:
+            wait_ms = PATIENCE_MS
+            if self._handshakes.available_tokens <= 0:
+                for since_mono_ms, scope in self._strangers.values():
+                    if not scope.cancel_called:
+                        wait_ms = since_mono_ms + PATIENCE_MS - self._clock.mono_ms()
+                        if wait_ms <= 0:
+                            scope.cancel()
+                        break
+            with trio.move_on_after(max(wait_ms, GIVE_WAY_MS) / 1000):
+                await self._handshakes.acquire_on_behalf_of(token)
+                self._strangers[token] = (self._clock.mono_ms(), trio.CancelScope())
+                return
+
+    def _give_place_back(self, token: object) -> None:
+        if self._strangers.pop(token, None) is not None:
+            self._handshakes.release_on_behalf_of(token)
+
     async def _introduce(self, sock: socket.socket, address: str, context: ssl.SSLContext | None) -> bool:
-        if not self._rate.take(address):
-            self._rate_limited += 1
-            await self._turn_away(sock, address, context, ReasonCode.CONNECTION_RATE_EXCEEDED)
-            return False
-        if self._plane.connection_count >= self._connections_max:
-            self._turned_away += 1
-            await self._turn_away(sock, address, context, ReasonCode.SERVER_BUSY)
-            return False
         try:
             transport, accepted = await self._handshake.accept(sock, address, context)
         except Refused as refused:

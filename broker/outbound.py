@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 PACKET_ID_MAX: Final = 65_535
+IN_FLIGHT_COUNT_MAX: Final = 16_384
+"""Whatever the client allows. A quarter of the identifiers: looking for a free one takes at most so many steps once in
+49,151 packets, even where a client never acknowledges the others."""
 RESUME_RATIO: Final = 0.5
 """A subscription that became a cursor is fed again when its queue has drained to this share of its bounds."""
 
@@ -75,7 +78,7 @@ class Outbound:
 
     Args:
         has_properties: True for MQTT 5.
-        receive_maximum: QoS 1 deliveries that may be unacknowledged, 1..65535.
+        receive_maximum: QoS 1 deliveries that may be unacknowledged, 1..65535; no more than IN_FLIGHT_COUNT_MAX are.
         packet_bytes_max: Largest packet the client accepts, or None.
         queue_messages_max, queue_bytes_max: Bounds of what waits in memory.
     """
@@ -107,7 +110,7 @@ class Outbound:
         queue_bytes_max: int,
     ) -> None:
         self._has_properties = has_properties
-        self._receive_maximum = receive_maximum
+        self._receive_maximum = min(receive_maximum, IN_FLIGHT_COUNT_MAX)
         self._packet_bytes_max = packet_bytes_max
         self._queue_messages_max = queue_messages_max
         self._queue_bytes_max = queue_bytes_max
@@ -169,11 +172,14 @@ class Outbound:
         if packet_id not in self.in_flight:
             return None
         self.in_flight.discard(packet_id)
-        if self.queue and len(self.in_flight) < self._receive_maximum:
+        packet = b""
+        while self.queue and not packet and len(self.in_flight) < self._receive_maximum:
             delivery = self.queue.popleft()
             self.queue_bytes -= len(delivery.payload) + len(delivery.topic)
-            return self._packet(delivery, 1)
-        return b""
+            packet = self._packet(
+                delivery, 1
+            )  # b"" for one too large for the client: the next takes its place
+        return packet
 
     def _deliver(self, delivery: Delivery, qos: int) -> bytes:
         if qos and (self.queue or len(self.in_flight) >= self._receive_maximum):

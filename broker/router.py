@@ -38,6 +38,7 @@ class Router:
         """Add a subscription, or replace the one with the same filter (MQTT 5.0 §3.8.4)."""
         if topic_filter not in connection.filters:
             self.subscription_count += 1
+            connection.filter_bytes += len(topic_filter)
         connection.filters[topic_filter] = grant
         self._tree.add(topic_filter, id(connection), (connection, grant))
 
@@ -47,6 +48,7 @@ class Router:
             return False
         self._tree.remove(topic_filter, id(connection))
         self.subscription_count -= 1
+        connection.filter_bytes -= len(topic_filter)
         return True
 
     def forget(self, connection: Connection) -> None:

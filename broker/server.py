@@ -6,6 +6,7 @@ import dataclasses
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -102,6 +103,7 @@ class BrokerServer:
             trio.CapacityLimiter(AUTH_THREAD_COUNT_MAX),
             self.plane.owner_of,
             self._on_unknown,
+            self._has_room_for,
         )
         self._listeners = Listeners(
             self.plane,
@@ -114,7 +116,6 @@ class BrokerServer:
                 queue_bytes_max=config.session_queue_bytes_max,
             ),
             clock,
-            connections_max=config.connections_max,
             handshakes_max=config.handshakes_max,
             rate_per_address_max=config.connect_rate_per_address_max,
         )
@@ -135,19 +136,23 @@ class BrokerServer:
 
         Raises:
             ConfigError: a port can't be bound.
-            LogBroken: the log can't be written any more.
+            ExceptionGroup: with LogBroken, the log can't be written any more; with LogFull, the disk was full to the
+                end of a drain.
         """
-        tcp = self._open(self._config.tcp_bind, "broker.tcp_bind")
-        tls = self._open(self._config.tls_bind, "broker.tls_bind") if self._tls is not None else None
-        async with trio.open_nursery() as nursery:
-            if self._control is not None:
-                await nursery.start(self._control.serve)
-            self.plane.announce_start(msgpack.packb({"version": self._version}))
-            nursery.start_soon(self._fan_out.run, self.plane)
-            nursery.start_soon(self._listen, tcp, tls)
-            task_status.started(Ports(tcp=_port(tcp), tls=_port(tls)))
-            await self.plane.run()
-            nursery.cancel_scope.cancel()
+        with ExitStack() as stack:
+            stack.callback(self.plane.tear_down)
+            tcp = self._open(self._config.tcp_bind, "broker.tcp_bind", stack)
+            has_tls = self._tls is not None
+            tls = self._open(self._config.tls_bind, "broker.tls_bind", stack) if has_tls else None
+            async with trio.open_nursery() as nursery:
+                if self._control is not None:
+                    await nursery.start(self._control.serve)
+                self.plane.announce_start(msgpack.packb({"version": self._version}))
+                nursery.start_soon(self._fan_out.run, self.plane)
+                nursery.start_soon(self._listen, tcp, tls)
+                task_status.started(Ports(tcp=_port(tcp), tls=_port(tls)))
+                await self.plane.run()
+                nursery.cancel_scope.cancel()
 
     def kick(self, client_id: str) -> bool:
         """Close a client's connection; False if it has none."""
@@ -162,6 +167,11 @@ class BrokerServer:
         """Accept nobody more, say goodbye to all, write what was taken; `run` then returns."""
         self._stop_listening.cancel()
         self.plane.drain()
+
+    def _has_room_for(self, client_id: str) -> bool:
+        """Whether a client may be connected: one more, or one that takes its own place over."""
+        plane = self.plane
+        return plane.connection_count < self._config.connections_max or plane.owner_of(client_id) is not None
 
     async def _listen(self, tcp: socket.socket | None, tls: socket.socket | None) -> None:
         with self._stop_listening:
@@ -180,11 +190,11 @@ class BrokerServer:
             self._control.log_grew(head)
 
     @staticmethod
-    def _open(bind: Bind | None, key: str) -> socket.socket | None:
+    def _open(bind: Bind | None, key: str, stack: ExitStack) -> socket.socket | None:
         if bind is None:
             return None
         try:
-            return open_listener(bind.host, bind.port)
+            return stack.enter_context(open_listener(bind.host, bind.port))
         except OSError as error:
             raise ConfigError(
                 f"{key} = {bind} can't be listened on: {error.strerror}.",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from appliance.core.errors import RemoteProtocolError
-from appliance.core.limits import SUBSCRIPTION_COUNT_MAX
+from appliance.core.limits import SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_COUNT_MAX
 from appliance.management.access import AccessPolicy
 
 from .mqtt.batch import remaining_length
@@ -50,6 +50,8 @@ class SlowPath:
     def __init__(self, router: Router, policy: AccessPolicy) -> None:
         self._router = router
         self._policy = policy
+        self.delivered_messages = 0
+        """Queued ones, sent because an acknowledgement made room."""
         self._handlers: dict[type[Packet], Callable[[Connection, Packet], None]] = {
             Subscribe: self._subscribe,
             Unsubscribe: self._unsubscribe,
@@ -93,10 +95,13 @@ class SlowPath:
 
     def _puback(self, connection: Connection, packet: Packet) -> None:
         assert isinstance(packet, Puback)
-        more = connection.outbound.acknowledge(packet.packet_id)
+        outbound = connection.outbound
+        before = outbound.delivered_count
+        more = outbound.acknowledge(packet.packet_id)
+        self.delivered_messages += outbound.delivered_count - before
         if more:
             self._say(connection, more)
-        elif connection.outbound.lag_seq is not None:
+        elif outbound.lag_seq is not None:
             self.plane.mark_dirty(connection)
 
     def _disconnect(self, connection: Connection, packet: Packet) -> None:
@@ -122,16 +127,19 @@ class SlowPath:
             return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
         if not self._policy.may_subscribe(connection.principal, wanted.topic_filter):
             return ReasonCode.NOT_AUTHORIZED
-        if (
+        held = connection.filters.get(wanted.topic_filter)
+        if held is None and (
             len(connection.filters) >= SUBSCRIPTION_COUNT_MAX
-            and wanted.topic_filter not in connection.filters
+            or connection.filter_bytes + len(wanted.topic_filter) > SUBSCRIPTION_BYTES_MAX
         ):
             return ReasonCode.QUOTA_EXCEEDED
         qos = min(wanted.qos, QOS_MAX)
+        # A subscription that replaces another goes on where that one is: nothing is lost (MQTT 5.0 §3.8.4).
+        since_seq = self.plane.durable_next_seq if held is None else held.since_seq
         self._router.subscribe(
             connection,
             wanted.topic_filter,
-            Grant(qos=qos, no_local=wanted.no_local, since_seq=self.plane.durable_next_seq),
+            Grant(qos=qos, no_local=wanted.no_local, since_seq=since_seq),
         )
         return qos
 

@@ -26,7 +26,7 @@ class Transport(Protocol):
         """Bytes that have arrived; b"" where there are none for now. Raises Closed."""
 
     def seal(self, data: bytes) -> bytes:
-        """What must go over the wire so that the peer reads `data`."""
+        """What must go over the wire so that the peer reads `data`. Raises Closed."""
 
     def farewell(self) -> bytes:
         """What says goodbye below MQTT (TLS close_notify)."""
@@ -108,7 +108,13 @@ class TlsTransport:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def seal(self, data: bytes) -> bytes:
-        self._tls.write(data)
+        if data:
+            try:
+                self._tls.write(data)
+            except (
+                ssl.SSLError
+            ) as error:  # After a fatal alert from either side nothing can be said any more.
+                raise Closed(str(error)) from error
         return self._outgoing.read()
 
     def farewell(self) -> bytes:
