@@ -74,3 +74,8 @@ def test_values_have_units_only_when_they_are_numbers() -> None:
     assert (number.text, number.unit, number.quality) == ("21.5", "°C", QUALITY["good"])
     assert text.unit == ""
     assert text.is_cut
+
+
+def test_grouped_digits_are_not_taken_for_hidden_characters() -> None:
+    value = newest_view("a", Newest(metric="n", value=1_204_331), now_ms=NOW_MS, stale_after_ms=60_000)
+    assert value.text == "1\u202f204\u202f331"

@@ -72,8 +72,10 @@ def device_views(
 
 def newest_view(device_id: str, newest: NewestValue, *, now_ms: int, stale_after_ms: int) -> NewestView:
     """One metric's newest value as text with its unit, age, freshness and quality."""
-    text, is_cut = cut(value_text(newest.value))
-    is_number = isinstance(newest.value, int | float) and not isinstance(newest.value, bool)
+    # Only text comes from the device as it is; our own numbers hold spaces that `cut` would show as codes.
+    value = newest.value
+    text, is_cut = cut(value) if isinstance(value, str) else (value_text(value), False)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return NewestView(
         device_id=device_id,
         metric=newest.metric,

@@ -60,7 +60,7 @@ STORE: Final[dict[str, Look]] = {
     "closed": Look("store working", "ok", "good"),
     "behind": Look("store behind", "warn", "warn"),
     "half_open": Look("store being tried", "warn", "warn"),
-    "open": Look("store away", "bad", "bad"),
+    "open": Look("store unavailable", "bad", "bad"),
     "starting": Look("store starting", "info", "idle"),
 }
 """The breaker before the store, and being behind with a closed one."""
