@@ -23,8 +23,11 @@ from appliance.core.errors import NotAuthorized
 from appliance.core.settings import Bind
 from appliance.identity import tls
 from appliance.management.access import AccessPolicy, Principal
+from broker.connection import Accepted, Connection, ConnectionLimits
+from broker.mqtt.packets import Connect, Version, Will
 from broker.server import BrokerServer
 from broker.tls import server_context
+from broker.transport import PlainTransport, Transport
 from storage.log.block import Block
 from storage.log.columns import Kind
 from storage.log.disk import OsDisk
@@ -440,3 +443,58 @@ class Peer:
             stream = stream.transport_stream
         assert isinstance(stream, trio.SocketStream)
         stream.socket.close()
+
+
+SITE = Principal(name="site", kind="application", access="site")
+
+
+def connection_pair(
+    *,
+    version: Version = Version.MQTT_3_1_1,
+    client_id: str = "c",
+    principal: Principal = SITE,
+    will: Will | None = None,
+    keep_alive_s: int = 60,
+    transport: Transport | None = None,
+    **limits: int,
+) -> tuple[Connection, socket.socket]:
+    """A connection as the data plane has it, and the other end of its socket (blocking)."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.settimeout(DEADLINE_S)
+    connect = Connect(
+        client_id=client_id,
+        clean_start=True,
+        keep_alive_s=keep_alive_s,
+        username=principal.name,
+        password=b"token",
+        will=will,
+        version=version,
+    )
+    accepted = Accepted(
+        connect=connect,
+        client_id=client_id,
+        principal=principal,
+        keep_alive_s=keep_alive_s,
+        connack=b"",
+        rest=b"",
+        client_receive_maximum=limits.pop("client_receive_maximum", 65_535),
+        client_packet_bytes_max=None,
+    )
+    connection = Connection(
+        sock=ours,
+        transport=transport or PlainTransport(ours),
+        address="203.0.113.9",
+        accepted=accepted,
+        policy=AccessPolicy(),
+        limits=ConnectionLimits(
+            packet_bytes_max=limits.pop("packet_bytes_max", 1_000_000),
+            receive_maximum=limits.pop("receive_maximum", 100),
+            queue_messages_max=limits.pop("queue_messages_max", 1000),
+            queue_bytes_max=limits.pop("queue_bytes_max", 1_000_000),
+        ),
+        mono_ms=0,
+    )
+    assert not limits, limits
+    connection.accepted = None
+    return connection, theirs
