@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from appliance.core.errors import Unavailable
 from appliance.identity import new_token
 from appliance.management.freshness import freshness
@@ -61,21 +59,28 @@ def _with_token(
 
 async def list_devices(call: Call) -> Reply:
     query: structs.DeviceQuery = call.query
-    live = call.services.live.devices()
     wanted = query.presence
-    matching: Iterable[str] | None = None
-    if wanted is not None:
-        matching = [device_id for device_id, device in live.items() if str(device.presence) == wanted]
-    seen = {device_id for device_id, device in live.items() if str(device.presence) != "never_seen"}
+    # Looked at in the event loop, and only when asked for: it is work for every device there is.
+    presence_of = (
+        {}
+        if wanted is None
+        else {device_id: str(device.presence) for device_id, device in call.services.live.devices().items()}
+    )
 
     def read(reader: Catalog) -> catalog.DevicePage:
-        ids = matching
+        ids: list[str] | None = None
         if wanted == "never_seen":
-            ids = [device_id for device_id in reader.device_ids() if device_id not in seen]
+            ids = [
+                device_id
+                for device_id in reader.device_ids()
+                if presence_of.get(device_id, "never_seen") == "never_seen"
+            ]
+        elif wanted is not None:
+            ids = [device_id for device_id, word in presence_of.items() if word == wanted]
         return reader.list_devices(
             states=query.state,
             q=query.q,
-            ids=None if ids is None else list(ids),
+            ids=ids,
             cursor=query.cursor,
             limit=query.limit,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -132,6 +133,12 @@ class Endpoint:
         return identity
 
 
+@cache
+def _fields_of(kind: type[Any]) -> dict[str, msgspec.structs.FieldInfo]:
+    """A struct's fields by their name in the query; found once, since msgspec compiles the annotations for it."""
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
+
+
 def decode_query(request: Request, kind: type[T]) -> T:
     """The query string as a struct; a key that may be repeated is a tuple there.
 
@@ -139,7 +146,7 @@ def decode_query(request: Request, kind: type[T]) -> T:
         UsageError: `query_invalid`: an unknown key, a repeated one, a value that isn't what it should be.
     """
     values: dict[str, Any] = {}
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields_of(kind)
     for key, value in request.query_params.multi_items():
         wanted = fields.get(key)
         if wanted is None:
