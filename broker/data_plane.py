@@ -54,6 +54,8 @@ LOAD_RECORD_COUNT: Final = 16
 """As many records within one linger time are load, and load does not linger."""
 TURN_BUDGET_MS: Final = 5
 """How long other tasks (handshakes, the control socket) may wait for the data plane."""
+TURN_POLL_COUNT_MAX: Final = 64
+"""The same for a clock that stands still."""
 DISK_POLL_S: Final = 0.001
 """How long the epoll set is asked at a time while a block is in flight."""
 FRAME_OVERHEAD_BYTES: Final = 256
@@ -338,7 +340,7 @@ class DataPlane:
         """
         deadline = self._clock.mono_ms() + TURN_BUDGET_MS
         wait_s = 0.0
-        while True:
+        for _ in range(TURN_POLL_COUNT_MAX):
             self._now_ms, self._mono_ms = self._clock.now_ms(), self._clock.mono_ms()
             done = self._committer.take()
             if done is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -92,7 +92,7 @@ class Stage:
 
 
 @contextmanager
-def subscriber(stage: Stage, *filters: str, no_local: bool = False, **limits: int) -> Iterator[Connection]:
+def subscriber(stage: Stage, *filters: str, no_local: bool = False, **limits: Any) -> Iterator[Connection]:
     connection, theirs = connection_pair(**limits)
     for topic_filter in filters or ("t",):
         stage.router.subscribe(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -53,7 +53,7 @@ def stage() -> Stage:
 def make() -> Iterator[Make]:
     pairs = []
 
-    def made(version: Version = Version.MQTT_3_1_1, principal: Principal = SITE, **limits: int) -> Connection:
+    def made(version: Version = Version.MQTT_3_1_1, principal: Principal = SITE, **limits: Any) -> Connection:
         pairs.append(connection_pair(version=version, principal=principal, **limits))
         return pairs[-1][0]
 
