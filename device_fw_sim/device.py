@@ -260,7 +260,7 @@ class Device:
             values = self._last_values
         self._last_values = values
         if FaultKind.SPIKE in active and self._source.random() < 0.1:
-            values = {**values, "temperature": self._source.choice((-127.0, 85.0, 850.0))}
+            values = {**values, "temperature_celsius": self._source.choice((-127.0, 85.0, 850.0))}
         if FaultKind.CLOCK_WRONG in active:
             ts_ms = sample.due_mono_ms - self._started_mono_ms
         payload = messages.telemetry(ts_ms=ts_ms, seq=self._seq, boot_id=self.boot_id, values=values)

@@ -66,7 +66,7 @@ class Signals:
         Args:
             now_ms: UTC, ms. Going back counts as no time passed.
         Returns:
-            temperature (°C), humidity (%), power (W), door (true: open), mode, battery (%).
+            temperature_celsius, humidity_percent, power_watts, door (true: open), mode, battery_percent.
         """
         elapsed_s = 0.0 if self._at_ms is None else max(now_ms - self._at_ms, 0) / 1_000
         self._at_ms = now_ms
@@ -80,12 +80,12 @@ class Signals:
         humidity = 52 - 2.1 * (temperature - place.mean_celsius) + source.gauss(0, 0.4)
         power = _POWER_LEVELS_W[self._power_level] * (1 + source.gauss(0, 0.01))
         return {
-            "temperature": round(temperature, 2),
-            "humidity": round(min(max(humidity, 0.0), 100.0), 1),
-            "power": round(power, 1),
+            "temperature_celsius": round(temperature, 2),
+            "humidity_percent": round(min(max(humidity, 0.0), 100.0), 1),
+            "power_watts": round(power, 1),
             "door": self._door_open,
             "mode": self._mode(temperature),
-            "battery": round(self._battery_percent, 2),
+            "battery_percent": round(self._battery_percent, 2),
         }
 
     def _move(self, elapsed_s: float) -> None:

@@ -292,7 +292,7 @@ def test_stuck_values() -> None:
 def test_spikes() -> None:
     world = World(DeviceOptions(device_id="d", interval_ms=100), faults=fault(FaultKind.SPIKE))
     world.run(30_000)
-    temperatures = [each["v"]["temperature"] for each in world.readings()]  # type: ignore[index]
+    temperatures = [each["v"]["temperature_celsius"] for each in world.readings()]  # type: ignore[index]
     spikes = [value for value in temperatures[105:] if value in (-127.0, 85.0, 850.0)]
     assert 5 < len(spikes) < 50
     assert not [value for value in temperatures[:95] if abs(value) > 60]

@@ -27,7 +27,7 @@ def test_same_seed_same_signals() -> None:
 def test_temperature_has_a_daily_cycle() -> None:
     warmest = []
     for seed in range(12):
-        rows = numbers(day(seed), "temperature")
+        rows = numbers(day(seed), "temperature_celsius")
         hours = [statistics.fmean(rows[hour * 60 : (hour + 1) * 60]) for hour in range(24)]
         assert max(hours) - min(hours) > 1
         warmest.append(hours.index(max(hours)))
@@ -37,16 +37,19 @@ def test_temperature_has_a_daily_cycle() -> None:
 def test_humidity_goes_against_temperature() -> None:
     for seed in range(5):
         rows = day(seed)
-        assert statistics.correlation(numbers(rows, "temperature"), numbers(rows, "humidity")) < -0.5
+        assert (
+            statistics.correlation(numbers(rows, "temperature_celsius"), numbers(rows, "humidity_percent"))
+            < -0.5
+        )
 
 
 def test_power_has_steps_door_moves_and_battery_declines() -> None:
     rows = day(1)
-    power = numbers(rows, "power")
+    power = numbers(rows, "power_watts")
     assert len({round(value, -2) for value in power}) >= 3
     assert {row["door"] for row in rows} == {True, False}
     assert {row["mode"] for row in rows} >= {"idle"}
-    battery = numbers(rows, "battery")
+    battery = numbers(rows, "battery_percent")
     assert battery == sorted(battery, reverse=True)
     assert 2 < battery[0] - battery[-1] < 3
 
@@ -55,6 +58,6 @@ def test_values_are_plausible_and_time_may_go_back() -> None:
     signals = Signals(random.Random(3))
     for at in (START_MS, START_MS - DAY_MS, START_MS + 40 * DAY_MS):
         row = signals.sample(at)
-        assert -10 < float(row["temperature"]) < 45
-        assert 0 <= float(row["humidity"]) <= 100
-        assert 0 <= float(row["battery"]) <= 100
+        assert -10 < float(row["temperature_celsius"]) < 45
+        assert 0 <= float(row["humidity_percent"]) <= 100
+        assert 0 <= float(row["battery_percent"]) <= 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from starlette.datastructures import QueryParams
 
 from ui.pages.device_chart import choose
@@ -34,3 +35,12 @@ def test_metrics_with_a_unit_are_drawn_first_and_text_never() -> None:
     assert [m.name for m in chart.drawn] == ["d"]
     assert chart.range.key == "1h"
     assert choose("/devices/a", [], QueryParams("range=nonsense")).range.key == "24h"
+
+
+@pytest.mark.parametrize(
+    ("known_ms", "key"),
+    [(0, "15m"), (900_000, "15m"), (900_001, "1h"), (8 * 3_600_000, "24h"), (10**12, "24h")],
+)
+def test_a_new_device_is_shown_over_the_time_it_is_known(known_ms: int, key: str) -> None:
+    assert choose("/devices/a", [], QueryParams(""), known_ms=known_ms).range.key == key
+    assert choose("/devices/a", [], QueryParams("range=7d"), known_ms=known_ms).range.key == "7d"

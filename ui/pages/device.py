@@ -32,7 +32,10 @@ async def show(shell: Shell, request: Request) -> Response:
     view = _view(shell, device)
     newest = _newest(shell, device.device_id)
     chart = device_chart.choose(
-        view.url, numeric_metrics(shell.services.live.newest(device.device_id)), request.query_params
+        view.url,
+        numeric_metrics(shell.services.live.newest(device.device_id)),
+        request.query_params,
+        known_ms=shell.services.clock.now_ms() - device.created_at_ms,
     )
     return await shell.render(
         request,

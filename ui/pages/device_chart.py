@@ -45,19 +45,32 @@ class ChartView:
     drawn: tuple[MetricChoice, ...]
 
 
-def range_of(query: QueryParams) -> Range:
-    """The range that the URL names, the last 24 h for any other."""
-    return RANGES.get(query.get("range", ""), RANGES[RANGE_DEFAULT])
+def range_of(query: QueryParams, known_ms: int | None = None) -> Range:
+    """The range that the URL names, the last 24 h for any other.
+
+    Args:
+        known_ms: For how long the box has known the device: one that is new is not shown as a dot at the edge of an
+            empty day, but over the shortest range that holds all there can be.
+    """
+    named = RANGES.get(query.get("range", ""))
+    if named is not None:
+        return named
+    fitting = (r for r in RANGES.values() if known_ms is not None and known_ms <= r.span_ms)
+    found = next(fitting, RANGES[RANGE_DEFAULT])
+    return min(found, RANGES[RANGE_DEFAULT], key=lambda r: r.span_ms)
 
 
-def choose(device_url: str, metrics: Sequence[str], query: QueryParams) -> ChartView:
+def choose(
+    device_url: str, metrics: Sequence[str], query: QueryParams, *, known_ms: int | None = None
+) -> ChartView:
     """From the URL; the first few metrics when it names none.
 
     Args:
         device_url: Path of the device's page.
         metrics: Those that can be drawn, by name.
+        known_ms: As in `range_of`.
     """
-    chosen_range = range_of(query)
+    chosen_range = range_of(query, known_ms)
     wanted = [name for name in metrics if name in query.getlist("metric")][:CHART_METRIC_COUNT_MAX]
     drawn = wanted or list(metrics[:DRAWN_COUNT_DEFAULT])
     choices = tuple(
