@@ -24,6 +24,7 @@ from appliance.core.limits import (
     METRIC_COUNT_PER_MESSAGE_MAX,
     METRIC_NAME_BYTES_MAX,
     POINT_COUNT_PER_MESSAGE_MAX,
+    SHAPE_COUNT_MAX,
     TEXT_VALUE_BYTES_MAX,
 )
 from appliance.management.readings import QUALITY_OF_WORD, Quality, Reason, Refusal, Scalar
@@ -182,24 +183,37 @@ def _flatten(
     if depth > JSON_DEPTH_MAX:
         raise _Refused(Reason.TOO_DEEP, front[:100])
     for key, value in fields.items():
-        if not key or not key.isprintable():
-            raise _Refused(Reason.BAD_METRIC_NAME, repr(key)[:100])
         name = front + key
-        # Before anything is built under it: a long key over many children would be copied for each of them.
-        if len(name) > METRIC_NAME_BYTES_MAX:
-            raise _Refused(Reason.BAD_METRIC_NAME, f"{len(name)} characters")
-        if isinstance(value, dict):
+        if not key or name not in _good_names:
+            _check_name(key, name)
+        kind = type(value)
+        if kind is float or kind is bool:
+            out[name] = cast(Scalar, value)
+        elif value is None:
+            nulls[0] += 1
+        elif isinstance(value, dict):
             _flatten(value, name + ".", depth + 1, out, nulls)
         elif isinstance(value, list):
             if len(value) > METRIC_COUNT_PER_MESSAGE_MAX:
                 raise _Refused(Reason.TOO_MANY_METRICS, f"{name[:100]} has {len(value)} elements")
             _flatten({str(i): item for i, item in enumerate(value)}, name + ".", depth + 1, out, nulls)
-        elif value is None:
-            nulls[0] += 1
         else:
             out[name] = _checked(cast(Scalar, value), name)
-            if len(out) > METRIC_COUNT_PER_MESSAGE_MAX:
-                raise _Refused(Reason.TOO_MANY_METRICS)
+    if len(out) > METRIC_COUNT_PER_MESSAGE_MAX:
+        raise _Refused(Reason.TOO_MANY_METRICS)
+
+
+_good_names: set[str] = set()
+"""Key paths that were checked; bounded by SHAPE_COUNT_MAX, then begun anew."""
+
+
+def _check_name(key: str, name: str) -> None:
+    # Before anything is built under it: a long key over many children would be copied for each of them.
+    if not key or not key.isprintable() or len(name) > METRIC_NAME_BYTES_MAX:
+        raise _Refused(Reason.BAD_METRIC_NAME, repr(name[:100]))
+    if len(_good_names) >= SHAPE_COUNT_MAX:
+        _good_names.clear()
+    _good_names.add(name)
 
 
 def _checked(value: Scalar, name: str) -> Scalar:

@@ -8,12 +8,14 @@ store again (Pipeline), never patched.
 from __future__ import annotations
 
 import gc
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain
 
 from appliance.core.limits import DEAD_LETTER_BATCH_BYTES_MAX, DEAD_LETTER_PAYLOAD_BYTES_MAX
 from appliance.management.decoding import REFUSED, decode_payloads, decode_text
-from appliance.management.dedup import Verdict
+from appliance.management.dedup import Verdict, Window
 from appliance.management.envelopes import Opened, Points, open_envelopes, take
 from appliance.management.mapping import TopicRouter
 from appliance.management.presence import DevicePresence
@@ -163,6 +165,29 @@ class BatchBuilder:
         open_envelopes(documents, routes, received, opened, index)
         return opened
 
+    def _see(self, groups: Sequence[Points], gathered: Gathered) -> list[dict[int, Verdict]]:
+        """Take note of all `seq` in the order of the log, whatever groups they are in; for each group what isn't new.
+
+        The order matters: one group after the other, a device that alternates between two shapes would leave a gap per
+        reading, more than a window can hold.
+        """
+        seen, records = self._state.seen, gathered.messages.records
+        windows: list[Window] = []
+        for points in groups:
+            devices = [route.device for route in points.routes]
+            found = seen.windows(devices, points.boot_ids)
+            if points.boot_ids is None and gathered.boots:
+                windows_at(found, take(records, points.index), devices, gathered)
+            windows.extend(found)
+        if len(groups) == 1:
+            return [seen.see_all(windows, groups[0].seqs or (), groups[0].observed)]
+        index = list(chain.from_iterable(points.index for points in groups))
+        seqs = list(chain.from_iterable(points.seqs or () for points in groups))
+        observed = list(chain.from_iterable(points.observed for points in groups))
+        order = sorted(range(len(index)), key=index.__getitem__)
+        verdicts = seen.see_all(take(windows, order), take(seqs, order), take(observed, order))
+        return _by_group(verdicts, order, list(map(len, groups)))
+
     def _without_duplicates(
         self, groups: Sequence[Points], gathered: Gathered, refusals: dict[int, Refusal]
     ) -> tuple[list[Points], set[int]]:
@@ -172,27 +197,37 @@ class BatchBuilder:
             The points that are new, and the indexes of messages that had one that isn't.
         """
         duplicates: set[int] = set()
-        seen = self._state.seen
-        kept: list[Points] = []
-        too_old: set[int] = set()
-        for points in groups:
-            if points.seqs is None:
-                kept.append(points)
-                continue
-            devices = [route.device for route in points.routes]
-            windows = seen.windows(devices, points.boot_ids)
-            if points.boot_ids is None and gathered.boots:
-                windows_at(windows, take(gathered.messages.records, points.index), devices, gathered)
-            verdicts = seen.see_all(windows, points.seqs, points.observed)
-            if verdicts:
-                too_old.update(points.index[at] for at, v in verdicts.items() if v is Verdict.TOO_OLD)
-                duplicates.update(points.index[at] for at in verdicts)
-                points = points.keep([at not in verdicts for at in range(len(points))])
-            kept.append(points)
+        numbered = [points for points in groups if points.seqs is not None]
+        if not numbered:
+            return list(groups), duplicates
+        verdicts = self._see(numbered, gathered)
+        too_old = {
+            points.index[at]
+            for points, found in zip(numbered, verdicts, strict=True)
+            for at, verdict in found.items()
+            if verdict is Verdict.TOO_OLD
+        }
+        refusals.update((index, Refusal(Reason.SEQ_TOO_OLD)) for index in too_old)
+        kept = [points for points in groups if points.seqs is None]
+        for points, found in zip(numbered, verdicts, strict=True):
+            duplicates.update(points.index[at] for at in found)
+            kept.append(points.keep([at not in found for at in range(len(points))]) if found else points)
         if too_old:
-            refusals.update((index, Refusal(Reason.SEQ_TOO_OLD)) for index in too_old)
             kept = [points.keep([index not in too_old for index in points.index]) for points in kept]
         return kept, duplicates
+
+
+def _by_group(
+    verdicts: dict[int, Verdict], order: Sequence[int], sizes: Sequence[int]
+) -> list[dict[int, Verdict]]:
+    """Verdicts by position in the merged order, back to positions in each group."""
+    found: list[dict[int, Verdict]] = [{} for _ in sizes]
+    starts = list(accumulate(sizes, initial=0))
+    for position, verdict in verdicts.items():
+        at = order[position]
+        group = bisect_right(starts, at) - 1
+        found[group][at - starts[group]] = verdict
+    return found
 
 
 def _settle(

@@ -117,11 +117,10 @@ def _fold_newest(connection: Connection, rows: NewestRows, column: str) -> None:
             " arg_max(received_at, observed_at) AS received_at, arg_max(quality, observed_at) AS quality,"
             " arg_max(value, observed_at) AS value FROM incoming GROUP BY series",
         )
-    # An update in place: delete and insert, or a primary key, made commits of 50,000 series take up to 770 ms.
+    # Not UPDATE … FROM: with the rows in random order it took 1.4 s for 50,000 series, this takes 0.06 s.
     run(
         connection,
-        f"UPDATE newest SET observed_at = l.observed_at, received_at = l.received_at, {column} = l.value,"  # noqa: S608
-        " quality = l.quality FROM latest l WHERE newest.series = l.series AND newest.observed_at <= l.observed_at",
+        "DELETE FROM newest USING latest l WHERE newest.series = l.series AND newest.observed_at <= l.observed_at",
     )
     run(
         connection,
@@ -144,14 +143,12 @@ def _fold_windows(connection: Connection, windows: list[WindowRow]) -> None:
     with scanned(connection, table):
         run(
             connection,
-            "UPDATE dedup SET is_current = i.is_current = 1, low = i.low, top = i.top, floor = i.floor,"
-            " newest_ms = i.newest_ms, used = i.used, earlier = i.earlier FROM incoming i"
-            " WHERE dedup.device = i.device AND dedup.boot_id = i.boot_id",
+            "DELETE FROM dedup USING incoming i WHERE dedup.device = i.device AND dedup.boot_id = i.boot_id",
         )
         run(
             connection,
-            "INSERT INTO dedup SELECT i.device, i.boot_id, i.is_current = 1, i.low, i.top, i.floor, i.newest_ms,"
-            " i.used, i.earlier FROM incoming i ANTI JOIN dedup d ON d.device = i.device AND d.boot_id = i.boot_id",
+            "INSERT INTO dedup SELECT device, boot_id, is_current = 1, low, top, floor, newest_ms, used, earlier"
+            " FROM incoming",
         )
 
 

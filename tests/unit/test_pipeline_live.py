@@ -1,0 +1,124 @@
+"""Newest values, presence, and who is told."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from appliance.core.clock import ManualClock
+from appliance.core.errors import LimitExceeded
+from appliance.core.limits import LIVE_SUBSCRIBER_COUNT_MAX
+from appliance.management.presence import DevicePresence, Presence
+from appliance.management.readings import Quality, ValueKind
+from appliance.pipeline import live as module
+from appliance.pipeline.batch import LiveUpdate
+from appliance.pipeline.live import DeviceLive, LiveView, NewestValue
+from storage.telemetry.state import StoredNewest
+from tests.log_kit import Record
+from tests.pipeline_kit import Bench
+
+NOW = 1_700_000_000_000
+
+
+def sent(*payloads: bytes, bench: Bench | None = None, device: str = "d", at_ms: int = NOW) -> LiveUpdate:
+    topic = f"dm/{device}/telemetry".encode()
+    _, update = (bench or Bench()).build([Record(p, topic, at_ms, principal=device) for p in payloads])
+    return update
+
+
+def values(view: LiveView, device: str = "d") -> dict[str, object]:
+    return {metric: newest.value for metric, newest in view.newest(device).items()}
+
+
+def test_the_newest_by_the_devices_time() -> None:
+    view, bench = LiveView(ManualClock()), Bench()
+    view.apply(sent(b'{"ts":%d,"v":{"t":1,"on":true,"mode":"x"}}' % NOW, bench=bench))
+    view.apply(sent(b'{"ts":%d,"v":{"t":2,"on":false,"mode":"y"}}' % (NOW - 5), bench=bench, at_ms=NOW + 9))
+    assert values(view) == {"mode": "x", "on": True, "t": 1.0}
+    view.apply(sent(b'{"ts":%d,"t":3}' % (NOW + 1), bench=bench, at_ms=NOW + 10))
+    assert view.newest("d")["t"] == NewestValue("t", 3.0, NOW + 1, NOW + 10, Quality.GOOD)
+    assert values(view)["on"] is True
+    assert list(view.newest("nobody")) == []
+
+
+def test_within_a_batch_too() -> None:
+    view = LiveView(ManualClock())
+    view.apply(sent(*(b'{"ts":%d,"t":%d}' % (NOW + at, at) for at in (1, 7, 3))))
+    assert values(view) == {"t": 7.0}
+
+
+def test_what_the_store_has_comes_first_and_is_replaced() -> None:
+    view = LiveView(ManualClock())
+    stored = StoredNewest("d", "t", ValueKind.NUMBER, 5.0, NOW, NOW, Quality.GOOD)
+    older = StoredNewest("d", "t", ValueKind.TEXT, "five", NOW - 1, NOW, Quality.GOOD)
+    view.load([stored, older], [DevicePresence("p", Presence.LOST, 3, "keep_alive", 2, "10.0.0.1")])
+    assert values(view) == {"t": 5.0}
+    view.apply(sent(b'{"ts":%d,"t":4}' % (NOW - 1)))
+    assert values(view) == {"t": 5.0}
+    view.apply(sent(b'{"ts":%d,"t":6}' % (NOW + 1)))
+    assert values(view) == {"t": 6.0}
+    assert view.device("p") == DeviceLive("p", Presence.LOST, 3, "keep_alive", 2, None, "10.0.0.1")
+    assert set(view.devices()) == {"d", "p"}
+
+
+def test_a_devices_life() -> None:
+    view = LiveView(ManualClock())
+    assert view.device("d") == DeviceLive("d")
+    view.apply(sent(b'{"t":1}'))
+    assert view.device("d") == DeviceLive("d", last_seen_at_ms=NOW, last_reading_at_ms=NOW)
+    presence = DevicePresence("d", Presence.ONLINE, NOW - 9, "connected", NOW + 4, "a")
+    view.apply(LiveUpdate(presences=[presence]))
+    assert view.devices()["d"] == DeviceLive("d", Presence.ONLINE, NOW - 9, "connected", NOW + 4, NOW, "a")
+
+
+def test_the_rate_is_of_the_last_ten_seconds() -> None:
+    clock = ManualClock()
+    view = LiveView(clock)
+    assert view.message_rate == 0.0
+    view.apply(LiveUpdate(messages=50))
+    assert view.message_rate == 50.0  # at least a second
+    clock.advance(5_000)
+    view.apply(LiveUpdate(messages=50))
+    assert view.message_rate == 20.0
+    clock.advance(6_000)
+    assert view.message_rate == 5.0
+
+
+async def test_a_subscriber_gets_what_changed_since_merged() -> None:
+    view = LiveView(ManualClock())
+    with view.subscribe() as subscription:
+        with trio.move_on_after(0.01) as scope:
+            await subscription.wait()
+        assert scope.cancelled_caught
+        view.apply(sent(b'{"t":1}', device="a"))
+        view.apply(sent(b'{"t":1}', device="b"))
+        changes = await subscription.wait()
+        assert (changes.devices, changes.everything) == (frozenset("ab"), False)
+        view.apply(LiveUpdate(messages=0))
+        with trio.move_on_after(0.01) as scope:
+            await subscription.wait()
+        assert scope.cancelled_caught
+
+
+async def test_a_slow_subscriber_is_told_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LIVE_CHANGED_COUNT_MAX", 1)
+    view = LiveView(ManualClock())
+    with view.subscribe() as subscription:
+        for device in "abc":
+            view.apply(sent(b'{"t":1}', device=device))
+        changes = await subscription.wait()
+        assert (changes.devices, changes.everything) == (frozenset(), True)
+        view.apply(sent(b'{"t":1}', device="d"))
+        assert (await subscription.wait()).devices == {"d"}
+
+
+def test_subscribers_are_bounded() -> None:
+    view = LiveView(ManualClock())
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        for _ in range(LIVE_SUBSCRIBER_COUNT_MAX):
+            stack.enter_context(view.subscribe())
+        with pytest.raises(LimitExceeded), view.subscribe():
+            pass

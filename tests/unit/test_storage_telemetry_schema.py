@@ -1,0 +1,47 @@
+"""Tables by day, and migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from appliance.core.errors import StorageError
+from storage.telemetry.database import run
+from storage.telemetry.schema import SCHEMA_VERSION, day_table, migrate
+from storage.telemetry.store import TelemetryStore
+
+
+@pytest.mark.parametrize(
+    ("day", "table"),
+    [
+        (0, "readings_19700101"),
+        (19_782, "readings_20240229"),
+        (20_454, "readings_20260101"),
+        (None, "readings_other"),
+    ],
+)
+def test_day_table(day: int | None, table: str) -> None:
+    assert day_table(day) == table
+
+
+def test_migrations_run_once() -> None:
+    connection = duckdb.connect()
+    assert migrate(connection) == 0
+    assert migrate(connection) == SCHEMA_VERSION
+    assert run(connection, "SELECT count(*) FROM v_readings") == [(0,)]
+    assert run(connection, "SELECT next_seq FROM cursor") == [(1,)]
+    connection.close()
+
+
+def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    TelemetryStore.open(path).close()
+    connection = duckdb.connect(str(path))
+    connection.execute("UPDATE meta SET value = '99'").fetchall()
+    connection.close()
+    with pytest.raises(StorageError, match="schema 99") as caught:
+        TelemetryStore.open(path)
+    assert caught.value.code == "store_too_new"
+    assert [p.name for p in tmp_path.iterdir()] == ["t.duckdb"]
