@@ -197,7 +197,9 @@ class DataPlane:
         self.wake()
 
     def wake(self) -> None:
-        os.eventfd_write(self._wake_fd, 1)
+        """Have the next turn begin now; nothing once the plane has ended, whose descriptor may be another file's."""
+        if not self._epoll.closed:
+            os.eventfd_write(self._wake_fd, 1)
 
     def kick(self, client_id: str, reason: CloseReason = CloseReason.KICKED) -> bool:
         """Close a client's connection; False if it has none."""

@@ -104,11 +104,20 @@ class KitAuthenticator:
     def authenticate(
         self, username: str | None, password: bytes | None, client_id: str, address: str
     ) -> Principal:
+        if password == b"unknown":
+            raise NotAuthorized("No such device.", code="unknown_device")
         if username is None or password == b"wrong":
             raise NotAuthorized("The token is wrong.", code="bad_credentials")
         if username.startswith("site"):
             return Principal(name=username, kind="application", access="site")
         return Principal(name=username)
+
+
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds, with a deadline."""
+    with trio.fail_after(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110 - of all kinds, most of them no event's
+            await trio.sleep(0.002)
 
 
 @dataclass
@@ -124,11 +133,9 @@ class Running:
     certificate: Path | None
     peers: list[Peer] = field(default_factory=list)
 
-    async def wait_until(self, condition: Callable[[], bool]) -> None:
+    async def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait for something that another task does, with a deadline."""
-        with trio.fail_after(DEADLINE_S):
-            while not condition():  # noqa: ASYNC110 - of all kinds, most of them no event's
-                await trio.sleep(0.002)
+        await wait_until(condition)
 
     def statistics(self) -> dict[str, Any]:
         return self.server.statistics()
@@ -302,7 +309,11 @@ class Peer:
             sock = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             if receive_buffer_bytes is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-            await sock.connect(("127.0.0.1", port))
+            try:
+                await sock.connect(("127.0.0.1", port))
+            except OSError:
+                sock.close()
+                raise
         return cls(trio.SocketStream(sock), version)
 
     @classmethod
