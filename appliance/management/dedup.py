@@ -149,12 +149,6 @@ class SeenSequences:
             self._current[device] = window
         self._changed.discard(window)
 
-    def drop(self, device: str, boot_id: str) -> None:
-        """Forget a window, as the store did."""
-        window = self._windows.get(device, {}).pop(boot_id, None)
-        if window is not None and self._current.get(device) is window:
-            del self._current[device]
-
     def current_boot_id(self, device: str) -> str:
         window = self._current.get(device)
         return UNNAMED_BOOT if window is None else window.boot_id

@@ -152,10 +152,10 @@ def group_by_form(documents: Sequence[object]) -> dict[Any, Sequence[int]]:
 
 def group_indexes(keys: Sequence[Any]) -> dict[Any, Sequence[int]]:
     """Indexes by key, each in order."""
-    distinct = set(keys)
-    if len(distinct) == 1:
-        return {distinct.pop(): range(len(keys))}
-    groups: dict[Any, list[int]] = {key: [] for key in distinct}
+    # In order of first appearance, not of a set: the same records must get the same series ids in a rebuild.
+    groups: dict[Any, list[int]] = {key: [] for key in dict.fromkeys(keys)}
+    if len(groups) == 1:
+        return {next(iter(groups)): range(len(keys))}
     for index, key in enumerate(keys):
         groups[key].append(index)
     return groups  # type: ignore[return-value]

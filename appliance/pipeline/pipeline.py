@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import trio
@@ -28,7 +28,6 @@ from appliance.core.errors import (
     StorageError,
     Unavailable,
 )
-from appliance.core.limits import BATCH_BYTES_MAX
 from appliance.management.mapping import TopicMapping, TopicRouter
 from appliance.management.shapes import Shapes
 from appliance.management.typed import TypedShapes
@@ -39,9 +38,8 @@ from appliance.pipeline.lag import LagWindow
 from appliance.pipeline.live import LiveView
 from appliance.pipeline.records import devices_of
 from appliance.pipeline.sizing import BatchSizer
+from appliance.pipeline.source import BlockSource
 from appliance.pipeline.statistics import PipelineState, PipelineStatistics
-from storage.log.block import Block
-from storage.log.columns import Columns
 from storage.log.reader import LogReader
 from storage.telemetry.batch import Cursor, StoreBatch
 from storage.telemetry.database import StoreDamaged
@@ -60,15 +58,6 @@ TIDY_AFTER_MS: Final = 5_000
 RELOAD_FAILURE_COUNT: Final = 3
 DEADLINE_DOUBLINGS_MAX: Final = 4
 """Each failure in a row doubles the deadline, up to 16 times: a disk that is merely slow must get through some day."""
-
-
-@dataclass(slots=True)
-class _Read:
-    """Blocks behind the cursor, not yet built: some of their devices had not been asked about."""
-
-    blocks: list[Block]
-    columns: list[Columns]
-    unknown: list[str]
 
 
 @dataclass(slots=True)
@@ -101,7 +90,7 @@ class Pipeline:
         batch_messages_max: int = 25_000,
         commit_deadline_ms: int = 3_000,
     ) -> None:
-        self._reader = reader
+        self._source = BlockSource(reader)
         self._store = store
         self._router = TopicRouter(mappings)
         self._directory = directory
@@ -121,10 +110,8 @@ class Pipeline:
         self._builder: BatchBuilder | None = None
         self._cursor = Cursor()
         self._totals = Totals()
-        self._head_seq = 1
         self._rebuild_until_seq = 0
         self._pending: _Pending | None = None
-        self._ahead: list[Block] = []
         self._incident: HomeportError | None = None
         self._is_stopped = False
         self._next_commit_mono_ms = 0
@@ -165,7 +152,7 @@ class Pipeline:
     async def _turn(self) -> bool:
         """Commit one batch. False when the cursor is at the head."""
         if wait_ms := self._breaker.wait_ms(self._clock.mono_ms()):
-            self._head_seq = await self._in_thread(lambda: _head_seq(self._reader))
+            await self._in_thread(self._source.look)
             await trio.sleep(min(wait_ms, POLL_MS) / 1_000)
             return True
         if self._builder is None:
@@ -191,7 +178,7 @@ class Pipeline:
     async def _pace(self) -> None:
         """Let readings gather for a moment, so that a trickle of them isn't a stream of fsyncs."""
         wait_ms = self._next_commit_mono_ms - self._clock.mono_ms()
-        if wait_ms > 0 and self._head_seq - self._cursor.next_seq < self._sizer.messages:
+        if wait_ms > 0 and self._source.head_seq - self._cursor.next_seq < self._sizer.messages:
             await trio.sleep(wait_ms / 1_000)
 
     async def _prepare(self) -> _Pending | None:
@@ -207,15 +194,15 @@ class Pipeline:
                     raise
                 await self._skip(error.next_seq, error)
                 continue
-            if not isinstance(read, _Read):
+            if not isinstance(read, list):
                 self._is_stopped = False
                 return read
             # Asked outside of the thread: the directory is the event loop's. Then the same blocks again.
-            known = set(await self._directory.known(read.unknown))
-            strangers = [device for device in read.unknown if device not in known]
+            known = set(await self._directory.known(read))
+            strangers = [device for device in read if device not in known]
             if strangers:
                 known.update(await self._directory.first_contact(strangers))
-            self._admissions.note(read.unknown, known)
+            self._admissions.note(read, known)
 
     async def _commit(self, pending: _Pending) -> None:
         batch = pending.batch
@@ -259,7 +246,7 @@ class Pipeline:
             self._builder = None
 
     def _committed(self, pending: _Pending) -> None:
-        batch, counts, totals = pending.batch, pending.batch.counts, self._totals
+        batch, counts = pending.batch, pending.batch.counts
         self._pending = None
         self._incident, self._is_stopped = None, False
         self._cursor = batch.after
@@ -267,15 +254,7 @@ class Pipeline:
         self._batches_total += 1
         self._nulls_total += counts.nulls
         self._absurd_total += counts.clocks_absurd
-        self._totals = Totals(
-            records=totals.records + counts.records,
-            readings=totals.readings + counts.readings,
-            rows=totals.rows + counts.rows,
-            duplicates=totals.duplicates + counts.duplicates,
-            dead_letters=totals.dead_letters + counts.dead_letters,
-            unmapped=totals.unmapped + counts.unmapped,
-            skipped=totals.skipped,
-        )
+        self._totals = self._totals.plus(counts)
         now_ms, now_mono_ms = self._clock.now_ms(), self._clock.mono_ms()
         self._ingestion_lag.add(now_mono_ms, now_ms, pending.live.ages)
         self._pipeline_lag.add(now_mono_ms, now_ms, pending.live.arrivals)
@@ -283,7 +262,8 @@ class Pipeline:
 
     async def _reload(self) -> None:
         """Open the store anew and go on from what it has."""
-        self._pending, self._ahead = None, []
+        self._pending = None
+        self._source.forget()
         try:
             await self._in_thread(self._reopen_and_load)
         except StorageError as error:
@@ -292,7 +272,7 @@ class Pipeline:
         self._show_loaded()
 
     async def _skip_expired(self, error: CursorExpired) -> None:
-        first_seq = await self._in_thread(self._reader.first_seq)
+        first_seq = await self._in_thread(self._source.first_seq)
         if first_seq <= self._cursor.next_seq:
             raise LogDamaged(
                 error.message, first_seq=self._cursor.next_seq, next_seq=0, hint=error.hint
@@ -304,19 +284,10 @@ class Pipeline:
         before = self._cursor
         after = Cursor(before.epoch, next_seq, b"", before.watermark_ms)
         await self._in_thread(lambda: self._store.skip(before, after))
-        totals = self._totals
         self._cursor = after
-        self._ahead = []
+        self._source.forget()
         self._incident = error
-        self._totals = Totals(
-            totals.records,
-            totals.readings,
-            totals.rows,
-            totals.duplicates,
-            totals.dead_letters,
-            totals.unmapped,
-            totals.skipped + next_seq - before.next_seq,
-        )
+        self._totals = replace(self._totals, skipped=self._totals.skipped + next_seq - before.next_seq)
 
     def _show_loaded(self) -> None:
         """Event loop: hand what the thread has loaded to the live view."""
@@ -328,94 +299,33 @@ class Pipeline:
 
     def _load(self) -> None:
         state = self._store.read_state()
-        head_seq = _head_seq(self._reader)
+        head_seq = self._source.look()
         if state.cursor.next_seq == 1 and head_seq > 1:
             self._rebuild_until_seq = head_seq
         self._state = state
         self._cursor, self._totals = state.cursor, state.totals
-        self._head_seq = max(head_seq, state.cursor.next_seq)
         self._builder = BatchBuilder(state, self._router, self._shapes, self._typed)
 
     def _reopen_and_load(self) -> None:
         self._store.reopen()
         self._load()
 
-    def _read_and_build(self) -> _Pending | _Read | None:
+    def _read_and_build(self) -> _Pending | list[str] | None:
+        """The next batch, or the devices that must be asked about first; None at the head."""
         started = time.perf_counter_ns()
-        blocks = self._read_blocks()
+        blocks, columns = self._source.read(self._cursor, self._sizer.messages)
         if not blocks:
             return None
-        blocks, columns = self._decode_columns(blocks)
         unknown = self._admissions.unknown(devices_of(columns, self._router))
         built = time.perf_counter_ns()
         self._stage_ns["read"] += built - started
         if unknown:
-            self._ahead = blocks + self._ahead
-            return _Read(blocks, columns, unknown)
+            self._source.give_back(blocks)
+            return unknown
         assert self._builder is not None
         batch, live = self._builder.build(blocks, columns, self._cursor, self._admissions.is_accepted)
         self._stage_ns["build"] += time.perf_counter_ns() - built
         return _Pending(batch, live)
-
-    def _decode_columns(self, blocks: list[Block]) -> tuple[list[Block], list[Columns]]:
-        """The columns of all blocks, or of those before one that can't be decoded.
-
-        Raises:
-            LogDamaged: the very first can't; the range is exactly this block.
-        """
-        columns: list[Columns] = []
-        for block in blocks:
-            try:
-                columns.append(block.columns())
-            except LogDamaged as error:
-                if not columns:
-                    first_seq, next_seq = block.first_seq, block.next_seq
-                    raise LogDamaged(
-                        error.message, first_seq=first_seq, next_seq=next_seq, hint=error.hint
-                    ) from error
-                break
-        self._ahead = blocks[len(columns) :] + self._ahead
-        return blocks[: len(columns)], columns
-
-    def _read_blocks(self) -> list[Block]:
-        """Whole blocks from the cursor on, until they hold the messages of a batch or its bytes."""
-        blocks: list[Block] = []
-        count = size = 0
-        while count < self._sizer.messages and size < BATCH_BYTES_MAX:
-            if not self._ahead and not self._read_ahead(blocks):
-                break
-            block = self._ahead.pop(0)
-            blocks.append(block)
-            count += block.record_count
-            size += len(block.body)
-        return blocks
-
-    def _read_ahead(self, blocks: Sequence[Block]) -> bool:
-        """Read what follows the blocks (or the cursor). False when there is nothing, or nothing readable, yet."""
-        self._head_seq = self._reader.head().next_seq
-        seq = blocks[-1].next_seq if blocks else self._cursor.next_seq
-        if blocks and seq >= self._head_seq:
-            return False
-        try:
-            self._ahead = self._reader.read(seq, bytes_max=BATCH_BYTES_MAX // 2)
-        except StorageError:
-            # What stands before it comes first; the next turn meets the error again, with nothing before it.
-            if blocks:
-                return False
-            raise
-        if self._ahead and not blocks:
-            self._check_chain(self._ahead[0])
-        return bool(self._ahead)
-
-    def _check_chain(self, block: Block) -> None:
-        """The block that follows must be the one that followed: not the log of another box, nor another branch."""
-        cursor = self._cursor
-        if block.first_seq != cursor.next_seq or (cursor.hash and block.prev_hash != cursor.hash):
-            raise CursorBeyondHead(
-                f"The log does not go on where the store left off, at record {cursor.next_seq}.",
-                hint="The log was replaced. To fill the store from this one, move telemetry.duckdb away and restart.",
-                code="cursor_mismatch",
-            )
 
     async def _in_thread(self, call: Callable[[], _T]) -> _T:
         return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=False)
@@ -423,7 +333,7 @@ class Pipeline:
     def statistics(self) -> PipelineStatistics:
         totals, seen = self._totals, self._state.seen if self._state else None
         now_ms, now_mono_ms = self._clock.now_ms(), self._clock.mono_ms()
-        behind = max(0, self._head_seq - self._cursor.next_seq)
+        behind = max(0, self._source.head_seq - self._cursor.next_seq)
         return PipelineStatistics(
             state=self._state_word(),
             lag_s=max(0, now_ms - self._cursor.watermark_ms) / 1_000
@@ -431,7 +341,7 @@ class Pipeline:
             else 0.0,
             behind_records=behind,
             cursor=self._cursor,
-            head_seq=self._head_seq,
+            head_seq=self._source.head_seq,
             breaker=self._breaker.state,
             breaker_opened_total=self._breaker.opened_total,
             records_total=totals.records,
@@ -466,14 +376,6 @@ class Pipeline:
         if self._cursor.next_seq < self._rebuild_until_seq:
             return PipelineState.REBUILDING
         return PipelineState.RUNNING
-
-
-def _head_seq(reader: LogReader) -> int:
-    """The durable head's next sequence, 1 while it can't be read: reading on will say what is wrong."""
-    try:
-        return reader.head().next_seq
-    except LogDamaged:
-        return 1
 
 
 def _try_commit(store: TelemetryStore, batch: StoreBatch) -> StorageError | None:

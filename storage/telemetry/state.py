@@ -12,7 +12,7 @@ import msgspec
 from appliance.management.dedup import SeenSequences
 from appliance.management.presence import DevicePresence, Presence, PresenceFold
 from appliance.management.readings import Quality, Scalar, ValueKind
-from storage.telemetry.batch import Cursor, NewSeries
+from storage.telemetry.batch import Counts, Cursor, NewSeries
 from storage.telemetry.database import run
 from storage.telemetry.journal import PresenceRow, Unfolded, WindowRow, decode_state
 from storage.telemetry.series import SeriesCatalog
@@ -33,6 +33,18 @@ class Totals:
     dead_letters: int = 0
     unmapped: int = 0
     skipped: int = 0
+
+    def plus(self, counts: Counts) -> Totals:
+        """The totals after a batch, as its transaction writes them."""
+        return Totals(
+            records=self.records + counts.records,
+            readings=self.readings + counts.readings,
+            rows=self.rows + counts.rows,
+            duplicates=self.duplicates + counts.duplicates,
+            dead_letters=self.dead_letters + counts.dead_letters,
+            unmapped=self.unmapped + counts.unmapped,
+            skipped=self.skipped,
+        )
 
 
 @dataclass(frozen=True, slots=True)

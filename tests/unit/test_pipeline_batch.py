@@ -139,6 +139,23 @@ def test_alternating_shapes_leave_no_gaps() -> None:
     assert bench.seen.window_now("dev-1").intervals() == [(1, 3_000)]
 
 
+def test_a_seq_too_old_to_tell_is_a_dead_letter_and_no_part_of_it_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("appliance.management.dedup.DEDUP_INTERVAL_COUNT_MAX", 2)
+    bench = Bench()
+    assert len(values(bench, *(numbered(seq, seq) for seq in (10, 20, 30)))) == 3
+    array = b"[" + numbered(15, 1) + b"," + numbered(31, 1) + b"]"
+    batch, _ = bench.build([Record(array, at_ms=NOW + 10_000), Record(b'{"n":7}', at_ms=NOW + 10_000)])
+    assert [x.reason for x in batch.dead_letters] == ["seq_too_old"]
+    assert [row.value for row in bench.rows(batch)] == [7.0]
+
+
+def test_a_status_too_large_is_refused_unread() -> None:
+    batch, _ = Bench().build([Record(b" " * (1 << 20) + b"{}", b"dm/dev-1/status")])
+    assert [x.reason for x in batch.dead_letters] == ["bad_status"]
+
+
 def test_readings_belong_to_the_boot_the_device_was_in_when_they_came() -> None:
     bench = Bench()
 

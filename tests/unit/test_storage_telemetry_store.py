@@ -13,7 +13,7 @@ import pytest
 
 from appliance.core.clock import ManualClock
 from appliance.core.errors import StorageError
-from appliance.core.limits import SET_ASIDE_COUNT_MAX
+from appliance.core.limits import DEDUP_BOOT_COUNT_MAX, SET_ASIDE_COUNT_MAX
 from storage.telemetry import store as module
 from storage.telemetry import writing
 from storage.telemetry.batch import Cursor, StoreBatch
@@ -132,6 +132,23 @@ def test_the_state_is_the_same_however_often_it_is_folded(
     presence = state.presence.get("d")
     assert presence is not None
     assert (presence.presence, presence.clients, presence.last_seen_at_ms) == ("online", {"c": 8}, NOW + 7)
+    again.close()
+
+
+@pytest.mark.parametrize("fold_commits", [1, 1000])
+def test_boots_that_were_dropped_stay_dropped(
+    store: TelemetryStore, path: Path, monkeypatch: pytest.MonkeyPatch, fold_commits: int
+) -> None:
+    monkeypatch.setattr(module, "FOLD_COMMITS", fold_commits)
+    source = Source()
+    for boot in range(DEDUP_BOOT_COUNT_MAX + 3):
+        source.bench.seen.boot("d", f"boot-{boot}")
+        store.commit(source.batch(b'{"ts":%d,"seq":1,"v":{"n":1}}' % NOW))
+    if fold_commits == 1:
+        store.tidy()
+    store.close()
+    again = TelemetryStore.open(path)
+    assert again.read_state().seen.window_count == DEDUP_BOOT_COUNT_MAX
     again.close()
 
 
