@@ -12,6 +12,9 @@ import trio
 
 from appliance.core.clock import ManualClock
 from appliance.core.limits import FRAME_BYTES_HARD_MAX, MIB
+from broker.connection import Connection
+from broker.data_plane import SLOW_SHARE_MAX, SLOW_TURN_MAX, DataPlane
+from broker.slow_path import SlowPath
 from storage.log.columns import Kind
 from tests.broker_kit import CONFIG, DEADLINE_S, Peer, Running, running_broker
 from tests.protocol import builder
@@ -112,12 +115,28 @@ async def test_loud_clients_do_not_starve_quiet_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "flood", [builder.PINGREQ_PACKET, builder.ack(builder.PUBACK, 1)], ids=["ping", "puback"]
 )
-async def test_floods_of_small_packets(tmp_path: Path, flood: bytes) -> None:
+async def test_floods_of_small_packets(tmp_path: Path, flood: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tens of thousands of slow packets at once: others are served in between, and each is answered."""
     async with running_broker(tmp_path) as broker, trio.open_nursery() as nursery:
-        count = 20_000
-        flooders = [await broker.connect(f"f{n}") for n in range(4)]
+        count = 5_000
+        flooders = [await broker.connect(f"f{n}") for n in range(30)]
         quiet = await broker.connect("quiet")
+        handled = handled_max = 0
+        handle_next, gather = SlowPath.handle_next, DataPlane._gather
+
+        def counted(self: SlowPath, connection: Connection, data: bytes, pos: int) -> int:
+            nonlocal handled, handled_max
+            handled += 1
+            handled_max = max(handled, handled_max)
+            return handle_next(self, connection, data, pos)
+
+        def gathered(self: DataPlane, wait_s: float) -> None:
+            nonlocal handled
+            handled = 0
+            gather(self, wait_s)
+
+        monkeypatch.setattr(SlowPath, "handle_next", counted)
+        monkeypatch.setattr(DataPlane, "_gather", gathered)
 
         async def send(peer: Peer) -> None:
             await peer.stream.send_all(flood * count)
@@ -132,6 +151,7 @@ async def test_floods_of_small_packets(tmp_path: Path, flood: bytes) -> None:
                 nursery.start_soon(drink, peer)
         for packet_id in range(1, 10):
             await quiet.publish("t", b"x", packet_id=packet_id)
+        assert SLOW_SHARE_MAX < handled_max <= SLOW_TURN_MAX + SLOW_SHARE_MAX
 
 
 async def test_publishes_that_are_not_permitted_hold_nobody_up(tmp_path: Path) -> None:

@@ -158,10 +158,11 @@ class TestKeepAlive:
     async def test_time_that_a_disk_stood_still_is_not_held_against_anybody(self, tmp_path: Path) -> None:
         clock = ManualClock()
         async with running_broker(tmp_path, clock=clock) as broker:
-            clients = [await broker.connect(f"c{n}", keep_alive=10) for n in range(20)]
+            clients = [await broker.connect(f"c{n}", keep_alive=10) for n in range(40)]
             broker.disk.shut()
-            for client in clients:
-                await client.send(client.publish_packet("t", b"x" * 40_000))
+            for client in clients:  # five times what one block takes: most of it stays in the kernel
+                await client.send(*[client.publish_packet("t", b"x" * 1000, qos=0)] * 60)
+                await client.send(client.publish_packet("t", b"last"))
             await broker.wait_until(broker.disk.waiting.is_set)
             clock.advance(20_000)
             broker.disk.open_gate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ class ListLog:
         self.blocks: list[Block] = []
         self.damaged = False
         self.reads = 0
+        self.is_open = threading.Event()
+        self.is_open.set()
 
     @property
     def next_seq(self) -> int:
@@ -46,9 +49,10 @@ class ListLog:
 
     def read(self, seq: int, *, bytes_max: int) -> list[Block]:
         self.reads += 1
+        assert self.is_open.wait(10)
         if self.damaged:
             raise LogDamaged("a bit has flipped", first_seq=seq, next_seq=seq + 1)
-        return [block for block in self.blocks if block.first_seq + block.record_count > seq][:1]
+        return [block for block in self.blocks if block.first_seq + block.record_count > seq][:3]
 
 
 @dataclass
@@ -196,7 +200,7 @@ async def test_blocks_that_come_while_it_catches_up() -> None:
 
 async def test_a_block_on_disk_that_was_not_fanned_out_yet_comes_once() -> None:
     stage = Stage()
-    with subscriber(stage, queue_messages_max=3, client_receive_maximum=2) as slow:
+    with subscriber(stage, queue_messages_max=5, client_receive_maximum=2) as slow:
         stage.publish(*numbered(0, 10))
         batch = Batch()
         batch.mark_time(1)
@@ -211,6 +215,11 @@ async def test_a_block_on_disk_that_was_not_fanned_out_yet_comes_once() -> None:
                     got += take_all(slow)
                     stage.fan_out.want_refill(slow)
                     await trio.sleep(0.001)
+            for _ in range(20):  # it tries to go on, and can't yet
+                got += take_all(slow)
+                stage.fan_out.want_refill(slow)
+                await trio.sleep(0.001)
+            assert len(got) == 10
             stage.fan_out.deliver(batch, first_seq, stage.plane)
             stage.durable_next_seq = stage.log.next_seq
             nursery.cancel_scope.cancel()
@@ -234,12 +243,16 @@ async def test_a_subscriber_that_leaves_while_the_log_is_read() -> None:
         stage.publish(*numbered(0, 100))
         take_all(slow)
         async with trio.open_nursery() as nursery:
+            stage.log.is_open.clear()
             nursery.start_soon(stage.fan_out.run, stage.plane)
             stage.fan_out.want_refill(slow)
-            await trio.lowlevel.checkpoint()
+            with trio.fail_after(10):
+                while not stage.log.reads:  # noqa: ASYNC110 - counted in a thread
+                    await trio.sleep(0.001)
             stage.router.forget(slow)
             stage.fan_out.forget(slow)
             slow.part(b"")
+            stage.log.is_open.set()
             with trio.fail_after(10):
                 await trio.testing.wait_all_tasks_blocked(0.05)
             reads = stage.log.reads
