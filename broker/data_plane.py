@@ -56,8 +56,8 @@ TURN_BUDGET_MS: Final = 5
 """How long other tasks (handshakes, the control socket) may wait for the data plane."""
 TURN_POLL_COUNT_MAX: Final = 64
 """The same for a clock that stands still."""
-DISK_POLL_S: Final = 0.001
-"""How long the epoll set is asked at a time while a block is in flight."""
+DISK_POLL_MS: Final = 1
+"""How long the disk is waited for before the sockets are looked at again."""
 FRAME_OVERHEAD_BYTES: Final = 256
 EPOLLIN: Final = select.EPOLLIN
 EPOLLOUT: Final = select.EPOLLOUT
@@ -131,6 +131,8 @@ class DataPlane:
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
         self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._disk_poll = select.poll()
+        self._disk_poll.register(self._wake_fd, select.POLLIN)
         self._committer = Committer(block_log, self._wake_fd)
         self._connections: dict[int, Connection] = {}
         self._by_client_id: dict[str, Connection] = {}
@@ -337,41 +339,49 @@ class DataPlane:
     def _turn(self) -> None:
         """Read, submit, acknowledge; again while a block is in flight, for as long as the budget lasts.
 
-        A wait through trio costs as much as twenty packets. So while the disk works the epoll set is asked directly
-        (it holds the committer's eventfd too), and the other tasks get their turn every TURN_BUDGET_MS.
+        A wait through trio costs as much as twenty packets, and so does a look at the sockets for every few of them. So
+        what has come when a block goes to the disk is read while the disk works; then the disk alone is waited for, and
+        the other tasks get their turn every TURN_BUDGET_MS.
         """
         deadline = self._clock.mono_ms() + TURN_BUDGET_MS
-        wait_s = 0.0
         for _ in range(TURN_POLL_COUNT_MAX):
             self._now_ms, self._mono_ms = self._clock.now_ms(), self._clock.mono_ms()
             done = self._committer.take()
             if done is not None:
                 self._finish(*done)
                 self._flush_dirty()
-                wait_s = 0.0
             if not self._batch_is_full:
-                self._gather(wait_s)
+                self._gather()
             if len(self._batch) and self._committer.is_idle and not self._should_linger():
                 self._submit()
+                self._flush_dirty()
+                self._gather()
             self._flush_dirty()
             if self._committer.is_idle or self._batch_is_full or self._mono_ms >= deadline:
                 break
-            wait_s = DISK_POLL_S
+            if self._disk_poll.poll(DISK_POLL_MS):
+                self._clear_wake()
         if self._mono_ms - self._housekeeping_mono_ms >= HOUSEKEEPING_MS:
             self._keep_house()
             self._flush_dirty()
 
-    def _gather(self, wait_s: float) -> None:
+    def _gather(self) -> None:
         if not len(self._batch):
             self._batch_since_mono_ms = self._mono_ms
         self._batch.mark_time(self._now_ms)
         self._add_pending()
         self._slow_left = SLOW_TURN_MAX
-        ready, connections, unread = self._round, self._connections, self._unread
-        if not ready:
+        if self._round:
+            self._serve_round()
+        if not self._round and not self._batch_is_full:
             self._round_began_mono_ms = self._mono_ms
-            ready.extend((fd, 0) for fd in unread)
-            ready.extend(self._epoll.poll(0.0 if ready else wait_s, len(connections) + 1))
+            self._round.extend((fd, 0) for fd in self._unread)
+            self._round.extend(self._epoll.poll(0, len(self._connections) + 1))
+            self._serve_round()
+
+    def _serve_round(self) -> None:
+        """Serve who is left of this round, until the batch is full or the turn's share of the slow path is used up."""
+        ready, connections, unread = self._round, self._connections, self._unread
         take_in, received_bytes = self._take_in, 0
         while ready and not self._batch_is_full and self._slow_left > 0:
             fd, mask = ready.popleft()
