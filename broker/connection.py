@@ -16,7 +16,7 @@ from .mqtt.batch import PublishParser
 from .mqtt.packets import Connect, Version, Will
 from .outbound import Outbound
 from .publish_check import admit_topic, keep_publish_properties
-from .transport import Closed, Transport
+from .transport import Closed, PlainTransport, Transport
 
 if TYPE_CHECKING:
     from .router import Grant
@@ -66,6 +66,7 @@ class Connection:
     __slots__ = (
         "_backlog",
         "_backlog_bytes",
+        "_is_plain",
         "_needed_bytes",
         "_unsent",
         "_waiting",
@@ -116,6 +117,7 @@ class Connection:
         self.fd = sock.fileno()
         self.transport = transport
         self.receive = transport.receive
+        self._is_plain = isinstance(transport, PlainTransport)
         self.address = address
         self.accepted: Accepted | None = accepted
         self.client_id = accepted.client_id
@@ -193,6 +195,19 @@ class Connection:
         return whole
 
     # --- out ---------------------------------------------------------------------------------------------
+
+    def answer(self, data: bytes) -> bytes:
+        """Send a few bytes at once where nothing stands before them: the way of most acknowledgements.
+
+        Returns:
+            What is left for the outbox, b"" when all has gone.
+        Raises:
+            Closed: the connection is gone.
+        """
+        if not self._is_plain or self.outbox or self._unsent:
+            return data
+        sent = self._send(data)
+        return b"" if sent == len(data) else data[sent:]
 
     def flush(self) -> bool:
         """Send what lies in the outbox, as much as the socket takes.

@@ -587,10 +587,16 @@ class DataPlane:
             connection.unacknowledged_count -= count
             if connection.fd >= 0:
                 self._acknowledged += count
-                connection.outbox.append(answer)
-                if not connection.is_dirty:
-                    connection.is_dirty = True
-                    self._dirty.append(connection)
+                try:
+                    rest = connection.answer(answer)
+                except Closed as error:
+                    self.close(
+                        connection, CloseReason.CONNECTION_LOST, ReasonCode.UNSPECIFIED_ERROR, str(error)
+                    )
+                    continue
+                if rest:
+                    connection.outbox.append(rest)
+                    self.mark_dirty(connection)
         self._fan_out.deliver(batch, first_seq, self)
         self.durable_next_seq = head.next_seq
         for index, then in thens:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,6 +15,10 @@ from appliance.core.config import Config, load
 from appliance.core.errors import ConfigError, HomeportError
 from appliance.run.child import ChildLink
 
+GC_THRESHOLDS: Final = (50_000, 20, 50)
+"""Allocations of container objects between two looks at the young ones, and how many of those before an older
+generation is looked at. Batches make many short-lived tuples and no cycles; the default of 700 looks a hundred times a
+second, and at everything there is several times a second."""
 EXIT_FAILED: Final = 1
 EXIT_CONFIG: Final = 78
 """EX_CONFIG of sysexits.h."""
@@ -34,6 +39,8 @@ def run_process(name: str, serve: Callable[[Config, ChildLink], Awaitable[None]]
     exit_code = 0
     try:
         config = load(None, os.environ)
+        gc.freeze()  # what was imported stays
+        gc.set_threshold(*GC_THRESHOLDS)
         logs.set_up(process=name, level=config.logging.level, format=config.logging.format)
         trio.run(partial(serve, config, ChildLink.from_environment()))
     except* HomeportError as group:
