@@ -130,10 +130,10 @@ async def test_floods_of_small_packets(tmp_path: Path, flood: bytes, monkeypatch
             handled_max = max(handled, handled_max)
             return handle_next(self, connection, data, pos)
 
-        def gathered(self: DataPlane, wait_s: float) -> None:
+        def gathered(self: DataPlane) -> None:
             nonlocal handled
             handled = 0
-            gather(self, wait_s)
+            gather(self)
 
         monkeypatch.setattr(SlowPath, "handle_next", counted)
         monkeypatch.setattr(DataPlane, "_gather", gathered)

@@ -145,7 +145,7 @@ def by_codec(data: bytes, version: Version) -> tuple[list[Record], bool]:
         except RemoteProtocolError:
             return found, True
         if packet is None:
-            return found, False
+            return found, has_long_length(reader.take_unread(), version)
         if isinstance(packet, Publish):
             if is_refused_here(packet):
                 return found, True
@@ -153,6 +153,16 @@ def by_codec(data: bytes, version: Version) -> tuple[list[Record], bool]:
             found.append(
                 (packet.topic.encode(), packet.payload, flags, packet.packet_id or 0, packet.properties)
             )
+
+
+def has_long_length(beginning: bytes, version: Version) -> bool:
+    """Whether a packet that has not come whole has a length that the parser refuses at once, the codec at its end."""
+    if version is Version.MQTT_5 and beginning:
+        try:
+            remaining_length(beginning[:5], 1)
+        except RemoteProtocolError:
+            return True
+    return False
 
 
 def is_refused_here(packet: Publish) -> bool:
