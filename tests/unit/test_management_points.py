@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from appliance.core.limits import CLOCK_AHEAD_MS_MAX, EPOCH_2000_MS, POINT_COUNT_PER_MESSAGE_MAX
+from appliance.management import points
 from appliance.management.points import Point, boot_id_of, flatten, points_of
 from appliance.management.readings import Quality, Reason, Refusal
 
@@ -137,3 +138,11 @@ def test_flatten() -> None:
     refusal = flatten({"a": None})
     assert isinstance(refusal, Refusal)
     assert refusal.reason is Reason.NO_VALUES
+
+
+def test_the_memory_of_good_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points, "SHAPE_COUNT_MAX", 2)
+    monkeypatch.setattr(points, "_good_names", set())
+    for number in range(5):
+        assert one({f"m{number}": 1}).values == {f"m{number}": 1}
+        assert len(points._good_names) <= 2

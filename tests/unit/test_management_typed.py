@@ -138,3 +138,15 @@ def test_many_chunks_and_two_topics() -> None:
     assert list(by_keys["t",].columns[0]) == [float(n) for n in range(count) if n % 3]
     assert by_keys["h", "p"].columns is not None
     assert list(by_keys["h", "p"].columns[1]) == [float(n) for n in range(count) if not n % 3]
+
+
+def test_many_chunks_of_an_envelope() -> None:
+    shapes, topic = TypedShapes(), route()
+    learned(topic, PAYLOAD, shapes)
+    count = 4_500
+    payloads = [PAYLOAD.replace(b'"seq":1', b'"seq":%d' % n) for n in range(count)]
+    opened, rest = read(shapes, payloads, [topic] * count)
+    assert rest == []
+    (points,) = opened.groups
+    assert list(points.index) == list(range(count))
+    assert points.seqs == list(range(count))

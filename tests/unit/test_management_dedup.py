@@ -1,0 +1,26 @@
+"""A window that was stored comes back as it was; the laws are in tests/properties/test_management_dedup.py."""
+
+from __future__ import annotations
+
+from appliance.management.dedup import SeenSequences, Verdict
+
+
+def test_a_stored_window_goes_on_where_it_stood() -> None:
+    seen = SeenSequences()
+    seen.load("d", "one", [(1, 3), (7, 9)], current=False)
+    seen.load("d", "two", [(1, 5)], current=True, floor=0, newest_ms=17)
+    assert seen.current_boot_id("d") == "two"
+    window = seen.window_now("d")
+    assert (window.intervals(), window.floor, window.newest_ms) == ([(1, 5)], 0, 17)
+    assert seen.see_all([window] * 2, [5, 6], [0, 0]) == {0: Verdict.DUPLICATE}
+    changed, dropped = seen.take_changes()
+    assert [(each.boot_id, each.intervals()) for each in changed] == [("two", [(1, 6)])]
+    assert dropped == []
+
+
+def test_a_boot_that_has_sent_nothing_is_stored_too() -> None:
+    seen = SeenSequences()
+    seen.load("d", "new", [], current=True)
+    assert seen.current_boot_id("d") == "new"
+    assert seen.window_now("d").intervals() == []
+    assert seen.current_boot_id("stranger") == ""
