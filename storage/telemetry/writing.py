@@ -86,7 +86,7 @@ def text_table(rows: TextRows) -> ArrowTable:
 def _insert(connection: Connection, day: int | None, column: str, table: ArrowTable, count: int) -> None:
     name = day_table(day)
     with scanned(connection, table):
-        sql = f"INSERT INTO {name} (series, observed_at, {column}, quality) SELECT * FROM incoming"  # noqa: S608
+        sql = f"INSERT INTO {name} (series, observed_at, {column}, quality) SELECT * FROM incoming ORDER BY series"  # noqa: S608
         _expect(count, affected(connection, sql))
 
 
