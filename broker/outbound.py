@@ -137,10 +137,14 @@ class Outbound:
         if self.lag_seq is not None:
             return b""
         if self.is_full:
-            self.lag_seq = seq
-            self.lag_count += 1
+            self.fall_behind(seq)
             return b""
         return self._deliver(delivery, qos)
+
+    def fall_behind(self, seq: int) -> None:
+        """Become a cursor: everything from this sequence on comes out of the log."""
+        self.lag_seq = seq
+        self.lag_count += 1
 
     def refill(self, delivery: Delivery, qos: int) -> bytes:
         """Deliver or queue a message that was read from the log; the caller has seen that there is room."""

@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+import broker.fan_out
 from appliance.core.errors import LogDamaged
 from broker.committer import batch_body
 from broker.connection import Connection
@@ -234,6 +235,24 @@ async def test_many_filters_and_none_of_before_the_subscription() -> None:
     ) as slow:
         stage.publish(*numbered(1, 20))
         assert await settle(stage, slow) == numbered(1, 20)
+
+
+async def test_a_block_for_too_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would hold ingest up comes out of the log instead, in slices; nothing is lost, nothing comes twice."""
+    monkeypatch.setattr(broker.fan_out, "OFFERS_PER_BLOCK_MAX", 25)
+    monkeypatch.setattr(broker.fan_out, "SLICE_RECORD_COUNT", 7)
+    stage = Stage()
+    with subscriber(stage) as one, subscriber(stage, "#") as other, subscriber(stage, no_local=True) as third:
+        stage.publish(*numbered(0, 30))
+        assert stage.fan_out.lagging_count == 3
+        assert len(one.outbox) == 8
+        stage.publish(*numbered(30, 40), client="c")
+        assert await settle(stage, one) == numbered(0, 40)
+        assert await settle(stage, other) == numbered(0, 40)
+        assert await settle(stage, third) == numbered(0, 30)
+        assert stage.fan_out.lagging_count == 0
+        assert not stage.fan_out._chunks, "nothing is kept when nobody needs it"
+        assert stage.log.reads <= 3, "they are at the same place, and read once for all"
 
 
 async def test_a_subscriber_that_leaves_while_the_log_is_read() -> None:
