@@ -287,7 +287,7 @@ class DataPlane:
         )
         if text:
             log.info("client closed", client_id=connection.client_id, device=connection.principal.name,
-                     address=connection.address, reason=reason.value, code=code, text=text)  # fmt: skip
+                     address=connection.address, reason=reason.value, code=int(code), text=text)  # fmt: skip
 
     # --- the loop --------------------------------------------------------------------------------------------
 
