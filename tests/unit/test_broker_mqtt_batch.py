@@ -11,6 +11,7 @@ from broker.mqtt.batch import (
     ADMITTED_TOPIC_BYTES_MAX,
     ADMITTED_TOPIC_COUNT_MAX,
     BATCH_BYTES_MAX,
+    PROPERTIES_REMEMBERED_BYTES_MAX,
     Batch,
     PublishParser,
     Stop,
@@ -174,6 +175,29 @@ def test_properties_are_kept_where_there_are_any() -> None:
     rig.parse(data)
     assert rig.batch.payloads == [b"1", b"2", b"3"]
     assert columns_of(rig.batch).properties == {1: builder.puser("k", "v" * 200), 2: builder.p8(1, 1)}
+
+
+def test_properties_of_the_packet_before_are_not_checked_again() -> None:
+    checked: list[bytes] = []
+
+    def keep(raw: bytes) -> bytes:
+        checked.append(raw)
+        return raw
+
+    parser = PublishParser(
+        has_properties=True,
+        packet_bytes_max=10_000,
+        admit_topic=lambda topic: True,
+        keep_properties=keep,
+    )
+    batch = Batch()
+    batch.mark_time(1)
+    one, two = builder.ptext(0x03, "json"), builder.ptext(0x03, "text")
+    long = builder.puser("k", "v" * PROPERTIES_REMEMBERED_BYTES_MAX)
+    several = [one, one, b"", one, two, two, one, long, long]
+    parser.parse(b"".join(builder.publish("a", properties=p) for p in several), 0, batch)
+    assert [batch.properties.get(n, b"") for n in range(len(several))] == several
+    assert checked == [one, two, one, long, long]
 
 
 @pytest.mark.parametrize(
