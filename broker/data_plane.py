@@ -339,7 +339,7 @@ class DataPlane:
     def _turn(self) -> None:
         """Read, submit, acknowledge; again while a block is in flight, for as long as the budget lasts.
 
-        A wait through trio costs as much as twenty packets, and so does a look at the sockets for every few of them. So
+        A wait through trio costs more than many packets, and so does a look at the sockets for every few of them. So
         what has come when a block goes to the disk is read while the disk works; then the disk alone is waited for, and
         the other tasks get their turn every TURN_BUDGET_MS.
         """

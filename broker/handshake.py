@@ -25,7 +25,7 @@ from .mqtt.codec import decode, encode
 from .mqtt.packets import Connack, Connect, Version
 from .mqtt.properties import Properties, Value
 from .mqtt.property_table import PropertyId
-from .mqtt.reason_codes import ConnectReturnCode, ReasonCode
+from .mqtt.reason_codes import ConnectReturnCode, ReasonCode, connect_return_code
 from .mqtt.topics import validate_topic_name
 from .transport import Closed, PlainTransport, TlsTransport, Transport
 
@@ -33,15 +33,6 @@ CONNECT_BYTES_MAX: Final = 128 * KIB
 """Client id 256, user name 256, password 4 KiB, a will's topic 64 KiB, and the rest for its payload."""
 QOS_MAX: Final = 1
 TLS_READ_BYTES: Final = 16 * KIB
-
-RETURN_CODES: Final = {
-    ReasonCode.UNSUPPORTED_PROTOCOL_VERSION: ConnectReturnCode.UNACCEPTABLE_PROTOCOL_VERSION,
-    ReasonCode.CLIENT_IDENTIFIER_NOT_VALID: ConnectReturnCode.IDENTIFIER_REJECTED,
-    ReasonCode.SERVER_UNAVAILABLE: ConnectReturnCode.SERVER_UNAVAILABLE,
-    ReasonCode.SERVER_BUSY: ConnectReturnCode.SERVER_UNAVAILABLE,
-    ReasonCode.BAD_USER_NAME_OR_PASSWORD: ConnectReturnCode.BAD_USER_NAME_OR_PASSWORD,
-    ReasonCode.NOT_AUTHORIZED: ConnectReturnCode.NOT_AUTHORIZED,
-}
 
 
 class DeviceAuthenticator(Protocol):
@@ -236,7 +227,8 @@ class Handshake:
             version = Version.MQTT_3_1_1
         code: int = error.reason_code
         if version != Version.MQTT_5:
-            code = RETURN_CODES.get(ReasonCode(code), ConnectReturnCode.SERVER_UNAVAILABLE)
+            # 3.x has no word for a will that isn't supported; a client that is told anything can say so to somebody.
+            code = connect_return_code(code) or ConnectReturnCode.SERVER_UNAVAILABLE
         packet = encode(Connack(session_present=False, reason_code=code), version)
         await _send(sock, transport.seal(packet))
 

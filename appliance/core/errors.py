@@ -19,7 +19,7 @@
         ├── LocalProtocolError   by us (a mistake in our code)
         └── RemoteProtocolError  by the peer
 
-One place maps these to HTTP status (ui/problem.py), MQTT reason code (broker/reasons.py) and exit code
+One place maps these to HTTP status (ui/problem.py), MQTT reason code (broker/handshake.py; a RemoteProtocolError brings its own) and exit code
 (appliance/cli/exit_codes.py). Assertions are for programmers' mistakes and are caught nowhere.
 """
 

@@ -47,8 +47,8 @@ from ui.sign_in import SignInLimiter
 GRACEFUL_TIMEOUT_S: Final = 2.0
 """How long requests that are under way may take while the node drains; live streams end at once."""
 SWITCH_INTERVAL_S: Final = 0.000_5
-"""How long the pipeline's thread may keep the interpreter from the event loop: an answer of the API changes hands some
-twenty times, and the default of 5 ms each would be most of its time while readings pour in."""
+"""How long the pipeline's thread may keep the interpreter from the event loop: an answer of the API changes hands
+many times, and the default of 5 ms each would be most of its time while readings pour in."""
 KEEP_ALIVE_TIMEOUT_S: Final = 30.0
 REQUEST_BACKLOG: Final = 256
 WILDCARD_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound

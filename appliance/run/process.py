@@ -17,8 +17,8 @@ from appliance.run.child import ChildLink
 
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 """Allocations of container objects between two looks at the young ones, and how many of those before an older
-generation is looked at. Batches make many short-lived tuples and no cycles; the default of 700 looks a hundred times a
-second, and at everything there is several times a second."""
+generation is looked at. Batches make many short-lived tuples and no cycles, and the default of 700 looks again after
+a few hundred messages."""
 EXIT_FAILED: Final = 1
 EXIT_CONFIG: Final = 78
 """EX_CONFIG of sysexits.h."""

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,10 @@ class Source:
 
     def batch(self, *payloads: bytes, device: str = "d") -> StoreBatch:
         topic = f"dm/{device}/telemetry".encode()
-        made, _ = self.bench.build(
-            [Record(p, topic, NOW, client_id=device, principal=device) for p in payloads]
-        )
+        return self.of([Record(p, topic, NOW, client_id=device, principal=device) for p in payloads])
+
+    def of(self, records: list[Record]) -> StoreBatch:
+        made, _ = self.bench.build(records)
         made.before, self.cursor = self.cursor, replace(made.after, hash=bytes([made.after.next_seq % 256]))
         made.after = self.cursor
         return made
@@ -92,6 +94,15 @@ def test_a_batch_is_rows_state_and_cursor(store: TelemetryStore, path: Path) -> 
     assert len(state.series) == 3
     assert again.statistics().day_tables == 3
     again.close()
+
+
+def test_the_rows_of_a_batch_lie_in_order_of_their_series(store: TelemetryStore) -> None:
+    topics = [f"dm/d{n % 5}/telemetry".encode() for n in range(100)]
+    store.commit(Source().of([Record(b'{"ts":%d,"t":1}' % NOW, topic, NOW) for topic in topics]))
+    with store.reading() as connection:
+        rows = run(connection, "SELECT series FROM readings_20231114 ORDER BY rowid")
+    assert len(rows) == 100
+    assert sum(a != b for a, b in pairwise([row[0] for row in rows])) == 4
 
 
 @pytest.mark.parametrize("fold_commits", [1, 3, 1000])
