@@ -18,7 +18,7 @@ from appliance.core.limits import QUERY_WAITING_COUNT_MAX
 from appliance.management.readings import Quality, Scalar, ValueKind
 from storage.telemetry.batch import DAY_MS, DeadLetter
 from storage.telemetry.database import as_store_error, run
-from storage.telemetry.schema import OTHER_TABLE, day_table
+from storage.telemetry.schema import Value, day_table, is_other, suffix_of, value_of
 from storage.telemetry.state import scalar_of
 from storage.telemetry.store import TelemetryStore
 
@@ -234,8 +234,8 @@ class TelemetryReader:
 
 def tables_between(tables: Sequence[str], from_ms: int, to_ms: int) -> list[str]:
     """The tables that may hold readings of a time range."""
-    first, last = day_table(_day(from_ms)), day_table(_day(to_ms - 1))
-    return [table for table in tables if table == OTHER_TABLE or first <= table <= last]
+    first, last = suffix_of(day_table(_day(from_ms))), suffix_of(day_table(_day(to_ms - 1)))
+    return [table for table in tables if is_other(table) or first <= suffix_of(table) <= last]
 
 
 def _day(at_ms: int) -> int:
@@ -256,13 +256,30 @@ def _series_of(
     return found
 
 
-def _union(tables: Sequence[str], ids: Sequence[int]) -> str:
-    # Table names come from the catalog of the store, ids are whole numbers: neither is text from outside.
-    numbers = ", ".join(map(str, ids))
-    return " UNION ALL ".join(
-        f"SELECT * FROM {table} WHERE series IN ({numbers}) AND observed_at >= $from AND observed_at < $to"  # noqa: S608
-        for table in tables
-    )
+def _union(tables: Sequence[str], series: dict[int, ValueKind]) -> str:
+    """A SELECT of (series, observed_at, num, text, quality) over these series, one part for each table and series."""
+    # Table names come from the catalog of the store, ids are whole numbers: neither is text from outside. `=` rather
+    # than IN: only that lets DuckDB skip the row groups that don't hold the series.
+    parts = []
+    for number, kind in series.items():
+        value: Value = "text" if kind is ValueKind.TEXT else "num"
+        columns = (
+            "series, observed_at, num, NULL, quality"
+            if value == "num"
+            else "series, observed_at, NULL, text, quality"
+        )
+        parts += [
+            f"SELECT {columns} FROM {table} WHERE series = {number} AND observed_at >= $from AND observed_at < $to"  # noqa: S608
+            for table in tables
+            if value_of(table) == value
+        ]
+    return f"({' UNION ALL '.join(parts)}) r(series, observed_at, num, text, quality)"
+
+
+def _has_tables(tables: Sequence[str], series: dict[int, ValueKind]) -> bool:
+    """Whether there is a table that may hold any of these series."""
+    values = set(map(value_of, tables))
+    return any(("text" if kind is ValueKind.TEXT else "num") in values for kind in series.values())
 
 
 def _raw(
@@ -275,10 +292,10 @@ def _raw(
     limit: int,
 ) -> SeriesData:
     data = SeriesData(metric)
-    if not series:
+    if not _has_tables(tables, series):
         return data
     found = connection.execute(
-        f"SELECT series, observed_at, num, text, quality FROM ({_union(tables, list(series))})"  # noqa: S608
+        f"SELECT series, observed_at, num, text, quality FROM {_union(tables, series)}"  # noqa: S608
         " ORDER BY observed_at LIMIT $limit",
         {"from": from_ms, "to": to_ms, "limit": limit + 1},
     )
@@ -304,13 +321,13 @@ def _aggregated(
     limit: int,
 ) -> SeriesData:
     data = SeriesData(metric, interval_ms=interval_ms)
-    ids = [n for n, kind in series.items() if kind is not ValueKind.TEXT or aggregation == "count"]
-    if not ids:
+    counted = {n: kind for n, kind in series.items() if kind is not ValueKind.TEXT or aggregation == "count"}
+    if not _has_tables(tables, counted):
         return data
     wanted = "observed_at // $interval * $interval AS at_ms, avg(num), min(num), max(num), count(*)"
     grouped = "WHERE quality <> $bad GROUP BY at_ms ORDER BY at_ms LIMIT $limit"
     found = connection.execute(
-        f"SELECT {wanted} FROM ({_union(tables, ids)}) {grouped}",  # noqa: S608
+        f"SELECT {wanted} FROM {_union(tables, counted)} {grouped}",  # noqa: S608
         {"from": from_ms, "to": to_ms, "interval": interval_ms, "bad": int(Quality.BAD), "limit": limit + 1},
     )
     column = {"mean": 1, "band": 1, "min": 2, "max": 3, "count": 4}[aggregation]

@@ -34,9 +34,10 @@ from storage.telemetry.database import (
     run,
     set_aside,
     set_aside_files,
+    use,
 )
 from storage.telemetry.journal import Unfolded, encode_state, state_of
-from storage.telemetry.schema import OTHER_TABLE, create_view, migrate
+from storage.telemetry.schema import create_view, day_table, is_other, migrate, table_names
 from storage.telemetry.state import StoreState, read_cursor, read_state
 from storage.telemetry.writing import fold, forget_commits, move_cursor, skip, write_batch
 
@@ -135,7 +136,7 @@ class TelemetryStore:
         connection = connect(self._path, memory_limit_mib=self._memory_limit_mib, threads=self._threads)
         try:
             migrate(connection)
-            self._tables = _reading_tables(connection)
+            self._tables = set(table_names(connection))
             self._state, self._unfolded = read_state(connection)
         except duckdb.Error as error:
             connection.close()
@@ -279,6 +280,7 @@ class TelemetryStore:
             connection = self._connection.cursor()
             self._readers.add(connection)
         try:
+            use(connection)
             yield connection
         finally:
             with self._readers_lock:
@@ -286,27 +288,30 @@ class TelemetryStore:
             connection.close()
 
     def reading_tables(self) -> list[str]:
-        """Tables of readings, oldest day first, the shared one last."""
-        return [*sorted(self._tables - {OTHER_TABLE}), OTHER_TABLE]
+        """Tables of readings: numbers before texts, of each the oldest day first, the shared one last."""
+        # Letters come after digits: `other` is behind the days.
+        return sorted(self._tables)
 
-    def drop_day(self, table: str) -> None:
-        """Remove a day's table and its readings (retention). Raises as commit."""
-        assert table in self._tables
+    def drop_day(self, day: int) -> None:
+        """Remove a day's tables (days since 1970-01-01 UTC) and their readings (retention). Raises as commit."""
+        dropped = self._tables & {day_table(day), day_table(day, "text")}
+        kept = self._tables - dropped
         try:
             run(self._connection, "BEGIN")
-            run(self._connection, create_view(sorted(self._tables - {table})))
-            run(self._connection, f"DROP TABLE {table}")
+            run(self._connection, create_view(kept))
+            for table in sorted(dropped):
+                run(self._connection, f"DROP TABLE {table}")
             run(self._connection, "COMMIT")
         except duckdb.Error as error:
             self._roll_back()
             raise as_store_error(error, self._path) from error
-        self._tables = self._tables - {table}
+        self._tables = kept
 
     def statistics(self) -> StoreStatistics:
         return StoreStatistics(
             database_bytes=_size_bytes(self._path),
             wal_bytes=_size_bytes(self._path.with_name(f"{self._path.name}.wal")),
-            day_tables=len(self._tables),
+            day_tables=sum(not is_other(table) for table in self._tables),
             set_aside=len(set_aside_files(self._path)),
             commits_total=self._commits_total,
             commits_failed_total=self._commits_failed_total,
@@ -353,14 +358,6 @@ def check_counts(batch: StoreBatch) -> None:
             hint="This is a defect of Homeport; nothing was written. Please report it with this message.",
             code="batch_uneven",
         )
-
-
-def _reading_tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    found = run(
-        connection,
-        "SELECT table_name FROM duckdb_tables() WHERE table_name LIKE 'readings\\_%' ESCAPE '\\'",
-    )
-    return {row[0] for row in found}
 
 
 def _size_bytes(path: Path) -> int:

@@ -14,7 +14,7 @@ from storage.telemetry.arrow import ArrowTable
 from storage.telemetry.batch import Cursor, NewestRows, NumberRows, StoreBatch, TextRows
 from storage.telemetry.database import run
 from storage.telemetry.journal import PresenceRow, Unfolded, WindowRow
-from storage.telemetry.schema import create_day_table, create_view, day_table
+from storage.telemetry.schema import Value, create_table, create_view, day_table
 from storage.telemetry.state import pack_clients, pack_intervals
 
 Connection = duckdb.DuckDBPyConnection
@@ -62,12 +62,12 @@ def write_batch(connection: Connection, batch: StoreBatch, tables: set[str]) -> 
 
 
 def _make_tables(connection: Connection, batch: StoreBatch, tables: set[str]) -> list[str]:
-    needed = {day_table(day) for day in (*batch.numbers, *batch.texts)}
+    needed = {day_table(day) for day in batch.numbers} | {day_table(day, "text") for day in batch.texts}
     made = sorted(needed - tables)
     for name in made:
-        run(connection, create_day_table(name))
+        run(connection, create_table(name))
     if made:
-        run(connection, create_view(sorted(tables | needed)))
+        run(connection, create_view(tables | needed))
     return made
 
 
@@ -83,10 +83,10 @@ def text_table(rows: TextRows) -> ArrowTable:
     return table.add_texts("text", rows.texts).add("quality", "u8", rows.quality)
 
 
-def _insert(connection: Connection, day: int | None, column: str, table: ArrowTable, count: int) -> None:
-    name = day_table(day)
+def _insert(connection: Connection, day: int | None, value: Value, table: ArrowTable, count: int) -> None:
+    name = day_table(day, value)
     with scanned(connection, table):
-        sql = f"INSERT INTO {name} (series, observed_at, {column}, quality) SELECT * FROM incoming ORDER BY series"  # noqa: S608
+        sql = f"INSERT INTO {name} SELECT * FROM incoming ORDER BY series"  # noqa: S608
         _expect(count, affected(connection, sql))
 
 
@@ -204,7 +204,7 @@ def move_cursor(connection: Connection, batch: StoreBatch, state: bytes) -> None
         connection,
         "INSERT INTO commits SELECT number + 1, ?, ?, ?, ?, records_total + ?, readings_total + ?, rows_total + ?,"
         " duplicates_total + ?, dead_letters_total + ?, unmapped_total + ?, skipped_total, ?"
-        " FROM (SELECT * FROM commits ORDER BY number DESC LIMIT 1) WHERE epoch = ? AND next_seq = ? AND hash = ?",
+        " FROM cursor WHERE epoch = ? AND next_seq = ? AND hash = ?",
         [
             *(after.epoch, after.next_seq, after.hash, after.watermark_ms, counts.records, counts.readings),
             *(counts.rows, counts.duplicates, counts.dead_letters, counts.unmapped, state),
@@ -220,7 +220,7 @@ def skip(connection: Connection, before: Cursor, after: Cursor) -> None:
         connection,
         "INSERT INTO commits SELECT number + 1, ?, ?, ?, watermark_ms, records_total, readings_total, rows_total,"
         " duplicates_total, dead_letters_total, unmapped_total, skipped_total + ?, ''::BLOB"
-        " FROM (SELECT * FROM commits ORDER BY number DESC LIMIT 1) WHERE next_seq = ?",
+        " FROM cursor WHERE next_seq = ?",
         [after.epoch, after.next_seq, after.hash, after.next_seq - before.next_seq, before.next_seq],
     )
     _expect_cursor(moved, before)

@@ -159,11 +159,18 @@ async def test_an_error_of_the_store_is_the_stores(
 
 
 def test_only_tables_of_the_range_are_read() -> None:
-    tables = ["readings_20231113", "readings_20231114", "readings_20231115", "readings_other"]
-    assert tables_between(tables, NOW, NOW + 1) == ["readings_20231114", "readings_other"]
+    tables = [
+        "readings_20231113",
+        "readings_20231114",
+        "readings_20231115",
+        "readings_other",
+        "texts_20231114",
+    ]
+    assert tables_between(tables, NOW, NOW + 1) == ["readings_20231114", "readings_other", "texts_20231114"]
     assert tables_between(tables, NOW - DAY, NOW) == [
         "readings_20231113",
         "readings_20231114",
         "readings_other",
+        "texts_20231114",
     ]
     assert tables_between(tables, -(10**18), 10**18) == tables

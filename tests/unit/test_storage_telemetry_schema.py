@@ -9,7 +9,7 @@ import pytest
 
 from appliance.core.errors import StorageError
 from storage.telemetry.database import run
-from storage.telemetry.schema import SCHEMA_VERSION, day_table, migrate
+from storage.telemetry.schema import MIGRATIONS, SCHEMA_VERSION, day_table, migrate
 from storage.telemetry.store import TelemetryStore
 
 
@@ -33,6 +33,29 @@ def test_migrations_run_once() -> None:
     assert run(connection, "SELECT count(*) FROM v_readings") == [(0,)]
     assert run(connection, "SELECT next_seq FROM cursor") == [(1,)]
     connection.close()
+
+
+def test_texts_move_to_tables_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    connection = duckdb.connect(str(path))
+    run(connection, "CREATE TABLE meta (key VARCHAR NOT NULL, value VARCHAR NOT NULL)")
+    run(connection, "INSERT INTO meta VALUES ('schema_version', '1')")
+    for statement in MIGRATIONS[0]:
+        assert isinstance(statement, str)
+        run(connection, statement)
+    run(connection, "INSERT INTO series VALUES (1, 'd', 't', 0), (2, 'd', 'mode', 2)")
+    run(connection, "CREATE TABLE readings_20231114 AS FROM readings_other")
+    run(connection, "INSERT INTO readings_20231114 VALUES (1, 10, 1.5, NULL, 0), (2, 11, NULL, 'eco', 1)")
+    connection.close()
+    store = TelemetryStore.open(path)
+    assert store.reading_tables() == ["readings_20231114", "readings_other", "texts_20231114", "texts_other"]
+    with store.reading() as reading:
+        assert run(reading, "FROM v_readings ORDER BY observed_at") == [
+            ("d", "t", 10, 1.5, None, 0, 0),
+            ("d", "mode", 11, None, "eco", 1, 2),
+        ]
+        assert run(reading, "FROM texts_20231114") == [(2, 11, "eco", 1)]
+    store.close()
 
 
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:

@@ -78,7 +78,13 @@ def test_a_batch_is_rows_state_and_cursor(store: TelemetryStore, path: Path) -> 
         ("d", "t", NOW - DAY, 2.0, None, 0),
         ("d", "t", NOW, 1.5, None, 0),
     ]
-    assert store.reading_tables() == ["readings_20231113", "readings_20231114", "readings_other"]
+    assert store.reading_tables() == [
+        "readings_20231113",
+        "readings_20231114",
+        "readings_other",
+        "texts_20231114",
+        "texts_other",
+    ]
     assert store.read_cursor() == source.cursor
     store.close()
     again = TelemetryStore.open(path)
@@ -92,7 +98,7 @@ def test_a_batch_is_rows_state_and_cursor(store: TelemetryStore, path: Path) -> 
     }
     assert state.seen.windows(["d"], None)[0].intervals() == [(4, 4)]
     assert len(state.series) == 3
-    assert again.statistics().day_tables == 3
+    assert again.statistics().day_tables == 3  # numbers of two days, texts of one
     again.close()
 
 
@@ -103,6 +109,28 @@ def test_the_rows_of_a_batch_lie_in_order_of_their_series(store: TelemetryStore)
         rows = run(connection, "SELECT series FROM readings_20231114 ORDER BY rowid")
     assert len(rows) == 100
     assert sum(a != b for a, b in pairwise([row[0] for row in rows])) == 4
+
+
+def test_a_question_about_one_series_reads_few_row_groups(store: TelemetryStore) -> None:
+    # 100 series, 500 rows of each, in two commits: 25,000 rows a commit, in order of series.
+    source = Source()
+    for start in (0, 250):
+        payloads = [b"[%s]" % b",".join(b'{"ts":%d,"t":1}' % (NOW + start + n) for n in range(250))] * 100
+        topics = [b"dm/d%d/telemetry" % n for n in range(100)]
+        store.commit(source.of([Record(p, t, NOW) for p, t in zip(payloads, topics, strict=True)]))
+    with store.reading() as connection:
+        groups = (
+            "SELECT rowid // 8192 AS number, min(series) AS low, max(series) AS high FROM readings_20231114"
+            " GROUP BY ALL"
+        )
+        found = run(
+            connection, f"SELECT count(*), count(*) FILTER (low <= 50 AND 50 <= high) FROM ({groups})"
+        )
+        stored = run(
+            connection, "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('readings_20231114')"
+        )
+    assert found == [(7, 3)]
+    assert stored[0][0] >= 7, "the file has smaller row groups than DuckDB's default"
 
 
 @pytest.mark.parametrize("fold_commits", [1, 3, 1000])
@@ -249,15 +277,20 @@ def test_skipped_records_are_counted(store: TelemetryStore) -> None:
         store.skip(Cursor(), Cursor(0, 12, b"", 0))
 
 
-def test_a_days_table_can_be_dropped(store: TelemetryStore) -> None:
-    store.commit(Source().batch(b'{"ts":%d,"t":1}' % NOW, b'{"ts":%d,"t":2}' % (NOW - DAY)))
-    store.drop_day("readings_20231113")
+def test_a_day_can_be_dropped(store: TelemetryStore) -> None:
+    store.commit(Source().batch(b'{"ts":%d,"t":1}' % NOW, b'{"ts":%d,"t":2,"mode":"eco"}' % (NOW - DAY)))
+    store.drop_day(NOW // DAY - 1)
     assert [row[3] for row in readings(store)] == [1.0]
 
 
 def test_old_days_share_a_table(store: TelemetryStore) -> None:
     store.commit(Source().batch(*(b'{"ts":%d,"t":1}' % (NOW - day * DAY) for day in (0, 92, 93, 4000))))
-    assert store.reading_tables() == ["readings_20230814", "readings_20231114", "readings_other"]
+    assert store.reading_tables() == [
+        "readings_20230814",
+        "readings_20231114",
+        "readings_other",
+        "texts_other",
+    ]
     assert len(readings(store)) == 4
 
 
