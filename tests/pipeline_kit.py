@@ -69,11 +69,14 @@ class Bench:
         """All rows of a batch by name, sorted."""
         found: list[Row] = []
         columns: list[tuple[Any, Any, Any, Any]] = [
-            (rows.series, rows.observed, rows.numbers, rows.quality) for rows in batch.numbers.values()
+            (rows.series, rows.observed, rows.numbers.tolist(), rows.quality)
+            for rows in batch.numbers.values()
         ]
         columns += [(rows.series, rows.observed, rows.texts, rows.quality) for rows in batch.texts.values()]
         for series, observed, values, quality in columns:
-            for number, ms, value, how in zip(series, observed, values, quality, strict=True):
+            for number, ms, value, how in zip(
+                series.tolist(), observed.tolist(), values, quality.tolist(), strict=True
+            ):
                 name = self.names[number]
                 is_text = name.kind is ValueKind.TEXT
                 typed = scalar_of(name.kind, None if is_text else value, value if is_text else None)

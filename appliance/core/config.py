@@ -181,7 +181,7 @@ class StoreConfig:
     memory_limit_mib: int = whole(512, unit="MiB", low=64, high=1_048_576, help="Memory that DuckDB may use.")
     threads: int = whole(2, unit="threads", low=1, high=64, help="Threads that DuckDB may use.")
     batch_messages_max: int = whole(
-        25_000, unit="messages", low=100, high=200_000, help="Most messages in one transaction."
+        100_000, unit="messages", low=100, high=200_000, help="Most messages in one transaction."
     )
     commit_deadline_ms: int = whole(
         3000, unit="ms", low=100, high=60_000, help="A transaction that takes longer opens the breaker."

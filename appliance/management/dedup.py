@@ -16,10 +16,13 @@ Pure: the window's owner persists what `changed` names, in the transaction that 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Final
 
+import numpy as np
+
+from appliance.core.arrays import I64
 from appliance.core.limits import DEDUP_BOOT_COUNT_MAX, DEDUP_INTERVAL_COUNT_MAX
 
 UNNAMED_BOOT: Final = ""
@@ -172,39 +175,72 @@ class SeenSequences:
             window = self._current[device] = self._window(device, UNNAMED_BOOT)
         return window
 
-    def windows(self, devices: Iterable[str], boot_ids: Iterable[str] | None) -> list[Window]:
-        """The window for each of n readings."""
-        if boot_ids is None:
-            return list(map(_Windows(self.window_now).__getitem__, devices))
-        named = _NamedWindows(self._window)
-        return list(map(named.__getitem__, zip(devices, boot_ids, strict=True)))
+    def windows(self, devices: Iterable[str], boot_ids: Iterable[str]) -> tuple[list[Window], I64]:
+        """The windows of n readings that name their boot: each window once, and n indexes into them."""
+        numbers: dict[tuple[str, str], int] = {}
+        at = [numbers.setdefault(key, len(numbers)) for key in zip(devices, boot_ids, strict=True)]
+        return [self._window(*key) for key in numbers], np.array(at, np.int64)
 
-    def see_all(
-        self, windows: Sequence[Window], seqs: Sequence[int], observed: Sequence[int]
-    ) -> dict[int, Verdict]:
+    def see_all(self, windows: Sequence[Window], at: I64, seqs: I64, observed: I64) -> dict[int, Verdict]:
         """Take note of n readings in order.
 
+        Args:
+            windows: Distinct ones. at: n indexes into them. seqs: n. observed: n, UTC ms.
         Returns:
             By position: those that are not new.
         """
         verdicts: dict[int, Verdict] = {}
-        for position, (window, seq, ms) in enumerate(zip(windows, seqs, observed, strict=True)):
-            if seq == window.top + 1 and ms >= window.newest_ms:
-                window.top = seq
-                window.newest_ms = ms
+        if not len(at):
+            return verdicts
+        # Window by window, each in the order of the readings: one window never looks at another.
+        order = np.argsort(at, kind="stable")
+        at, seqs, observed = at[order], seqs[order], observed[order]
+        is_last = np.append(np.diff(at) != 0, True)
+        ends = np.flatnonzero(is_last) + 1
+        starts = np.concatenate(([0], ends[:-1]))
+        goes_on = np.append((np.diff(seqs) == 1) & (np.diff(observed) >= 0), True) | is_last
+        irregular = set(np.searchsorted(ends, np.flatnonzero(~goes_on), side="right").tolist())
+        bounds = zip(
+            starts.tolist(),
+            ends.tolist(),
+            at[starts].tolist(),
+            seqs[starts].tolist(),
+            seqs[ends - 1].tolist(),
+            observed[starts].tolist(),
+            observed[ends - 1].tolist(),
+            strict=True,
+        )
+        for number, (start, end, which, first, last, first_ms, last_ms) in enumerate(bounds):
+            window = windows[which]
+            self._changed.add(window)
+            if first == window.top + 1 and first_ms >= window.newest_ms and number not in irregular:
+                window.top, window.newest_ms = last, last_ms
                 continue
-            verdict, merged = window.see(seq)
-            if verdict is not Verdict.NEW and window.boot_id == UNNAMED_BOOT and ms > window.newest_ms:
-                window.restart()
-                self.restarts_total += 1
-                verdict, merged = window.see(seq)
-            self.merged_total += merged
-            if verdict is not Verdict.NEW:
-                verdicts[position] = verdict
-            elif ms > window.newest_ms:
-                window.newest_ms = ms
-        self._changed.update(windows)
+            for position, seq, ms in zip(
+                order[start:end].tolist(),
+                seqs[start:end].tolist(),
+                observed[start:end].tolist(),
+                strict=True,
+            ):
+                verdict = self._see(window, seq, ms)
+                if verdict is not Verdict.NEW:
+                    verdicts[position] = verdict
         return verdicts
+
+    def _see(self, window: Window, seq: int, ms: int) -> Verdict:
+        if seq == window.top + 1 and ms >= window.newest_ms:
+            window.top = seq
+            window.newest_ms = ms
+            return Verdict.NEW
+        verdict, merged = window.see(seq)
+        if verdict is not Verdict.NEW and window.boot_id == UNNAMED_BOOT and ms > window.newest_ms:
+            window.restart()
+            self.restarts_total += 1
+            verdict, merged = window.see(seq)
+        self.merged_total += merged
+        if verdict is Verdict.NEW and ms > window.newest_ms:
+            window.newest_ms = ms
+        return verdict
 
     def take_changes(self) -> tuple[list[Window], list[tuple[str, str]]]:
         """Windows changed and (device, boot id) dropped since the last call."""
@@ -238,27 +274,3 @@ class SeenSequences:
     @property
     def window_count(self) -> int:
         return sum(map(len, self._windows.values()))
-
-
-class _Windows(dict[str, Window]):
-    """Memory of one call: each device is looked up once."""
-
-    __slots__ = ("_find",)
-
-    def __init__(self, find: Callable[[str], Window]) -> None:
-        self._find = find
-
-    def __missing__(self, device: str) -> Window:
-        window = self[device] = self._find(device)
-        return window
-
-
-class _NamedWindows(dict[tuple[str, str], Window]):
-    __slots__ = ("_find",)
-
-    def __init__(self, find: Callable[[str, str], Window]) -> None:
-        self._find = find
-
-    def __missing__(self, key: tuple[str, str]) -> Window:
-        window = self[key] = self._find(*key)
-        return window

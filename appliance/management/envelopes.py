@@ -9,23 +9,26 @@ against each other. Decided in docs/decisions/0002-decode-by-shape.md.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import compress, repeat
+from itertools import compress
 from operator import itemgetter
-from struct import pack
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
+from appliance.core.arrays import F64, I64, U8, Mask, i64
 from appliance.core.limits import BOOT_ID_BYTES_MAX, CLOCK_AHEAD_MS_MAX, EPOCH_2000_MS
 from appliance.management.decoding import REFUSED
-from appliance.management.mapping import Route
-from appliance.management.points import ENVELOPE_V_KEYS, ENVELOPE_VALUES_KEYS, SEQ_MAX, believed_ms, points_of
+from appliance.management.messages import Routes
+from appliance.management.points import ENVELOPE_V_KEYS, ENVELOPE_VALUES_KEYS, SEQ_MAX, points_of
 from appliance.management.readings import QUALITY_OF_WORD, Quality, Refusal, ValueKind
 
 _T = TypeVar("_T")
-_GOOD: Final = bytes((Quality.GOOD,))
-_UNCERTAIN: Final = bytes((Quality.UNCERTAIN,))
+_TS_MAX: Final = 2**62
+"""Beyond it, either way, one absurd time is as good as another, and sums of times stay within 64 bits."""
+Column = F64 | list[str]
+"""Values of one key: numbers and booleans (0.0, 1.0), or texts."""
 
 
 def take(items: Sequence[_T], indexes: Iterable[int]) -> list[_T]:
@@ -49,47 +52,53 @@ class Points:
         keys, kinds, columns: Set where typed.py has made columns already (as in ColumnGroup); `values` is empty then.
     """
 
-    index: Sequence[int]
-    routes: Sequence[Route]
-    received: Sequence[int]
-    observed: array[int]
-    quality: bytes
+    index: I64
+    routes: Routes
+    received: I64
+    observed: I64
+    quality: U8
     values: list[dict[str, Any]]
-    seqs: list[int] | None = None
+    seqs: I64 | None = None
     boot_ids: list[str] | None = None
     flat: bool = False
     keys: tuple[str, ...] = ()
     kinds: tuple[ValueKind, ...] = ()
-    columns: list[Any] | None = None
+    columns: list[Column] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def keep(self, selectors: Sequence[object]) -> Points:
-        """The points whose selector is true, in order."""
+    def keep(self, mask: Mask) -> Points:
+        """The points where the mask is true, in order."""
+        chosen = mask.tolist()
         return Points(
-            index=list(compress(self.index, selectors)),
-            routes=list(compress(self.routes, selectors)),
-            received=list(compress(self.received, selectors)),
-            observed=array("q", compress(self.observed, selectors)),
-            quality=bytes(compress(self.quality, selectors)),
-            values=list(compress(self.values, selectors)),
-            seqs=None if self.seqs is None else list(compress(self.seqs, selectors)),
-            boot_ids=None if self.boot_ids is None else list(compress(self.boot_ids, selectors)),
+            index=self.index[mask],
+            routes=self.routes.take(mask),
+            received=self.received[mask],
+            observed=self.observed[mask],
+            quality=self.quality[mask],
+            values=list(compress(self.values, chosen)),
+            seqs=None if self.seqs is None else self.seqs[mask],
+            boot_ids=None if self.boot_ids is None else list(compress(self.boot_ids, chosen)),
             flat=self.flat,
             keys=self.keys,
             kinds=self.kinds,
-            columns=None
-            if self.columns is None
-            else [keep_items(column, selectors) for column in self.columns],
+            columns=None if self.columns is None else [keep_items(c, mask) for c in self.columns],
         )
 
 
-def keep_items(column: Any, selectors: Sequence[object]) -> Any:
-    """A column's items whose selector is true: an array stays an array, a list a list."""
-    if isinstance(column, array):
-        return array(column.typecode, compress(column, selectors))
-    return list(compress(column, selectors))
+def keep_items(column: Column, mask: Mask) -> Column:
+    """A column's items where the mask is true."""
+    if isinstance(column, list):
+        return list(compress(column, mask.tolist()))
+    return column[mask]
+
+
+def mask_without(count: int, positions: Iterable[int]) -> Mask:
+    """True for all of n but some positions."""
+    mask = np.ones(count, np.bool_)
+    mask[list(positions)] = False
+    return mask
 
 
 @dataclass(slots=True)
@@ -110,11 +119,7 @@ class Opened:
 
 
 def open_envelopes(
-    documents: Sequence[object],
-    routes: Sequence[Route],
-    received: Sequence[int],
-    opened: Opened,
-    index: Sequence[int] | None = None,
+    documents: Sequence[object], routes: Routes, received: I64, opened: Opened, index: I64
 ) -> None:
     """Read n decoded payloads of telemetry topics.
 
@@ -122,9 +127,8 @@ def open_envelopes(
         documents: From decode_payloads; REFUSED entries are passed over.
         routes: Where each came from. received: When, UTC ms.
         opened: What is found is added to it.
-        index: Message index of each document; 0, 1, 2 … when left out.
+        index: Message index of each document.
     """
-    index = range(len(documents)) if index is None else index
     for form, indexes in group_by_form(documents).items():
         if form is type(REFUSED):
             continue
@@ -136,7 +140,7 @@ def open_envelopes(
             _open_objects(form, batch, opened)
         elif form in (int, float, bool, str):
             plain = [{"": document} for document in batch.documents]
-            _add(batch, None, b"", plain, None, None, opened)
+            _add(batch, None, None, plain, None, None, opened)
         else:
             _open_one_by_one(batch, opened)
 
@@ -165,17 +169,18 @@ def group_indexes(keys: Sequence[Any]) -> dict[Any, Sequence[int]]:
 class _Batch:
     """Messages of one form."""
 
-    index: Sequence[int]
+    index: I64
     documents: Sequence[Any]
-    routes: Sequence[Route]
-    received: Sequence[int]
+    routes: Routes
+    received: I64
 
     def part(self, positions: Sequence[int]) -> _Batch:
+        chosen = i64(positions)
         return _Batch(
-            take(self.index, positions),
+            self.index[chosen],
             take(self.documents, positions),
-            take(self.routes, positions),
-            take(self.received, positions),
+            self.routes.take(chosen),
+            self.received[chosen],
         )
 
 
@@ -210,14 +215,13 @@ def _open_objects(keys: tuple[str, ...], batch: _Batch, opened: Opened) -> None:
             regular, rest = _split(keys, batch)
             if regular is not None:
                 columns = {key: list(map(itemgetter(key), regular.documents)) for key in keys}
-                words = columns.get("q")
-                quality = b"" if words is None else bytes(map(QUALITY_OF_WORD.__getitem__, words))
+                seqs = columns.get("seq")
                 _add(
                     regular,
                     columns.get("ts"),
-                    quality,
+                    qualities(columns.get("q")),
                     columns[body],
-                    columns.get("seq"),
+                    None if seqs is None else i64(seqs),
                     columns.get("boot_id"),
                     opened,
                 )
@@ -225,12 +229,12 @@ def _open_objects(keys: tuple[str, ...], batch: _Batch, opened: Opened) -> None:
                 _open_one_by_one(rest, opened)
             return
     if "ts" not in keys:
-        _add(batch, None, b"", list(batch.documents), None, None, opened)
+        _add(batch, None, None, list(batch.documents), None, None, opened)
         return
     regular, rest = _split(("ts",), batch)
     if regular is not None:
         times = [document.pop("ts") for document in regular.documents]
-        _add(regular, times, b"", list(regular.documents), None, None, opened)
+        _add(regular, times, None, list(regular.documents), None, None, opened)
     if rest is not None:
         _open_one_by_one(rest, opened)
 
@@ -251,14 +255,16 @@ def _split(keys: tuple[str, ...], batch: _Batch) -> tuple[_Batch | None, _Batch 
 def _add(
     batch: _Batch,
     times: list[int] | None,
-    quality: bytes,
+    said: U8 | None,
     values: list[dict[str, Any]],
-    seqs: list[int] | None,
+    seqs: I64 | None,
     boot_ids: list[str] | None,
     opened: Opened,
 ) -> None:
-    """Add a group whose times are whole numbers (or missing) and whose quality is u8 × n (or b"" for none said)."""
-    observed, quality = observe(times, quality, batch.received, opened)
+    """Add a group whose times are whole numbers (or missing), whatever their size."""
+    if times is not None and (min(times) < -_TS_MAX or max(times) > _TS_MAX):
+        times = [max(-_TS_MAX, min(ms, _TS_MAX)) for ms in times]
+    observed, quality = observe(None if times is None else i64(times), said, batch.received, opened)
     opened.groups.append(
         Points(
             index=batch.index,
@@ -273,37 +279,34 @@ def _add(
     )
 
 
-def observe(
-    times: list[int] | None, quality: bytes, received: Sequence[int], opened: Opened
-) -> tuple[array[int], bytes]:
+def qualities(words: Sequence[str] | None) -> U8 | None:
+    """The qualities that messages say, or None when none says one."""
+    return None if words is None else np.frombuffer(bytes(map(QUALITY_OF_WORD.__getitem__, words)), np.uint8)
+
+
+def observe(times: I64 | None, said: U8 | None, received: I64, opened: Opened) -> tuple[I64, U8]:
     """The time that counts, and the quality that follows from it (points.py says the rule).
 
     Args:
-        times: n whole numbers, or None when no message says one. quality: u8 × n, or b"" for none said.
+        times: n device times in ms, or None when no message says one. said: n qualities, or None when none says one.
     """
-    count = len(received)
     if times is None:
-        observed = array("q", received)
-        return observed, bytes(
-            map(max, quality, repeat(Quality.UNCERTAIN))
-        ) if quality else _UNCERTAIN * count
-    if min(times) >= EPOCH_2000_MS and max(times) <= min(received) + CLOCK_AHEAD_MS_MAX:
-        observed = array("q")
-        observed.frombytes(pack(f"{count}q", *times))  # three times as quick as array("q", times)
-        return observed, quality or _GOOD * count
-    believed = list(map(believed_ms, times, received))
-    absurd = bytes(ms is None for ms in believed)
-    opened.clocks_absurd += sum(absurd)
-    observed = array("q", (r if ms is None else ms for ms, r in zip(believed, received, strict=True)))
-    return observed, bytes(map(max, quality or _GOOD * count, absurd))  # absurd is 1, which is UNCERTAIN
+        absurd: Mask = np.ones(len(received), np.bool_)
+        observed = received
+    else:
+        absurd = (times < EPOCH_2000_MS) | (times > received + CLOCK_AHEAD_MS_MAX)
+        observed = np.where(absurd, received, times)
+        opened.clocks_absurd += int(np.count_nonzero(absurd))
+    quality = np.where(absurd, np.uint8(Quality.UNCERTAIN), np.uint8(Quality.GOOD))
+    return observed, quality if said is None else np.maximum(quality, said)
 
 
 def _open_one_by_one(batch: _Batch, opened: Opened) -> None:
     """The general way: anything at all, some microseconds each."""
     # Points with and without a seq, and with and without a boot id, are groups of their own.
-    rows: dict[tuple[bool, bool], list[tuple[int, Route, int, Any]]] = {}
+    rows: dict[tuple[bool, bool], list[tuple[int, int, int, Any]]] = {}
     for index, document, route, received in zip(
-        batch.index, batch.documents, batch.routes, batch.received, strict=True
+        batch.index.tolist(), batch.documents, batch.routes.at.tolist(), batch.received.tolist(), strict=True
     ):
         found = points_of(document, received)
         if isinstance(found, Refusal):
@@ -318,13 +321,13 @@ def _open_one_by_one(batch: _Batch, opened: Opened) -> None:
     for (has_seq, has_boot_id), group in rows.items():
         opened.groups.append(
             Points(
-                index=[row[0] for row in group],
-                routes=[row[1] for row in group],
-                received=[row[2] for row in group],
-                observed=array("q", (row[3].observed_at_ms for row in group)),
-                quality=bytes(row[3].quality for row in group),
+                index=i64([row[0] for row in group]),
+                routes=Routes(batch.routes.table, i64([row[1] for row in group])),
+                received=i64([row[2] for row in group]),
+                observed=i64([row[3].observed_at_ms for row in group]),
+                quality=np.frombuffer(bytes(row[3].quality for row in group), np.uint8),
                 values=[row[3].values for row in group],
-                seqs=[row[3].seq for row in group] if has_seq else None,
+                seqs=i64([row[3].seq for row in group]) if has_seq else None,
                 boot_ids=[row[3].boot_id for row in group] if has_boot_id else None,
                 flat=True,
             )

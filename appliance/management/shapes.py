@@ -8,19 +8,21 @@ and remembered, bounded by SHAPE_COUNT_MAX.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
+from appliance.core.arrays import I64, U8, i64
 from appliance.core.limits import (
     METRIC_COUNT_PER_MESSAGE_MAX,
     METRIC_NAME_BYTES_MAX,
     SHAPE_COUNT_MAX,
     TEXT_VALUE_BYTES_MAX,
 )
-from appliance.management.envelopes import Points, group_indexes, take
-from appliance.management.mapping import Route
+from appliance.management.envelopes import Column, Points, group_indexes, mask_without, take
+from appliance.management.messages import Routes
 from appliance.management.points import flatten
 from appliance.management.readings import KIND_OF_TYPE, Reason, Refusal, ValueKind
 
@@ -34,18 +36,18 @@ class ColumnGroup:
 
     Attributes:
         keys: k key paths below each route's prefix ("" for a plain value). kinds: k kinds.
-        columns: k columns of n: array('d') for numbers and booleans (0.0, 1.0), list[str] for text.
+        columns: k columns of n.
         index, routes, received, observed, quality: as in Points.
     """
 
     keys: tuple[str, ...]
     kinds: tuple[ValueKind, ...]
-    columns: list[Any]
-    index: Sequence[int]
-    routes: Sequence[Route]
-    received: Sequence[int]
-    observed: array[int]
-    quality: bytes
+    columns: list[Column]
+    index: I64
+    routes: Routes
+    received: I64
+    observed: I64
+    quality: U8
 
     def __len__(self) -> int:
         return len(self.routes)
@@ -139,12 +141,13 @@ def _parts(points: Points, keys: list[tuple[Any, ...]]) -> list[tuple[tuple[Any,
 
 
 def _take_points(points: Points, indexes: Sequence[int]) -> Points:
+    chosen = i64(indexes)
     return Points(
-        index=take(points.index, indexes),
-        routes=take(points.routes, indexes),
-        received=take(points.received, indexes),
-        observed=array("q", map(points.observed.__getitem__, indexes)),
-        quality=bytes(map(points.quality.__getitem__, indexes)),
+        index=points.index[chosen],
+        routes=points.routes.take(chosen),
+        received=points.received[chosen],
+        observed=points.observed[chosen],
+        quality=points.quality[chosen],
         values=take(points.values, indexes),
         flat=points.flat,
     )
@@ -154,7 +157,7 @@ def _flattened(points: Points, shaped: Shaped) -> Points:
     """Flat values for all; messages that can't be flattened are refused and left out."""
     selectors: list[bool] = []
     values: list[dict[str, Any]] = []
-    for index, nested in zip(points.index, points.values, strict=True):
+    for index, nested in zip(points.index.tolist(), points.values, strict=True):
         found = flatten(nested)
         if isinstance(found, Refusal):
             shaped.refusals[index] = found
@@ -162,7 +165,7 @@ def _flattened(points: Points, shaped: Shaped) -> Points:
             values.append(found[0])
             shaped.nulls_skipped += found[1]
         selectors.append(not isinstance(found, Refusal))
-    kept = points.keep(selectors)
+    kept = points.keep(np.array(selectors, np.bool_))
     kept.values, kept.flat = values, True
     return kept
 
@@ -175,7 +178,7 @@ def _add_typed(
     shaped: Shaped,
 ) -> None:
     """One group of typed columns, once every value is known to fit."""
-    typed: list[Any] = []
+    typed: list[Column] = []
     bad: dict[int, Refusal] = {}
     for key, kind, column in zip(keys, kinds, columns, strict=True):
         if kind is ValueKind.TEXT:
@@ -186,15 +189,15 @@ def _add_typed(
             typed.append(list(column))
             continue
         try:
-            typed.append(array("d", column))
+            typed.append(np.array(column, np.float64))
         except OverflowError:
             for position, number in enumerate(column):
                 if type(number) is int and not _fits_double(number):
                     bad[position] = Refusal(Reason.NUMBER_OUT_OF_RANGE, key[:100])
     if bad:
         for position, refusal in bad.items():
-            shaped.refusals[points.index[position]] = refusal
-        rest = points.keep([position not in bad for position in range(len(points))])
+            shaped.refusals[int(points.index[position])] = refusal
+        rest = points.keep(mask_without(len(points), bad))
         if len(rest):
             _add_typed(keys, kinds, list(zip(*map(dict.values, rest.values), strict=True)), rest, shaped)
         return
@@ -202,7 +205,7 @@ def _add_typed(
 
 
 def _group(
-    keys: tuple[str, ...], kinds: tuple[ValueKind, ...], columns: list[Any], points: Points
+    keys: tuple[str, ...], kinds: tuple[ValueKind, ...], columns: list[Column], points: Points
 ) -> ColumnGroup:
     return ColumnGroup(
         keys, kinds, columns, points.index, points.routes, points.received, points.observed, points.quality

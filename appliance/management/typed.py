@@ -12,16 +12,15 @@ a topic that often misses its shape loses it for a while. Figures: docs/decision
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, compress
-from operator import attrgetter
-from struct import pack
+from itertools import chain
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+import numpy as np
 
+from appliance.core.arrays import I64, f64, i64
 from appliance.core.limits import (
     BOOT_ID_BYTES_MAX,
     METRIC_NAME_BYTES_MAX,
@@ -30,10 +29,11 @@ from appliance.core.limits import (
     TYPED_METRIC_COUNT_MAX,
     TYPED_SHAPE_COUNT_MAX,
 )
-from appliance.management.envelopes import Opened, Points, group_indexes, observe, take
+from appliance.management.envelopes import Column, Opened, Points, mask_without, observe, qualities, take
 from appliance.management.mapping import Route
+from appliance.management.messages import Messages
 from appliance.management.points import ENVELOPE_V_KEYS, ENVELOPE_VALUES_KEYS, SEQ_MAX
-from appliance.management.readings import KIND_OF_TYPE, QUALITY_OF_WORD, ValueKind
+from appliance.management.readings import KIND_OF_TYPE, ValueKind
 
 PROMOTE_COUNT: Final = 32
 """Messages of a topic that went the general way before it gets a shape."""
@@ -46,7 +46,6 @@ CHUNK_MESSAGES: Final = 2_000
 """Decoded at a time: their objects (about 1 KiB each) stay in the processor's cache. 24,000 took 30 % longer."""
 
 _astuple: Final = msgspec.structs.astuple
-_shape_of: Final = attrgetter("shape")
 _TYPE_OF_KIND: Final[dict[ValueKind, Any]] = {
     ValueKind.NUMBER: float,
     ValueKind.BOOLEAN: bool,
@@ -55,7 +54,8 @@ _TYPE_OF_KIND: Final[dict[ValueKind, Any]] = {
 }
 _WHOLE: Final = Annotated[int, msgspec.Meta(ge=0, le=SEQ_MAX)]
 _TYPE_OF_KEY: Final[dict[str, Any]] = {
-    "ts": int,
+    # Other whole numbers are no times; the general way says so.
+    "ts": Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)],
     "seq": _WHOLE,
     "q": Literal["good", "est", "bad"],
     "boot_id": Annotated[str, msgspec.Meta(min_length=1, max_length=BOOT_ID_BYTES_MAX // 4)],
@@ -102,35 +102,62 @@ class TypedShape:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 missed.append(len(objects) + len(missed))
 
-    def columns(self, objects: Sequence[Any]) -> tuple[dict[str, list[Any]], list[Any]]:
-        """Outer columns by key, and one column per value: array('d') for numbers and booleans, list of text."""
+    def columns(self, objects: Sequence[Any]) -> _Rows:
+        """The objects' fields as columns, without an index."""
         width = self._fields
         flat = list(chain.from_iterable(map(_astuple, objects)))
         start = 0 if self.body else len(self.keys)
-        outer = {key: flat[start + at :: width] for at, key in enumerate(self.outer)}
+        outer: dict[str, list[Any]] = {key: flat[start + at :: width] for at, key in enumerate(self.outer)}
         if self.body:
             flat = list(chain.from_iterable(map(_astuple, flat[width - 1 :: width])))
             width = len(self.keys)
+        columns: list[Column]
         if ValueKind.TEXT in self.kinds or width != len(self.keys):
-            columns = [flat[at::width] for at in range(len(self.keys))]
-            return outer, [
-                column if kind is ValueKind.TEXT else _doubles(column)
-                for kind, column in zip(self.kinds, columns, strict=True)
+            lists = [flat[at::width] for at in range(len(self.keys))]
+            columns = [
+                column if kind is ValueKind.TEXT else f64(column)
+                for kind, column in zip(self.kinds, lists, strict=True)
             ]
-        numbers = _doubles(flat)
-        return outer, [numbers[at::width] for at in range(width)]
+        else:
+            columns = list(f64(flat).reshape(-1, width).T)
+        return _Rows(
+            times=i64(outer["ts"]) if "ts" in outer else None,
+            seqs=i64(outer["seq"]) if "seq" in outer else None,
+            words=outer.get("q"),
+            boot_ids=outer.get("boot_id"),
+            columns=columns,
+        )
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What some messages of one shape gave: None for what the shape doesn't have."""
+
+    times: I64 | None
+    seqs: I64 | None
+    words: list[str] | None
+    boot_ids: list[str] | None
+    columns: list[Column]
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the messages of one shape gave so far, chunk by chunk."""
+
+    index: list[I64] = field(default_factory=list)
+    rows: list[_Rows] = field(default_factory=list)
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    """Pieces of one column as one; None where the shape has none."""
+    if len(pieces) == 1 or pieces[0] is None:
+        return pieces[0]
+    return list(chain.from_iterable(pieces)) if isinstance(pieces[0], list) else np.concatenate(pieces)
 
 
 def _struct(fields: list[tuple[str, Any]], names: dict[str, str]) -> type:
     # gc=False: the values are scalars, no cycle can pass through them, and the collector need not look.
     return msgspec.defstruct("Message", fields, rename=names or None, gc=False, forbid_unknown_fields=True)
-
-
-def _doubles(numbers: list[Any]) -> array[float]:
-    """An array of floats and booleans; struct.pack is twice as quick as array('d', …)."""
-    column = array("d")
-    column.frombytes(pack(f"{len(numbers)}d", *numbers))
-    return column
 
 
 def key_of(document: object) -> _Key | None:
@@ -163,25 +190,6 @@ def _is_good_key(key: str) -> bool:
     )
 
 
-@dataclass(slots=True)
-class _Rows:
-    """What the messages of one shape gave so far."""
-
-    index: list[int] = field(default_factory=list)
-    outer: dict[str, list[Any]] = field(default_factory=dict)
-    columns: list[Any] = field(default_factory=list)
-
-    def add(self, index: Sequence[int], outer: dict[str, list[Any]], columns: list[Any]) -> None:
-        self.index.extend(index)
-        if not self.columns:
-            self.outer, self.columns = outer, columns
-            return
-        for key, column in outer.items():
-            self.outer[key].extend(column)
-        for mine, more in zip(self.columns, columns, strict=True):
-            mine.extend(more)
-
-
 class TypedShapes:
     """The typed shapes in use, and which topics have one (on their Route)."""
 
@@ -193,58 +201,61 @@ class TypedShapes:
     def __len__(self) -> int:
         return len(self._shapes)
 
-    def read(
-        self, payloads: Sequence[bytes], routes: Sequence[Route], received: Sequence[int], opened: Opened
-    ) -> Sequence[int]:
+    def read(self, messages: Messages, opened: Opened) -> I64:
         """Read the messages that fit the shapes of their topics.
 
         Args:
-            payloads, routes, received: n messages. opened: Their points are added to it.
+            opened: Their points are added to it.
         Returns:
             Indexes of the messages that must go the general way, ascending.
         """
-        found: dict[TypedShape, _Rows] = {}
-        rest: list[int] = []
-        for start in range(0, len(payloads), CHUNK_MESSAGES):
-            end = min(start + CHUNK_MESSAGES, len(payloads))
-            for shape, at in group_indexes(list(map(_shape_of, routes[start:end]))).items():
-                index: Sequence[int] = range(start, end)
-                if len(at) != end - start:
-                    index = [start + position for position in at]
+        # Shapes are numbered by first appearance: the same records must get the same series ids in a rebuild.
+        numbers: dict[TypedShape | None, int] = {None: 0}
+        of_route = [numbers.setdefault(route.shape, len(numbers)) for route in messages.routes.table]
+        shape_at = np.array(of_route, np.int64)[messages.routes.at]
+        shapes = list(numbers)
+        found: dict[int, _Found] = {}
+        rest: list[I64] = []
+        for start, end, part, first in messages.chunks(CHUNK_MESSAGES):
+            here = shape_at[start:end]
+            payloads = part.each(first, first + end - start)
+            for number in np.flatnonzero(np.bincount(here)).tolist():
+                index = start + np.flatnonzero(here == number)
+                shape = shapes[number]
                 if shape is None:
-                    rest.extend(index)
+                    rest.append(index)
                     continue
-                chosen = payloads[start:end] if len(at) == end - start else take(payloads, index)
-                self._read_chunk(shape, chosen, index, routes, found.setdefault(shape, _Rows()), rest)
-        for shape, rows in found.items():
-            if rows.index:
-                _add(shape, rows, routes, received, opened)
-        rest.sort()
-        return rest
+                chosen = payloads
+                if len(index) != end - start:
+                    chosen = take(payloads, (index - start).tolist())
+                self._read_chunk(shape, chosen, index, messages, found.setdefault(number, _Found()), rest)
+        for number in sorted(found):
+            shape = shapes[number]
+            if shape is not None and found[number].index:
+                _add(shape, found[number], messages, opened)
+        return np.sort(np.concatenate(rest)) if rest else np.empty(0, np.int64)
 
     def _read_chunk(
         self,
         shape: TypedShape,
         payloads: Sequence[bytes],
-        index: Sequence[int],
-        routes: Sequence[Route],
-        rows: _Rows,
-        rest: list[int],
+        index: I64,
+        messages: Messages,
+        found: _Found,
+        rest: list[I64],
     ) -> None:
         if max(map(len, payloads)) > PAYLOAD_DECODE_BYTES_MAX:
-            rest.extend(index)
+            rest.append(index)
             return
         objects, missed = shape.decode(payloads)
         if missed:
-            misfits = take(index, missed)
-            rest.extend(misfits)
-            self._note_misses(take(routes, misfits))
-            fits = bytearray(b"\1") * len(index)
-            for position in missed:
-                fits[position] = 0
-            index = list(compress(index, fits))
+            misfits = index[missed]
+            rest.append(misfits)
+            self._note_misses(messages.routes.take(misfits).each())
+            index = index[mask_without(len(index), missed)]
         if objects:
-            rows.add(index, *shape.columns(objects))
+            found.index.append(index)
+            found.rows.append(shape.columns(objects))
 
     def _note_misses(self, routes: Sequence[Route]) -> None:
         self.misses_total += len(routes)
@@ -279,28 +290,24 @@ class TypedShapes:
         return shape
 
 
-def _add(
-    shape: TypedShape, rows: _Rows, routes: Sequence[Route], received: Sequence[int], opened: Opened
-) -> None:
-    index: Sequence[int] = rows.index
-    whole = len(index) == len(routes)
-    mine = list(routes) if whole else take(routes, index)
-    arrived = list(received) if whole else take(received, index)
-    words = rows.outer.get("q")
-    quality = b"" if words is None else bytes(map(QUALITY_OF_WORD.__getitem__, words))
-    observed, quality = observe(rows.outer.get("ts"), quality, arrived, opened)
+def _add(shape: TypedShape, found: _Found, messages: Messages, opened: Opened) -> None:
+    index = _joined(found.index)
+    rows = found.rows
+    received = messages.received[index]
+    times, words = _joined([r.times for r in rows]), _joined([r.words for r in rows])
+    observed, quality = observe(times, qualities(words), received, opened)
     opened.groups.append(
         Points(
-            index=range(len(routes)) if whole else index,
-            routes=mine,
-            received=arrived,
+            index=index,
+            routes=messages.routes.take(index),
+            received=received,
             observed=observed,
             quality=quality,
             values=[],
-            seqs=rows.outer.get("seq"),
-            boot_ids=rows.outer.get("boot_id"),
+            seqs=_joined([r.seqs for r in rows]),
+            boot_ids=_joined([r.boot_ids for r in rows]),
             keys=shape.keys,
             kinds=shape.kinds,
-            columns=rows.columns,
+            columns=[_joined([r.columns[at] for r in rows]) for at in range(len(shape.keys))],
         )
     )

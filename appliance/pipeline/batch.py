@@ -8,22 +8,33 @@ store again (Pipeline), never patched.
 from __future__ import annotations
 
 import gc
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
 
+import numpy as np
+
+from appliance.core.arrays import I64
 from appliance.core.limits import DEAD_LETTER_BATCH_BYTES_MAX, DEAD_LETTER_PAYLOAD_BYTES_MAX
 from appliance.management.decoding import REFUSED, decode_payloads, decode_text
 from appliance.management.dedup import Verdict, Window
-from appliance.management.envelopes import Opened, Points, open_envelopes, take
+from appliance.management.envelopes import Opened, Points, mask_without, open_envelopes
 from appliance.management.mapping import TopicRouter
+from appliance.management.messages import Messages
 from appliance.management.presence import DevicePresence
 from appliance.management.readings import Quality, Reason, Refusal
 from appliance.management.shapes import Shapes
 from appliance.management.typed import TypedShapes
-from appliance.pipeline.records import BatchRecords, Fate, Gathered, Messages, gather, windows_at
-from appliance.pipeline.rows import LastPoints, Plans, Resolved, add_newest, add_rows, last_points, resolve
+from appliance.pipeline.records import BatchRecords, Fate, Gathered, gather
+from appliance.pipeline.rows import (
+    LastPoints,
+    Plans,
+    Resolved,
+    add_newest,
+    add_rows,
+    last_points,
+    last_positions,
+    resolve,
+)
 from storage.log.block import Block
 from storage.log.columns import Columns
 from storage.telemetry.batch import Counts, Cursor, DeadLetter, StoreBatch
@@ -106,7 +117,7 @@ class BatchBuilder:
         refusals.update(shaped.refusals)
         resolved, refused = resolve(shaped.groups, self._plans)
         refusals.update(refused)
-        gathered.refusals.update((messages.records[index], refusal) for index, refusal in refusals.items())
+        gathered.refusals.update((int(messages.records[index]), each) for index, each in refusals.items())
         _settle(records, gathered, resolved, duplicates)
 
         last = blocks[-1]
@@ -118,8 +129,11 @@ class BatchBuilder:
             blocks=records.fate_counts(),
         )
         rows = add_rows(batch, resolved, newest_arrival)
-        live = LiveUpdate(last=[last_points(item.group) for item in resolved])
-        add_newest(batch, live.last, lambda points: self._plans.plan(points.keys, points.kinds))
+        where = [last_positions(item.group) for item in resolved]
+        live = LiveUpdate(
+            last=[last_points(item.group, at) for item, at in zip(resolved, where, strict=True)]
+        )
+        add_newest(batch, resolved, where)
         batch.dead_letters = _dead_letters(records, gathered.refusals, self._router)
         batch.new_series = self._state.series.take_new()
         windows, batch.windows_dropped = self._state.seen.take_changes()
@@ -145,14 +159,17 @@ class BatchBuilder:
     def _open(self, messages: Messages) -> Opened:
         """Read all messages: by the typed shape of their topic, or the general way."""
         opened = Opened()
-        routes, received, payloads = messages.routes, messages.received, messages.payloads
-        index = self._typed.read(payloads, routes, received, opened)
-        if not index:
+        index = self._typed.read(messages, opened)
+        if not len(index):
             return opened
-        if len(index) != len(payloads):
-            routes, received, payloads = take(routes, index), take(received, index), take(payloads, index)
+        routes, received, payloads = (
+            messages.routes.take(index),
+            messages.received[index],
+            messages.payloads(index),
+        )
+        each = routes.each()
         documents, refusals = decode_payloads(payloads)
-        for at, route in enumerate(routes) if messages.has_text else ():
+        for at, route in enumerate(each) if messages.has_text else ():
             if route.format == "text":
                 refusals.pop(at, None)
                 value = decode_text(payloads[at])
@@ -160,10 +177,31 @@ class BatchBuilder:
                     refusals[at], documents[at] = value, REFUSED
                 else:
                     documents[at] = value
-        self._typed.learn(routes, documents)
-        opened.refusals.update((index[at], refusal) for at, refusal in refusals.items())
+        self._typed.learn(each, documents)
+        opened.refusals.update((int(index[at]), refusal) for at, refusal in refusals.items())
         open_envelopes(documents, routes, received, opened, index)
         return opened
+
+    def _windows(self, points: Points, gathered: Gathered) -> tuple[list[Window], I64]:
+        """The window of each point: of the boot that it names, or of the one that its device was in."""
+        if points.boot_ids is not None:
+            devices = [route.device for route in points.routes.each()]
+            return self._state.seen.windows(devices, points.boot_ids)
+        table = points.routes.table
+        numbers: dict[str, int] = {}
+        of_route = np.zeros(len(table), np.int64)
+        for number in points.routes.present().tolist():
+            of_route[number] = numbers.setdefault(table[number].device, len(numbers))
+        windows = list(map(self._state.seen.window_now, numbers))
+        at = of_route[points.routes.at]
+        records = gathered.messages.records[points.index]
+        # Readings that came before a status named another boot belong to the one before.
+        for device in gathered.boots.keys() & numbers.keys():
+            mine = np.flatnonzero(at == numbers[device])
+            for record, before in reversed(gathered.boots[device]):
+                at[mine[records[mine] < record]] = len(windows)
+                windows.append(before)
+        return _distinct(windows, at)
 
     def _see(self, groups: Sequence[Points], gathered: Gathered) -> list[dict[int, Verdict]]:
         """Take note of all `seq` in the order of the log, whatever groups they are in; for each group what isn't new.
@@ -171,22 +209,19 @@ class BatchBuilder:
         The order matters: one group after the other, a device that alternates between two shapes would leave a gap per
         reading, more than a window can hold.
         """
-        seen, records = self._state.seen, gathered.messages.records
         windows: list[Window] = []
+        at: list[I64] = []
         for points in groups:
-            devices = [route.device for route in points.routes]
-            found = seen.windows(devices, points.boot_ids)
-            if points.boot_ids is None and gathered.boots:
-                windows_at(found, take(records, points.index), devices, gathered)
-            windows.extend(found)
-        if len(groups) == 1:
-            return [seen.see_all(windows, groups[0].seqs or (), groups[0].observed)]
-        index = list(chain.from_iterable(points.index for points in groups))
-        seqs = list(chain.from_iterable(points.seqs or () for points in groups))
-        observed = list(chain.from_iterable(points.observed for points in groups))
-        order = sorted(range(len(index)), key=index.__getitem__)
-        verdicts = seen.see_all(take(windows, order), take(seqs, order), take(observed, order))
-        return _by_group(verdicts, order, list(map(len, groups)))
+            mine, positions = self._windows(points, gathered)
+            at.append(positions + len(windows))
+            windows.extend(mine)
+        seqs = np.concatenate([points.seqs for points in groups if points.seqs is not None])
+        observed = np.concatenate([points.observed for points in groups])
+        index = np.concatenate([points.index for points in groups])
+        order = np.argsort(index, kind="stable")
+        windows, which = _distinct(windows, np.concatenate(at))
+        verdicts = self._state.seen.see_all(windows, which[order], seqs[order], observed[order])
+        return _by_group(verdicts, order, [len(points) for points in groups])
 
     def _without_duplicates(
         self, groups: Sequence[Points], gathered: Gathered, refusals: dict[int, Refusal]
@@ -202,7 +237,7 @@ class BatchBuilder:
             return list(groups), duplicates
         verdicts = self._see(numbered, gathered)
         too_old = {
-            points.index[at]
+            int(points.index[at])
             for points, found in zip(numbered, verdicts, strict=True)
             for at, verdict in found.items()
             if verdict is Verdict.TOO_OLD
@@ -210,23 +245,28 @@ class BatchBuilder:
         refusals.update((index, Refusal(Reason.SEQ_TOO_OLD)) for index in too_old)
         kept = [points for points in groups if points.seqs is None]
         for points, found in zip(numbered, verdicts, strict=True):
-            duplicates.update(points.index[at] for at in found)
-            kept.append(points.keep([at not in found for at in range(len(points))]) if found else points)
+            duplicates.update(points.index[list(found)].tolist())
+            kept.append(points.keep(mask_without(len(points), found)) if found else points)
         if too_old:
-            kept = [points.keep([index not in too_old for index in points.index]) for points in kept]
+            kept = [points.keep(~np.isin(points.index, list(too_old))) for points in kept]
         return kept, duplicates
 
 
-def _by_group(
-    verdicts: dict[int, Verdict], order: Sequence[int], sizes: Sequence[int]
-) -> list[dict[int, Verdict]]:
+def _distinct(windows: Sequence[Window], at: I64) -> tuple[list[Window], I64]:
+    """Each window once, and the indexes into them."""
+    numbers: dict[Window, int] = {}
+    new = np.array([numbers.setdefault(window, len(numbers)) for window in windows], np.int64)
+    return list(numbers), new[at]
+
+
+def _by_group(verdicts: dict[int, Verdict], order: I64, sizes: Sequence[int]) -> list[dict[int, Verdict]]:
     """Verdicts by position in the merged order, back to positions in each group."""
     found: list[dict[int, Verdict]] = [{} for _ in sizes]
-    starts = list(accumulate(sizes, initial=0))
+    starts = np.concatenate(([0], np.cumsum(sizes)))
     for position, verdict in verdicts.items():
-        at = order[position]
-        group = bisect_right(starts, at) - 1
-        found[group][at - starts[group]] = verdict
+        at = int(order[position])
+        group = int(np.searchsorted(starts, at, side="right")) - 1
+        found[group][at - int(starts[group])] = verdict
     return found
 
 
@@ -238,20 +278,15 @@ def _settle(
     Nothing is concluded from what is left over: a message that got lost on the way keeps Fate.NONE, and the store
     refuses the batch.
     """
-    fates = records.fates
-    record_of = gathered.messages.records.__getitem__
+    fates, record_of = records.fates, gathered.messages.records
     for item in resolved:
-        if isinstance(item.group.index, range) and len(item.group.index) == len(fates):
-            fates[:] = bytes((Fate.READING,)) * len(fates)
-            continue
-        for record in map(record_of, item.group.index):
-            fates[record] = Fate.READING
+        fates[record_of[item.group.index]] = Fate.READING
     for record in gathered.refusals:
         if fates[record] == Fate.NONE:
             fates[record] = Fate.DEAD_LETTER
     for index in duplicates:
-        if fates[record_of(index)] == Fate.NONE:
-            fates[record_of(index)] = Fate.DUPLICATE
+        if fates[record_of[index]] == Fate.NONE:
+            fates[record_of[index]] = Fate.DUPLICATE
 
 
 def _dead_letters(
@@ -290,10 +325,10 @@ def _sample_ages(resolved: Sequence[Resolved], live: LiveUpdate) -> None:
     """Times for the lag: of up to 64 points per group, evenly, each standing for its share."""
     for item in resolved:
         group = item.group
-        step = max(1, len(group) // _LAG_SAMPLES_PER_GROUP)
-        for at in range(0, len(group), step):
-            weight = min(step, len(group) - at)
-            received = group.received[at]
-            observed = group.observed[at] if group.quality[at] == Quality.GOOD else received
-            live.ages.append((observed, weight))
-            live.arrivals.append((received, weight))
+        count = len(group)
+        step = max(1, count // _LAG_SAMPLES_PER_GROUP)
+        received = group.received[::step]
+        observed = np.where(group.quality[::step] == Quality.GOOD, group.observed[::step], received)
+        weights = [min(step, count - at) for at in range(0, count, step)]
+        live.ages += zip(observed.tolist(), weights, strict=True)
+        live.arrivals += zip(received.tolist(), weights, strict=True)

@@ -51,7 +51,7 @@ _T = TypeVar("_T")
 POLL_MS: Final = 250
 """How often the head is looked at when nobody says that the log grew."""
 COMMIT_INTERVAL_MS_MIN: Final = 200
-"""Between the starts of two commits, unless a batch is full: a commit costs about 5 ms and an fsync however small."""
+"""Between the beginnings of two batches, unless a batch is full: a commit costs about 5 ms and an fsync however small."""
 INCIDENT_POLL_MS: Final = 5_000
 TIDY_AFTER_MS: Final = 5_000
 """Quiet time after which the store is folded and checkpointed, so that a start finds little to replay."""
@@ -87,7 +87,7 @@ class Pipeline:
         directory: DeviceDirectory,
         clock: Clock,
         live: LiveView,
-        batch_messages_max: int = 25_000,
+        batch_messages_max: int = 100_000,
         commit_deadline_ms: int = 3_000,
     ) -> None:
         self._source = BlockSource(reader)
@@ -114,7 +114,7 @@ class Pipeline:
         self._pending: _Pending | None = None
         self._incident: HomeportError | None = None
         self._is_stopped = False
-        self._next_commit_mono_ms = 0
+        self._next_batch_mono_ms = 0
         self._is_tidy = True
         self._batches_total = 0
         self._failures_total = 0
@@ -160,9 +160,11 @@ class Pipeline:
             return True
         if self._pending is None:
             await self._pace()
+            began_mono_ms = self._clock.mono_ms()
             self._pending = await self._prepare()
             if self._pending is None:
                 return False
+            self._next_batch_mono_ms = began_mono_ms + COMMIT_INTERVAL_MS_MIN
         await self._commit(self._pending)
         return True
 
@@ -170,14 +172,14 @@ class Pipeline:
         with trio.move_on_after(POLL_MS / 1_000):
             await self._grew.wait()
         self._grew = trio.Event()
-        quiet_ms = self._clock.mono_ms() - self._next_commit_mono_ms
+        quiet_ms = self._clock.mono_ms() - self._next_batch_mono_ms
         if not self._is_tidy and quiet_ms > TIDY_AFTER_MS and self._breaker.state is BreakerState.CLOSED:
             self._is_tidy = True
             await self._in_thread(self._store.tidy)
 
     async def _pace(self) -> None:
         """Let readings gather for a moment, so that a trickle of them isn't a stream of fsyncs."""
-        wait_ms = self._next_commit_mono_ms - self._clock.mono_ms()
+        wait_ms = self._next_batch_mono_ms - self._clock.mono_ms()
         if wait_ms > 0 and self._source.head_seq - self._cursor.next_seq < self._sizer.messages:
             await trio.sleep(wait_ms / 1_000)
 
@@ -206,7 +208,6 @@ class Pipeline:
 
     async def _commit(self, pending: _Pending) -> None:
         batch = pending.batch
-        self._next_commit_mono_ms = self._clock.mono_ms() + COMMIT_INTERVAL_MS_MIN
         started = time.perf_counter_ns()
         failure = await self._commit_within_deadline(batch)
         elapsed_ns = time.perf_counter_ns() - started

@@ -8,18 +8,19 @@ C-level calls over its columns; the few other records are handled one at a time,
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import compress
-from operator import and_
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
+from appliance.core.arrays import I64, U8
 from appliance.core.limits import PAYLOAD_DECODE_BYTES_MAX
 from appliance.management.dedup import SeenSequences, Window
 from appliance.management.mapping import Route, RouteKind, TopicRouter
+from appliance.management.messages import Messages, Payloads, Routes
 from appliance.management.points import boot_id_of
 from appliance.management.presence import PresenceFold
 from appliance.management.readings import Reason, Refusal
@@ -40,21 +41,8 @@ class Fate(IntEnum):
     OTHER = 7
 
 
-_PUBLISHES: Final = bytes(int(kind in (Kind.PUBLISH, Kind.SERVER_PUBLISH)) for kind in range(256))
-"""For bytes.translate: 1 for the kinds that carry a message."""
-
-
-@dataclass(slots=True)
-class Messages:
-    """The telemetry messages of a batch, n of them, in the order of the log."""
-
-    records: list[int] = field(default_factory=list)
-    """Index of each one's record in the batch."""
-    routes: list[Route] = field(default_factory=list)
-    received: list[int] = field(default_factory=list)
-    payloads: list[bytes] = field(default_factory=list)
-    has_text: bool = False
-    """Whether any of them is not JSON but text."""
+_PUBLISHES: Final = np.isin(np.arange(256), (Kind.PUBLISH, Kind.SERVER_PUBLISH))
+"""By kind: whether it carries a message."""
 
 
 class BatchRecords:
@@ -69,7 +57,7 @@ class BatchRecords:
             self.starts.append(count)
             count += len(block)
         self.count = count
-        self.fates = bytearray(count)
+        self.fates: U8 = np.zeros(count, np.uint8)
 
     def place(self, record: int) -> tuple[Block, Columns, int]:
         """The block of a record, its columns, and the record's index in them."""
@@ -80,12 +68,12 @@ class BatchRecords:
         """(records, records with a fate) of each block. The first is the block header's own count."""
         ends = [*self.starts[1:], self.count]
         return [
-            (block.record_count, end - start - self.fates.count(Fate.NONE, start, end))
+            (block.record_count, int(np.count_nonzero(self.fates[start:end])))
             for block, start, end in zip(self.blocks, self.starts, ends, strict=True)
         ]
 
     def count_of(self, fate: Fate) -> int:
-        return self.fates.count(fate)
+        return int(np.count_nonzero(self.fates == fate))
 
 
 @dataclass(slots=True)
@@ -97,7 +85,7 @@ class Gathered:
         boots: Device → (record index at which a status named another boot, the window until then), in order.
     """
 
-    messages: Messages = field(default_factory=Messages)
+    messages: Messages
     refusals: dict[int, Refusal] = field(default_factory=dict)
     boots: dict[str, list[tuple[int, Window]]] = field(default_factory=dict)
 
@@ -120,39 +108,63 @@ def gather(
     Args:
         is_accepted: Whether a device's readings are kept.
     """
-    gathered = Gathered()
-    messages = gathered.messages
-    special = _Special(batch, router, presence, seen, is_accepted, gathered)
+    found = _Found()
+    special = _Special(batch, router, presence, seen, is_accepted, found)
     for block, columns, start in zip(batch.blocks, batch.columns, batch.starts, strict=True):
         routes = [router.route(topic) for topic in columns.topics]
-        plain = bytes(
+        plain = [
             r.kind is RouteKind.TELEMETRY and r.format == "json" and is_accepted(r.device) for r in routes
-        )
-        arrived = map(block.first_time_ms.__add__, columns.received_delta_ms)
-        along = map(routes.__getitem__, columns.topic_index)
-        published = columns.kinds.translate(_PUBLISHES)
-        selectors = published
-        if 0 in plain:
-            selectors = bytes(map(and_, published, map(plain.__getitem__, columns.topic_index)))
-        if 0 not in selectors:
-            messages.records.extend(range(start, start + len(columns)))
-            messages.routes.extend(along)
-            messages.received.extend(arrived)
-            messages.payloads.extend(columns.payloads())
+        ]
+        numbers = np.array([found.routes.setdefault(route, len(found.routes)) for route in routes], np.int64)
+        topic_index = np.frombuffer(columns.topic_index, np.uint16)
+        selected = _PUBLISHES[np.frombuffer(columns.kinds, np.uint8)]
+        if not all(plain):
+            selected &= np.array(plain, np.bool_)[topic_index]
+        arrived = block.first_time_ms + np.frombuffer(columns.received_delta_ms, np.uint32).astype(np.int64)
+        if selected.all():
+            found.add(start + np.arange(len(columns)), numbers[topic_index], arrived, columns, None)
             continue
-        messages.records.extend(compress(range(start, start + len(columns)), selectors))
-        messages.routes.extend(compress(along, selectors))
-        messages.received.extend(compress(arrived, selectors))
-        messages.payloads.extend(compress(columns.payloads(), selectors))
-        for at in _zeros(selectors):
-            special.take(block, columns, start, at, routes)
-    return gathered
+        chosen = np.flatnonzero(selected)
+        if len(chosen):
+            found.add(start + chosen, numbers[topic_index[chosen]], arrived[chosen], columns, chosen)
+        texts = [
+            at for at in np.flatnonzero(~selected).tolist() if special.take(block, columns, start, at, routes)
+        ]
+        if texts:
+            also = np.array(texts, np.int64)
+            found.has_text = True
+            found.add(start + also, numbers[topic_index[also]], arrived[also], columns, also)
+    return Gathered(found.messages(), found.refusals, found.boots)
 
 
-def _zeros(selectors: bytes) -> Iterator[int]:
-    at = -1
-    while (at := selectors.find(0, at + 1)) >= 0:
-        yield at
+class _Found:
+    """What was gathered so far."""
+
+    def __init__(self) -> None:
+        self.routes: dict[Route, int] = {}
+        self.refusals: dict[int, Refusal] = {}
+        self.boots: dict[str, list[tuple[int, Window]]] = {}
+        self.has_text = False
+        self._records: list[I64] = []
+        self._route_at: list[I64] = []
+        self._received: list[I64] = []
+        self._parts: list[Payloads] = []
+
+    def add(self, records: I64, route_at: I64, received: I64, columns: Columns, at: I64 | None) -> None:
+        self._records.append(records)
+        self._route_at.append(route_at)
+        self._received.append(received)
+        self._parts.append(Payloads(columns.payload_data, columns.payload_offsets, at))
+
+    def messages(self) -> Messages:
+        empty = [np.empty(0, np.int64)]
+        return Messages(
+            records=np.concatenate(self._records or empty),
+            routes=Routes(list(self.routes), np.concatenate(self._route_at or empty)),
+            received=np.concatenate(self._received or empty),
+            parts=self._parts,
+            has_text=self.has_text,
+        )
 
 
 class _Special:
@@ -165,20 +177,24 @@ class _Special:
         presence: PresenceFold,
         seen: SeenSequences,
         is_accepted: Callable[[str], bool],
-        gathered: Gathered,
+        found: _Found,
     ) -> None:
         self._batch = batch
         self._presence = presence
         self._seen = seen
         self._is_accepted = is_accepted
-        self._gathered = gathered
+        self._found = found
 
-    def take(self, block: Block, columns: Columns, start: int, at: int, routes: Sequence[Route]) -> None:
-        """One record: `at` is its index in the block, `start` the block's first index in the batch."""
+    def take(self, block: Block, columns: Columns, start: int, at: int, routes: Sequence[Route]) -> bool:
+        """One record: `at` is its index in the block, `start` the block's first index in the batch.
+
+        Returns:
+            True when it is a message of telemetry after all, of text.
+        """
         kind = columns.kinds[at]
         record = start + at
         at_ms = block.first_time_ms + columns.received_delta_ms[at]
-        fates, refusals = self._batch.fates, self._gathered.refusals
+        fates, refusals = self._batch.fates, self._found.refusals
         if kind in (Kind.PUBLISH, Kind.SERVER_PUBLISH):
             route = routes[columns.topic_index[at]]
             if route.kind is RouteKind.UNMAPPED:
@@ -191,12 +207,7 @@ class _Special:
                 else:
                     refusals[record] = Refusal(Reason.BAD_STATUS)
             else:
-                messages = self._gathered.messages
-                messages.has_text = True
-                messages.records.append(record)
-                messages.routes.append(route)
-                messages.received.append(at_ms)
-                messages.payloads.append(columns.payload(at))
+                return True
         elif kind in (Kind.SESSION_OPENED, Kind.SESSION_CLOSED, Kind.BROKER_STARTED):
             if self._session(kind, columns, at, at_ms):
                 fates[record] = Fate.SESSION
@@ -204,6 +215,7 @@ class _Special:
                 refusals[record] = Refusal(Reason.BAD_SESSION_RECORD)
         else:
             fates[record] = Fate.OTHER
+        return False
 
     def _status(
         self, columns: Columns, record: int, at: int, route: Route, at_ms: int, *, by_server: bool
@@ -223,7 +235,7 @@ class _Special:
         if boot_id is not None:
             before = self._seen.window_now(route.device)
             if self._seen.boot(route.device, boot_id):
-                self._gathered.boots.setdefault(route.device, []).append((record, before))
+                self._found.boots.setdefault(route.device, []).append((record, before))
         return True
 
     def _session(self, kind: int, columns: Columns, at: int, at_ms: int) -> bool:
@@ -249,23 +261,3 @@ class _Special:
                 last if isinstance(last, int) else None,
             )
         return True
-
-
-def windows_at(
-    windows: list[Window], records: Sequence[int], devices: Sequence[str], gathered: Gathered
-) -> None:
-    """Correct, in place, the windows of readings that came before a status named another boot.
-
-    Args:
-        windows: n windows as of the end of the batch. records: n record indexes. devices: n devices.
-    """
-    if not gathered.boots:
-        return
-    for position, device in enumerate(devices):
-        changes = gathered.boots.get(device)
-        if changes is None:
-            continue
-        for record, before in changes:
-            if records[position] < record:
-                windows[position] = before
-                break

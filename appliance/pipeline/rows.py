@@ -1,18 +1,20 @@
 """From column groups to the rows of a transaction: series ids, tables by day, newest values.
 
-A group's k columns of n values become k × n rows, column after column, so that equal series and similar values lie
-together (DuckDB compresses them better) and everything is array.extend. The ids of a shape are found once per route and
-remembered.
+A group's k columns of n values become k × n rows, column after column; the store sorts them by series. The ids of a shape
+are found once per route and remembered.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import compress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
+import numpy as np
+
+from appliance.core.arrays import F64, I64, U8, U32, Mask
 from appliance.core.limits import (
     CLOCK_AHEAD_MS_MAX,
     DAY_TABLE_COUNT_MAX,
@@ -20,6 +22,7 @@ from appliance.core.limits import (
     SHAPE_COUNT_MAX,
     TOPIC_ROUTE_COUNT_MAX,
 )
+from appliance.management.envelopes import Column, keep_items, take
 from appliance.management.mapping import Route
 from appliance.management.readings import Reason, Refusal, ValueKind
 from appliance.management.shapes import ColumnGroup
@@ -59,13 +62,6 @@ class Plan(dict[Route, "bytes | Refusal"]):
             ids.append(number)
         return ids.tobytes()
 
-    def columns(self, ids: Iterable[bytes]) -> list[array[int]]:
-        """k columns of the ids of n points."""
-        flat = array("I")
-        flat.frombytes(b"".join(ids))
-        width = len(self.keys_)
-        return [flat[at::width] for at in range(width)]
-
 
 class Plans:
     """The plans of all shapes, bounded."""
@@ -101,11 +97,14 @@ class LastPoints:
 
 @dataclass(slots=True)
 class Resolved:
-    """A column group with its series ids: k packed ones per point."""
+    """A column group with its series.
+
+    Attributes:
+        ids: (routes of the batch × k): the series of each route that the group has.
+    """
 
     group: ColumnGroup
-    plan: Plan
-    ids: list[bytes]
+    ids: U32
 
 
 def resolve(groups: Iterable[ColumnGroup], plans: Plans) -> tuple[list[Resolved], dict[int, Refusal]]:
@@ -118,41 +117,95 @@ def resolve(groups: Iterable[ColumnGroup], plans: Plans) -> tuple[list[Resolved]
     refusals: dict[int, Refusal] = {}
     for group in groups:
         plan = plans.plan(group.keys, group.kinds)
-        ids = list(map(plan.__getitem__, group.routes))
-        if Refusal in set(map(type, ids)):
-            entries = zip(group.index, ids, strict=True)
-            refusals.update((index, entry) for index, entry in entries if isinstance(entry, Refusal))
-        found.append(Resolved(group, plan, ids))  # type: ignore[arg-type]
+        routes = group.routes
+        ids = np.zeros((len(routes.table), len(group.keys)), np.uint32)
+        present = routes.present()
+        entries = [plan[routes.table[number]] for number in present.tolist()]
+        packed = [entry for entry in entries if isinstance(entry, bytes)]
+        is_refused = np.array([isinstance(entry, Refusal) for entry in entries], np.bool_)
+        ids[present[~is_refused]] = np.frombuffer(b"".join(packed), np.uint32).reshape(len(packed), len(group.keys))
+        for number in np.flatnonzero(is_refused).tolist():
+            refusal = entries[number]
+            assert isinstance(refusal, Refusal)
+            mine = group.index[routes.at == present[number]]
+            refusals.update(dict.fromkeys(mine.tolist(), refusal))
+        found.append(Resolved(group, ids))
     if refusals:
-        found = [_without(resolved, refusals) for resolved in found]
-    return [resolved for resolved in found if len(resolved.ids)], refusals
+        refused = list(refusals)
+        found = [_keep(item, ~np.isin(item.group.index, refused)) for item in found]
+    return [item for item in found if len(item.group)], refusals
 
 
-def _without(resolved: Resolved, refusals: dict[int, Refusal]) -> Resolved:
+def _keep(item: Resolved, mask: Mask) -> Resolved:
     """Leave out the points of refused messages: a message is all rows or all dead letter."""
-    group = resolved.group
-    keep = [index not in refusals for index in group.index]
-    if all(keep):
-        return resolved
+    group = item.group
     return Resolved(
         ColumnGroup(
             keys=group.keys,
             kinds=group.kinds,
-            columns=[
-                array("d", compress(column, keep))
-                if isinstance(column, array)
-                else list(compress(column, keep))
-                for column in group.columns
-            ],
-            index=list(compress(group.index, keep)),
-            routes=list(compress(group.routes, keep)),
-            received=list(compress(group.received, keep)),
-            observed=array("q", compress(group.observed, keep)),
-            quality=bytes(compress(group.quality, keep)),
+            columns=[keep_items(column, mask) for column in group.columns],
+            index=group.index[mask],
+            routes=group.routes.take(mask),
+            received=group.received[mask],
+            observed=group.observed[mask],
+            quality=group.quality[mask],
         ),
-        resolved.plan,
-        list(compress(resolved.ids, keep)),
+        item.ids,
     )
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """Rows of one table, or newest values, in pieces. Exactly one of numbers and texts is used."""
+
+    series: list[U32] = field(default_factory=list)
+    observed: list[I64] = field(default_factory=list)
+    received: list[I64] = field(default_factory=list)
+    numbers: list[F64] = field(default_factory=list)
+    texts: list[list[str]] = field(default_factory=list)
+    quality: list[U8] = field(default_factory=list)
+
+    def add(self, series: U32, observed: I64, received: I64, values: Column, quality: U8) -> None:
+        self.series.append(series)
+        self.observed.append(observed)
+        self.received.append(received)
+        self.quality.append(quality)
+        if isinstance(values, list):
+            self.texts.append(values)
+        else:
+            self.numbers.append(values)
+
+    def number_rows(self) -> NumberRows:
+        return NumberRows(
+            np.concatenate(self.series),
+            np.concatenate(self.observed),
+            np.concatenate(self.numbers),
+            np.concatenate(self.quality),
+        )
+
+    def text_rows(self) -> TextRows:
+        return TextRows(
+            np.concatenate(self.series),
+            np.concatenate(self.observed),
+            list(chain.from_iterable(self.texts)),
+            np.concatenate(self.quality),
+        )
+
+    def newest(self) -> NewestRows:
+        """Each series once, the newest of it; shapes that share a key, or topics that share a prefix, brought several."""
+        if not self.series:
+            return NewestRows()
+        rows = NewestRows(
+            np.concatenate(self.series),
+            np.concatenate(self.observed),
+            np.concatenate(self.received),
+            np.concatenate(self.numbers) if self.numbers else np.empty(0),
+            list(chain.from_iterable(self.texts)),
+            np.concatenate(self.quality),
+        )
+        order = np.lexsort((rows.observed, rows.series))
+        is_last = np.append(np.diff(rows.series[order]) != 0, True)
+        return rows if is_last.all() else rows.take(order[is_last])
 
 
 def add_rows(batch: StoreBatch, resolved: Sequence[Resolved], received_max_ms: int) -> int:
@@ -165,106 +218,77 @@ def add_rows(batch: StoreBatch, resolved: Sequence[Resolved], received_max_ms: i
     """
     today = received_max_ms // DAY_MS
     oldest, newest = today - DAY_TABLE_COUNT_MAX, today + CLOCK_AHEAD_MS_MAX // DAY_MS + 1
-
-    def table_of(day: int) -> int | None:
-        return day if oldest <= day <= newest else None
-
+    numbers: dict[int | None, _Pieces] = {}
+    texts: dict[int | None, _Pieces] = {}
     rows = 0
     for item in resolved:
         group = item.group
-        columns_of_ids = item.plan.columns(item.ids)
-        first, last = min(group.observed) // DAY_MS, max(group.observed) // DAY_MS
-        if first == last:
-            _add_group(batch, table_of(first), group, columns_of_ids, None)
-        else:
-            positions: dict[int | None, list[int]] = {}
-            for position, ms in enumerate(group.observed):
-                positions.setdefault(table_of(ms // DAY_MS), []).append(position)
-            for day, chosen in positions.items():
-                _add_group(batch, day, group, columns_of_ids, chosen)
-        rows += len(item.ids) * len(group.keys)
+        rows += len(group) * len(group.keys)
+        for day, mask in _days(group.observed):
+            table = day if oldest <= day <= newest else None
+            part = item if mask is None else _keep(item, mask)
+            for at, column in enumerate(part.group.columns):
+                tables = texts if isinstance(column, list) else numbers
+                _add_column(tables.setdefault(table, _Pieces()), part, at, slice(None), column)
+    batch.numbers = {day: pieces.number_rows() for day, pieces in numbers.items()}
+    batch.texts = {day: pieces.text_rows() for day, pieces in texts.items()}
     return rows
 
 
-def _add_group(
-    batch: StoreBatch,
-    day: int | None,
-    group: ColumnGroup,
-    ids: Sequence[array[int]],
-    chosen: list[int] | None,
-) -> None:
-    """The rows of a group, or of its points at the `chosen` positions, to one day's table."""
-    observed: Sequence[int] = group.observed
-    quality: bytes = group.quality
-    if chosen is not None:
-        observed = array("q", map(observed.__getitem__, chosen))
-        quality = bytes(map(quality.__getitem__, chosen))
-    for kind, numbers, column in zip(group.kinds, ids, group.columns, strict=True):
-        values: Sequence[Any] = column
-        series = numbers
-        if chosen is not None:
-            values = list(map(values.__getitem__, chosen))
-            series = array("I", map(series.__getitem__, chosen))
-        if kind is ValueKind.TEXT:
-            texts = batch.texts.setdefault(day, TextRows())
-            texts.series.extend(series)
-            texts.observed.extend(observed)
-            texts.texts.extend(values)
-            texts.quality += quality
-        else:
-            rows = batch.numbers.setdefault(day, NumberRows())
-            rows.series.extend(series)
-            rows.observed.extend(observed)
-            rows.numbers.extend(values)  # from an array it is one copy of memory
-            rows.quality += quality
+def _days(observed: I64) -> list[tuple[int, Mask | None]]:
+    """The days of n times, each with where it is; None for everywhere."""
+    first, last = int(observed.min()) // DAY_MS, int(observed.max()) // DAY_MS
+    if first == last:
+        return [(first, None)]
+    days = observed // DAY_MS
+    return [(day, days == day) for day in np.unique(days).tolist()]
 
 
-def last_points(group: ColumnGroup) -> LastPoints:
-    """The point of each route with the newest time; of equal ones the last."""
-    observed = group.observed.tolist()
-    order = sorted(range(len(observed)), key=observed.__getitem__)
-    last = dict(zip(map(group.routes.__getitem__, order), order, strict=True))
-    where = list(last.values())
-    values = zip(*(map(column.__getitem__, where) for column in group.columns), strict=True)
+def _add_column(pieces: _Pieces, item: Resolved, at: int, where: I64 | slice, values: Column) -> None:
+    """The values of column `at`, those of the points at `where`."""
+    group = item.group
+    series = item.ids[group.routes.at[where], at]
+    pieces.add(series, group.observed[where], group.received[where], values, group.quality[where])
+
+
+def last_positions(group: ColumnGroup) -> I64:
+    """For each route the position of the point with the newest time; of equal ones the last."""
+    routes, observed = group.routes.at, group.observed
+    order: I64 = np.argsort(routes, kind="stable")
+    same = np.diff(routes[order]) == 0
+    if ((np.diff(observed[order]) < 0) & same).any():
+        order = np.lexsort((observed, routes))
+    found: I64 = order[np.append(~same, True)]
+    return found
+
+
+def last_points(group: ColumnGroup, where: I64) -> LastPoints:
+    """The points at these positions, one of each route, as the live view takes them."""
+    chosen = where.tolist()
+    values = [take(c, chosen) if isinstance(c, list) else c[where].tolist() for c in group.columns]
     points = zip(
-        map(observed.__getitem__, where),
-        map(group.received.__getitem__, where),
-        map(group.quality.__getitem__, where),
-        values,
+        group.observed[where].tolist(),
+        group.received[where].tolist(),
+        group.quality[where].tolist(),
+        zip(*values, strict=True),
         strict=True,
     )
-    return LastPoints(group.keys, group.kinds, dict(zip(last, points, strict=True)))
+    routes = group.routes.take(where).each()
+    return LastPoints(group.keys, group.kinds, dict(zip(routes, points, strict=True)))
 
 
-def add_newest(batch: StoreBatch, last: Sequence[LastPoints], plan_of: Callable[[LastPoints], Plan]) -> None:
-    """Put the newest value of each series of the batch into it, each series once."""
-    for points in last:
-        plan = plan_of(points)
-        entries = points.points
-        ids = plan.columns(map(plan.__getitem__, entries))  # type: ignore[arg-type]
-        for at, kind in enumerate(points.kinds):
-            rows = batch.newest_texts if kind is ValueKind.TEXT else batch.newest_numbers
-            values: list[Any] = rows.texts if kind is ValueKind.TEXT else rows.numbers  # type: ignore[assignment]
-            rows.series.extend(ids[at])
-            values.extend(entry[3][at] for entry in entries.values())
-            rows.observed.extend(entry[0] for entry in entries.values())
-            rows.received.extend(entry[1] for entry in entries.values())
-            rows.quality.extend(entry[2] for entry in entries.values())
-    batch.newest_numbers = _once(batch.newest_numbers)
-    batch.newest_texts = _once(batch.newest_texts)
+def add_newest(batch: StoreBatch, resolved: Sequence[Resolved], where: Sequence[I64]) -> None:
+    """Put the newest value of each series of the batch into it, each series once.
 
-
-def _once(rows: NewestRows) -> NewestRows:
-    """Each series once, the newest; shapes that share a key, or topics that share a prefix, brought several."""
-    if len(set(rows.series)) == len(rows):
-        return rows
-    order = sorted(range(len(rows)), key=rows.observed.__getitem__)
-    where = list(dict(zip(map(rows.series.__getitem__, order), order, strict=True)).values())
-    return NewestRows(
-        series=array("I", map(rows.series.__getitem__, where)),
-        observed=array("q", map(rows.observed.__getitem__, where)),
-        received=array("q", map(rows.received.__getitem__, where)),
-        numbers=array("d", map(rows.numbers.__getitem__, where)) if rows.numbers else array("d"),
-        texts=list(map(rows.texts.__getitem__, where)) if rows.texts else [],
-        quality=bytearray(map(rows.quality.__getitem__, where)),
-    )
+    Args:
+        where: For each group the positions of its newest points.
+    """
+    numbers, texts = _Pieces(), _Pieces()
+    for item, chosen in zip(resolved, where, strict=True):
+        for at, column in enumerate(item.group.columns):
+            if isinstance(column, list):
+                _add_column(texts, item, at, chosen, take(column, chosen.tolist()))
+            else:
+                _add_column(numbers, item, at, chosen, column[chosen])
+    batch.newest_numbers = numbers.newest()
+    batch.newest_texts = texts.newest()

@@ -6,11 +6,14 @@ because the transaction moves the cursor from `before` to `after` and refuses wh
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
+import numpy as np
+
+from appliance.core.arrays import F64, I64, U8, U32
 from appliance.management.dedup import Window
 from appliance.management.presence import DevicePresence
 from appliance.management.readings import ValueKind
@@ -75,10 +78,10 @@ class Counts:
 class NumberRows:
     """n rows of numbers and booleans."""
 
-    series: array[int] = field(default_factory=lambda: array("I"))
-    observed: array[int] = field(default_factory=lambda: array("q"))
-    numbers: array[float] = field(default_factory=lambda: array("d"))
-    quality: bytearray = field(default_factory=bytearray)
+    series: U32
+    observed: I64
+    numbers: F64
+    quality: U8
 
     def __len__(self) -> int:
         return len(self.series)
@@ -88,10 +91,10 @@ class NumberRows:
 class TextRows:
     """n rows of text."""
 
-    series: array[int] = field(default_factory=lambda: array("I"))
-    observed: array[int] = field(default_factory=lambda: array("q"))
-    texts: list[str] = field(default_factory=list)
-    quality: bytearray = field(default_factory=bytearray)
+    series: U32
+    observed: I64
+    texts: list[str]
+    quality: U8
 
     def __len__(self) -> int:
         return len(self.series)
@@ -99,17 +102,40 @@ class TextRows:
 
 @dataclass(slots=True)
 class NewestRows:
-    """The newest reading of n series, each series once. Exactly one of numbers and texts is used."""
+    """The newest readings of n series. Exactly one of numbers and texts is used."""
 
-    series: array[int] = field(default_factory=lambda: array("I"))
-    observed: array[int] = field(default_factory=lambda: array("q"))
-    received: array[int] = field(default_factory=lambda: array("q"))
-    numbers: array[float] = field(default_factory=lambda: array("d"))
+    series: U32 = field(default_factory=lambda: np.empty(0, np.uint32))
+    observed: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    received: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    numbers: F64 = field(default_factory=lambda: np.empty(0, np.float64))
     texts: list[str] = field(default_factory=list)
-    quality: bytearray = field(default_factory=bytearray)
+    quality: U8 = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def take(self, where: I64) -> NewestRows:
+        """The rows at these positions."""
+        return NewestRows(
+            self.series[where],
+            self.observed[where],
+            self.received[where],
+            self.numbers[where] if len(self.numbers) else self.numbers,
+            [self.texts[at] for at in where.tolist()] if self.texts else [],
+            self.quality[where],
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[NewestRows]) -> NewestRows:
+        """The rows of all parts; at least one."""
+        return NewestRows(
+            np.concatenate([part.series for part in parts]),
+            np.concatenate([part.observed for part in parts]),
+            np.concatenate([part.received for part in parts]),
+            np.concatenate([part.numbers for part in parts]),
+            list(chain.from_iterable(part.texts for part in parts)),
+            np.concatenate([part.quality for part in parts]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from appliance.management.dedup import Window
 from appliance.management.presence import DevicePresence
@@ -80,21 +81,20 @@ def _newest_state(rows: NewestRows) -> NewestState:
         rows.received.tobytes(),
         rows.numbers.tobytes(),
         rows.texts,
-        bytes(rows.quality),
+        rows.quality.tobytes(),
     )
 
 
 def newest_rows(state: NewestState) -> NewestRows:
     """The rows again."""
-    rows = NewestRows(texts=state.texts, quality=bytearray(state.quality))
-    for column, data in (
-        (rows.series, state.series),
-        (rows.observed, state.observed),
-        (rows.received, state.received),
-        (rows.numbers, state.numbers),
-    ):
-        column.frombytes(data)
-    return rows
+    return NewestRows(
+        np.frombuffer(state.series, np.uint32),
+        np.frombuffer(state.observed, np.int64),
+        np.frombuffer(state.received, np.int64),
+        np.frombuffer(state.numbers, np.float64),
+        state.texts,
+        np.frombuffer(state.quality, np.uint8),
+    )
 
 
 def state_of(batch: StoreBatch) -> State:
@@ -119,8 +119,8 @@ class Unfolded:
     windows: dict[tuple[str, str], WindowRow] = field(default_factory=dict)
     dropped: set[tuple[str, str]] = field(default_factory=set)
     presences: dict[str, PresenceRow] = field(default_factory=dict)
-    newest_numbers: NewestRows = field(default_factory=NewestRows)
-    newest_texts: NewestRows = field(default_factory=NewestRows)
+    newest_numbers: list[NewestRows] = field(default_factory=list)
+    newest_texts: list[NewestRows] = field(default_factory=list)
     commits: int = 0
 
     def add(self, state: State) -> None:
@@ -133,19 +133,14 @@ class Unfolded:
             self.windows[row[0], row[1]] = row
         for presence in state.presences:
             self.presences[presence[0]] = presence
-        _extend(self.newest_numbers, newest_rows(state.newest_numbers))
-        _extend(self.newest_texts, newest_rows(state.newest_texts))
+        for parts, more in (
+            (self.newest_numbers, state.newest_numbers),
+            (self.newest_texts, state.newest_texts),
+        ):
+            if more.series:
+                parts.append(newest_rows(more))
         self.commits += 1
 
     @property
     def newest_count(self) -> int:
-        return len(self.newest_numbers) + len(self.newest_texts)
-
-
-def _extend(rows: NewestRows, more: NewestRows) -> None:
-    rows.series.extend(more.series)
-    rows.observed.extend(more.observed)
-    rows.received.extend(more.received)
-    rows.numbers.extend(more.numbers)
-    rows.texts.extend(more.texts)
-    rows.quality += more.quality
+        return sum(map(len, self.newest_numbers)) + sum(map(len, self.newest_texts))

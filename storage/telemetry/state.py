@@ -159,14 +159,13 @@ def _read_newest(
 
     for row in rows(connection, "SELECT series, observed_at, received_at, num, text, quality FROM newest"):
         put(*row)
-    for rows_, values in (
-        (unfolded.newest_numbers, [(number, None) for number in unfolded.newest_numbers.numbers]),
-        (unfolded.newest_texts, [(None, text) for text in unfolded.newest_texts.texts]),
-    ):
-        for series, observed, received, (num, text), quality in zip(
-            rows_.series, rows_.observed, rows_.received, values, rows_.quality, strict=True
-        ):
-            put(series, observed, received, num, text, quality)
+    for part in (*unfolded.newest_numbers, *unfolded.newest_texts):
+        count = len(part)
+        numbers: list[float | None] = part.numbers.tolist() if len(part.numbers) else [None] * count
+        texts: list[str | None] = [*part.texts] if part.texts else [None] * count
+        columns = (part.series.tolist(), part.observed.tolist(), part.received.tolist(), numbers, texts)
+        for row in zip(*columns, part.quality.tolist(), strict=True):
+            put(*row)
     return list(found.values())
 
 

@@ -80,7 +80,7 @@ def check(folder: Path) -> None:
             ]
             assert rows == expected
     for device in range(DEVICES):
-        (window,) = state.seen.windows([f"dev-{device}"], ["b"])
+        ((window,), _) = state.seen.windows([f"dev-{device}"], ["b"])
         assert window.intervals() == [(1, sum(1 for name, _ in rows if name == window.device))]
     newest = {(n.device, n.metric): n.observed_at_ms for n in state.newest}
     assert newest == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance.core.arrays import i64
 from appliance.management.dedup import SeenSequences, Verdict
 
 
@@ -12,7 +13,7 @@ def test_a_stored_window_goes_on_where_it_stood() -> None:
     assert seen.current_boot_id("d") == "two"
     window = seen.window_now("d")
     assert (window.intervals(), window.floor, window.newest_ms) == ([(1, 5)], 0, 17)
-    assert seen.see_all([window] * 2, [5, 6], [0, 0]) == {0: Verdict.DUPLICATE}
+    assert seen.see_all([window], i64([0, 0]), i64([5, 6]), i64([0, 0])) == {0: Verdict.DUPLICATE}
     changed, dropped = seen.take_changes()
     assert [(each.boot_id, each.intervals()) for each in changed] == [("two", [(1, 6)])]
     assert dropped == []

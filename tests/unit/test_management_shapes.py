@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import Any
+
+import numpy as np
 
 from appliance.management.envelopes import Points
 from appliance.management.mapping import TopicRouter
+from appliance.management.messages import Routes
 from appliance.management.readings import Reason, ValueKind
 from appliance.management.shapes import Shaped, Shapes
 
@@ -15,9 +17,8 @@ ROUTE = TopicRouter().route(b"dm/a/telemetry")
 
 def shaped(*values: dict[str, Any], shapes: Shapes | None = None) -> Shaped:
     count = len(values)
-    points = Points(
-        range(count), [ROUTE] * count, [5] * count, array("q", range(count)), bytes(count), list(values)
-    )
+    index, quality = np.arange(count), np.zeros(count, np.uint8)
+    points = Points(index, Routes.of([ROUTE] * count), np.full(count, 5), index, quality, list(values))
     return (shapes or Shapes()).shape([points])
 
 
@@ -75,7 +76,16 @@ def test_names_are_checked_once_per_shape_and_the_memory_is_bounded() -> None:
 
 def test_no_points() -> None:
     assert found(shaped()) == []
+    none, quality = np.empty(0, np.int64), np.empty(0, np.uint8)
     columns = Points(
-        [], [], [], array("q"), b"", [], keys=("a",), kinds=(ValueKind.NUMBER,), columns=[array("d")]
+        none,
+        Routes.of([]),
+        none,
+        none,
+        quality,
+        [],
+        keys=("a",),
+        kinds=(ValueKind.NUMBER,),
+        columns=[np.empty(0)],
     )
     assert found(Shapes().shape([columns])) == []

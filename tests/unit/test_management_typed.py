@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from appliance.core.limits import PAYLOAD_DECODE_BYTES_MAX
 from appliance.management.envelopes import Opened
 from appliance.management.mapping import Route, TopicRouter
+from appliance.management.messages import Messages, Payloads, Routes
 from appliance.management.readings import ValueKind
 from appliance.management.typed import (
     MISS_COUNT_MAX,
@@ -34,8 +36,10 @@ def learned(topic: Route, payload: bytes, shapes: TypedShapes) -> None:
 
 def read(shapes: TypedShapes, payloads: list[bytes], routes: list[Route]) -> tuple[Opened, list[int]]:
     opened = Opened()
-    rest = shapes.read(payloads, routes, [NOW] * len(payloads), opened)
-    return opened, list(rest)
+    count = len(payloads)
+    messages = Messages(np.arange(count), Routes.of(routes), np.full(count, NOW), [Payloads.of(payloads)])
+    rest = shapes.read(messages, opened)
+    return opened, rest.tolist()
 
 
 @pytest.mark.parametrize(
@@ -85,10 +89,11 @@ def test_what_fits_becomes_columns() -> None:
     assert points.keys == ("mode", "on", "t")
     assert points.columns is not None
     assert [list(column) for column in points.columns] == [["eco", "x"], [1.0, 0.0], [1.5, 2.0]]
-    assert points.seqs == [1, 2]
+    assert points.seqs is not None
+    assert points.seqs.tolist() == [1, 2]
     assert list(points.observed) == [NOW, NOW + 1]
     assert list(points.quality) == [0, 2]
-    kept = points.keep([False, True])
+    kept = points.keep(np.array([False, True]))
     assert (list(kept.index), [list(c) for c in kept.columns or ()]) == ([2], [["x"], [0.0], [2.0]])
 
 
@@ -149,4 +154,5 @@ def test_many_chunks_of_an_envelope() -> None:
     assert rest == []
     (points,) = opened.groups
     assert list(points.index) == list(range(count))
-    assert points.seqs == list(range(count))
+    assert points.seqs is not None
+    assert points.seqs.tolist() == list(range(count))

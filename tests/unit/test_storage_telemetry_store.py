@@ -96,7 +96,7 @@ def test_a_batch_is_rows_state_and_cursor(store: TelemetryStore, path: Path) -> 
         ("on", True, NOW),
         ("t", 1.5, NOW),
     }
-    assert state.seen.windows(["d"], None)[0].intervals() == [(4, 4)]
+    assert state.seen.window_now("d").intervals() == [(4, 4)]
     assert len(state.series) == 3
     assert again.statistics().day_tables == 3  # numbers of two days, texts of one
     again.close()
@@ -164,7 +164,9 @@ def test_the_state_is_the_same_however_often_it_is_folded(
         ),
     }
     windows = {
-        (w.boot_id, tuple(w.intervals())) for b in range(4) for w in state.seen.windows(["d"], [f"boot-{b}"])
+        (w.boot_id, tuple(w.intervals()))
+        for b in range(4)
+        for w in state.seen.windows(["d"], [f"boot-{b}"])[0]
     }
     assert windows == {(f"boot-{b}", ((b * 4, b * 4), (b * 4 + 2, b * 4 + 2))) for b in range(4)}
     assert state.seen.current_boot_id("d") == "boot-3"
