@@ -123,7 +123,9 @@ def resolve(groups: Iterable[ColumnGroup], plans: Plans) -> tuple[list[Resolved]
         entries = [plan[routes.table[number]] for number in present.tolist()]
         packed = [entry for entry in entries if isinstance(entry, bytes)]
         is_refused = np.array([isinstance(entry, Refusal) for entry in entries], np.bool_)
-        ids[present[~is_refused]] = np.frombuffer(b"".join(packed), np.uint32).reshape(len(packed), len(group.keys))
+        ids[present[~is_refused]] = np.frombuffer(b"".join(packed), np.uint32).reshape(
+            len(packed), len(group.keys)
+        )
         for number in np.flatnonzero(is_refused).tolist():
             refusal = entries[number]
             assert isinstance(refusal, Refusal)
