@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from appliance.management.access import AccessPolicy, Principal
 
-from .mqtt.batch import PublishParser
 from .mqtt.packets import Connect, Version, Will
+from .mqtt.publish_parser import PublishParser
 from .outbound import Outbound
 from .publish_check import admit_topic, keep_publish_properties
 from .transport import Closed, PlainTransport, Transport
@@ -66,10 +66,7 @@ class Connection:
     __slots__ = (
         "_backlog",
         "_backlog_bytes",
-        "_is_plain",
         "_needed_bytes",
-        "_unsent",
-        "_waiting",
         "accepted",
         "address",
         "batch_identity",
@@ -82,6 +79,7 @@ class Connection:
         "has_properties",
         "is_blocked",
         "is_dirty",
+        "is_plain",
         "is_refilling",
         "keep_alive_ms",
         "last_packet_at_ms",
@@ -92,10 +90,13 @@ class Connection:
         "parser",
         "principal",
         "receive",
+        "send",
         "sock",
         "transport",
         "unacknowledged_count",
+        "unsent",
         "version",
+        "waiting",
         "watch_mask",
         "will",
     )
@@ -117,7 +118,8 @@ class Connection:
         self.fd = sock.fileno()
         self.transport = transport
         self.receive = transport.receive
-        self._is_plain = isinstance(transport, PlainTransport)
+        self.send = sock.send
+        self.is_plain = isinstance(transport, PlainTransport)
         self.address = address
         self.accepted: Accepted | None = accepted
         self.client_id = accepted.client_id
@@ -143,9 +145,9 @@ class Connection:
         """The socket took less than it was given; nothing more is offered until it is writable again."""
         self.is_refilling = False
         self.watch_mask = 0
-        self._waiting = bytearray()
+        self.waiting = bytearray()
         self._needed_bytes = 0
-        self._unsent = NOTHING
+        self.unsent = NOTHING
         """What the socket did not take, sealed."""
         self._backlog: list[bytes] = []
         """What came into the outbox since, not sealed yet."""
@@ -172,8 +174,8 @@ class Connection:
         However small the pieces of a large packet are, they cost what their bytes cost: one growing buffer, and one
         copy when the last byte has come.
         """
-        self._waiting += data
-        return self.take_waiting() if len(self._waiting) >= self._needed_bytes else b""
+        self.waiting += data
+        return self.take_waiting() if len(self.waiting) >= self._needed_bytes else b""
 
     def keep(self, data: bytes, needed_bytes: int) -> None:
         """Put aside bytes that are not a whole packet yet.
@@ -181,33 +183,40 @@ class Connection:
         Args:
             needed_bytes: How many there must be before another look is worth it.
         """
-        self._waiting = bytearray(data)
+        self.waiting = bytearray(data)
         self._needed_bytes = needed_bytes
-
-    @property
-    def has_waiting(self) -> bool:
-        return bool(self._waiting)
 
     def take_waiting(self) -> bytes:
         """All that was put aside."""
-        whole = bytes(self._waiting)
-        self._waiting = bytearray()
+        whole = bytes(self.waiting)
+        self.waiting = bytearray()
         return whole
 
     # --- out ---------------------------------------------------------------------------------------------
 
-    def answer(self, data: bytes) -> bytes:
-        """Send a few bytes at once where nothing stands before them: the way of most acknowledgements.
+    def answer(self, data: bytes) -> bool:
+        """Send a few bytes at once where nothing stands before them: the way of acknowledgements.
 
         Returns:
-            What is left for the outbox, b"" when all has gone.
+            False where something has to wait, for `flush`.
         Raises:
-            Closed: the connection is gone.
+            OSError: the connection is gone.
         """
-        if not self._is_plain or self.outbox or self._unsent:
-            return data
-        sent = self._send(data)
-        return b"" if sent == len(data) else data[sent:]
+        if self.outbox or self.unsent:
+            self.outbox.append(data)
+            return False
+        if not self.is_plain:
+            data = self.transport.seal(data)
+        send = self.send
+        try:
+            sent = send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        if sent < len(data):
+            self.unsent = memoryview(data)[sent:]
+            self.is_blocked = True
+            return False
+        return True
 
     def flush(self) -> bool:
         """Send what lies in the outbox, as much as the socket takes.
@@ -218,7 +227,7 @@ class Connection:
             Closed: the connection is gone.
         """
         outbox = self.outbox
-        if self._unsent:
+        if self.unsent:
             return self._flush_behind()
         if not outbox:
             return True
@@ -226,7 +235,7 @@ class Connection:
         outbox.clear()
         sent = self._send(data)
         if sent < len(data):
-            self._unsent = memoryview(data)[sent:]
+            self.unsent = memoryview(data)[sent:]
             self.is_blocked = True
         self.outbound.unsent_bytes = len(data) - sent
         return not self.is_blocked
@@ -238,19 +247,19 @@ class Connection:
             self._backlog_bytes += sum(map(len, self.outbox))
             self.outbox.clear()
         if not self.is_blocked:
-            self._unsent = self._unsent[self._send(self._unsent) :]
-            if not self._unsent and self._backlog:
+            self.unsent = self.unsent[self._send(self.unsent) :]
+            if not self.unsent and self._backlog:
                 sealed = memoryview(self.transport.seal(b"".join(self._backlog)))
                 self._backlog.clear()
                 self._backlog_bytes = 0
-                self._unsent = sealed[self._send(sealed) :]
-            self.is_blocked = bool(self._unsent)
+                self.unsent = sealed[self._send(sealed) :]
+            self.is_blocked = bool(self.unsent)
         self.outbound.unsent_bytes = self.unsent_bytes
         return not self.is_blocked
 
     def _send(self, data: bytes | memoryview) -> int:
         try:
-            return self.sock.send(data)
+            return self.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
@@ -259,7 +268,7 @@ class Connection:
     @property
     def unsent_bytes(self) -> int:
         """What waits because the client does not take it, as of the last flush."""
-        return len(self._unsent) + self._backlog_bytes
+        return len(self.unsent) + self._backlog_bytes
 
     @property
     def is_stuffed(self) -> bool:
@@ -271,9 +280,9 @@ class Connection:
         try:
             if not self.is_blocked:
                 rest = b"".join((*self._backlog, *self.outbox, last_words))
-                data = b"".join((self._unsent, self.transport.seal(rest), self.transport.farewell()))
+                data = b"".join((self.unsent, self.transport.seal(rest), self.transport.farewell()))
                 if data:
-                    self.sock.send(data)
+                    self.send(data)
         except (OSError, Closed):
             pass  # The peer is gone already, and goodbye was all there was left to say.
         self.sock.close()
@@ -281,5 +290,5 @@ class Connection:
         self.outbox.clear()
         self._backlog.clear()
         self._backlog_bytes = 0
-        self._unsent = NOTHING
-        self._waiting = bytearray()
+        self.unsent = NOTHING
+        self.waiting = bytearray()

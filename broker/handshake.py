@@ -6,6 +6,7 @@ nothing is taken from a stranger but CONNECT_BYTES_MAX.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import ssl
@@ -20,14 +21,14 @@ from appliance.core.limits import KIB
 from appliance.management.access import AccessPolicy, Principal
 
 from .connection import Accepted
-from .mqtt.batch import remaining_length
 from .mqtt.codec import decode, encode
 from .mqtt.packets import Connack, Connect, Version
 from .mqtt.properties import Properties, Value
 from .mqtt.property_table import PropertyId
 from .mqtt.reason_codes import ConnectReturnCode, ReasonCode, connect_return_code
 from .mqtt.topics import validate_topic_name
-from .transport import Closed, PlainTransport, TlsTransport, Transport
+from .mqtt.wire import remaining_length
+from .transport import RECEIVE_BYTES, Closed, PlainTransport, TlsTransport, Transport
 
 CONNECT_BYTES_MAX: Final = 128 * KIB
 """Client id 256, user name 256, password 4 KiB, a will's topic 64 KiB, and the rest for its payload."""
@@ -81,14 +82,14 @@ async def secure(sock: socket.socket, context: ssl.SSLContext) -> TlsTransport:
             await _send(sock, outgoing.read())
         if not wants_read:
             return TlsTransport(sock, tls, incoming, outgoing)
-        incoming.write(await _receive(sock, TLS_READ_BYTES))
+        incoming.write(await _receive(sock, sock.recv, TLS_READ_BYTES))
 
 
-async def _receive(sock: socket.socket, bytes_max: int) -> bytes:
+async def _receive(sock: socket.socket, receive: Callable[[int], bytes], bytes_max: int) -> bytes:
     while True:
         await trio.lowlevel.wait_readable(sock)
         try:
-            data = sock.recv(bytes_max)
+            data = receive(bytes_max)
         except (BlockingIOError, InterruptedError):
             continue
         except OSError as error:
@@ -118,7 +119,10 @@ async def read_connect(sock: socket.socket, transport: Transport) -> tuple[Conne
         Closed: the peer went away.
     """
     # What came together with the end of the TLS handshake lies in its buffers, and the socket may stay silent.
-    data = transport.drain() if isinstance(transport, TlsTransport) else b""
+    data = b""
+    if isinstance(transport, TlsTransport):
+        with contextlib.suppress(BlockingIOError):
+            data = transport.drain()
     while True:
         if data and data[0] != 0x10:
             raise RemoteProtocolError(
@@ -133,8 +137,7 @@ async def read_connect(sock: socket.socket, transport: Transport) -> tuple[Conne
             if packet.version == Version.MQTT_5:
                 remaining_length(data[:5], 1)  # only MQTT 5 asks for the shortest form
             return packet, data[at + length :]
-        await trio.lowlevel.wait_readable(sock)
-        data += transport.receive()
+        data += await _receive(sock, transport.receive, RECEIVE_BYTES)
 
 
 class Handshake:

@@ -1,6 +1,6 @@
 """What a PUBLISH from a client must be: a valid topic it may publish to, and properties that belong there.
 
-Called by the batch parser, once per topic and for packets that carry properties.
+Called by the publish parser, once per topic and for packets that carry properties.
 """
 
 from __future__ import annotations

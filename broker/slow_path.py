@@ -14,7 +14,6 @@ from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_COUNT_MAX
 from appliance.management.access import AccessPolicy
 
-from .mqtt.batch import remaining_length
 from .mqtt.codec import decode, encode
 from .mqtt.constants import Sender
 from .mqtt.packets import (
@@ -31,6 +30,7 @@ from .mqtt.packets import (
 from .mqtt.property_table import PropertyId
 from .mqtt.reason_codes import SUBACK_FAILURE_3, ReasonCode
 from .mqtt.topics import parse_shared
+from .mqtt.wire import remaining_length
 from .router import Grant, Router
 from .session_records import CloseReason
 

@@ -9,21 +9,29 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final, Protocol
 
 RECEIVE_BYTES: Final = 65_536
 """Most that is taken from one connection in one turn."""
 
 
-class Closed(Exception):  # noqa: N818 - trio's word
+class Closed(OSError):  # noqa: N818 - trio's word
     """The peer has closed the connection, or the network has."""
 
 
 class Transport(Protocol):
     name: str
 
-    def receive(self) -> bytes:
-        """Bytes that have arrived; b"" where there are none for now. Raises Closed."""
+    def receive(self, bytes_max: int, /) -> bytes:
+        """Bytes that have arrived, of at most so many on the wire, as `socket.recv` gives them.
+
+        Returns:
+            b"" at the end of the stream.
+        Raises:
+            BlockingIOError: there are none for now.
+            OSError: the connection is broken.
+        """
 
     def seal(self, data: bytes) -> bytes:
         """What must go over the wire so that the peer reads `data`. Raises Closed."""
@@ -35,22 +43,11 @@ class Transport(Protocol):
 class PlainTransport:
     """TCP or a Unix socket."""
 
-    __slots__ = ("_recv",)
+    __slots__ = ("receive",)
     name = "tcp"
 
     def __init__(self, sock: socket.socket) -> None:
-        self._recv = sock.recv
-
-    def receive(self) -> bytes:
-        try:
-            data = self._recv(RECEIVE_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return b""
-        except OSError as error:
-            raise Closed(str(error)) from error
-        if not data:
-            raise Closed("end of stream")
-        return data
+        self.receive: Callable[[int], bytes] = sock.recv
 
     def seal(self, data: bytes) -> bytes:
         return data
@@ -73,38 +70,39 @@ class TlsTransport:
         self._incoming = incoming
         self._outgoing = outgoing
 
-    def receive(self) -> bytes:
+    def receive(self, bytes_max: int) -> bytes:
+        """As `socket.recv`; of plaintext all that has come whole."""
         try:
-            data = self._recv(RECEIVE_BYTES)
+            data = self._recv(bytes_max)
         except (BlockingIOError, InterruptedError):
-            data = None
-        except OSError as error:
-            raise Closed(str(error)) from error
-        if data:
-            self._incoming.write(data)
-        elif data is not None:
-            self._incoming.write_eof()
-        return self.drain(at_end=data == b"")
+            pass  # What was found bad behind a good record is told now.
+        else:
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+        return self.drain()
 
-    def drain(self, *, at_end: bool = False) -> bytes:
-        """Decrypt all that has arrived."""
+    def drain(self) -> bytes:
+        """Decrypt all that has arrived; raises as `receive` does.
+
+        OpenSSL takes one record at a time from the BIO, so an empty one says that all has been read, at a tenth of what
+        the SSLWantReadError of another read costs.
+        """
         parts: list[bytes] = []
-        read = self._tls.read
+        read, incoming = self._tls.read, self._incoming
         try:
-            while True:
-                part = read(RECEIVE_BYTES)
-                if not part:
-                    at_end = True
-                    break
+            while part := read(RECEIVE_BYTES):
                 parts.append(part)
+                if not incoming.pending:
+                    break
         except ssl.SSLWantReadError:
-            pass
+            if not parts:
+                raise BlockingIOError from None
         except ssl.SSLError as error:
             if not parts:
                 raise Closed(str(error)) from error
-            at_end = False  # the next call raises again, after what was good has been read
-        if at_end and not parts:
-            raise Closed("end of stream")
+            # The next call raises again, after what was good has been read.
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def seal(self, data: bytes) -> bytes:

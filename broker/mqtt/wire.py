@@ -141,3 +141,26 @@ def put_text(value: str, what: str) -> bytes:
     if "\0" in value:
         raise local(f"The {what} contains U+0000.", _MALFORMED)
     return put_binary(data, what)
+
+
+def remaining_length(data: bytes, at: int, *, is_shortest: bool = True) -> tuple[int, int]:
+    """Read a variable byte integer (MQTT 5.0 §1.5.5).
+
+    Args:
+        is_shortest: Refuse one that is longer than needed: a rule of MQTT 5 that 3.1.1 (§2.2.3) does not have.
+    Returns:
+        The value and where it ends; (-1, at) if the data ends before it does.
+    Raises:
+        RemoteProtocolError: more than four bytes, or more than needed (0x81).
+    """
+    value = 0
+    for index in range(4):
+        if at + index >= len(data):
+            return -1, at
+        byte = data[at + index]
+        value |= (byte & 127) << (7 * index)
+        if byte < 128:
+            if byte == 0 and index and is_shortest:
+                raise remote("A variable byte integer is longer than needed.", _MALFORMED)
+            return value, at + index + 1
+    raise remote("A variable byte integer has more than four bytes.", _MALFORMED)

@@ -13,7 +13,8 @@ import trio
 from appliance.core.clock import ManualClock
 from appliance.core.limits import FRAME_BYTES_HARD_MAX, MIB
 from broker.connection import Connection
-from broker.data_plane import SLOW_SHARE_MAX, SLOW_TURN_MAX, DataPlane
+from broker.data_plane import DataPlane
+from broker.intake import SLOW_SHARE_MAX, SLOW_TURN_MAX
 from broker.slow_path import SlowPath
 from storage.log.columns import Kind
 from tests.broker_kit import CONFIG, DEADLINE_S, Peer, Running, running_broker

@@ -39,7 +39,7 @@ class TestStartAndDrain:
         assert msgpack.unpackb(broker.records()[0][3]) == {"version": "kit"}
 
     async def test_drain(self, tmp_path: Path) -> None:
-        """Everybody is told, what was taken is on disk, nobody gets in any more."""
+        """What was taken is on disk and acknowledged, then everybody is told; nobody gets in any more."""
         async with running_broker(tmp_path) as broker:
             new, old = await broker.connect("new", version=5), await broker.connect("old")
             half_open = await broker.open()
@@ -49,12 +49,15 @@ class TestStartAndDrain:
             await new.send(new.publish_packet("t", b"taken too", packet_id=2))
             await broker.wait_until(lambda: broker.statistics()["plane"]["received_messages"] == 2)
             broker.server.drain()
-            assert await new.disconnected() == 0x8B
-            assert await old.disconnected() is None
             assert await half_open.packet() is None
             with pytest.raises(OSError):
                 await Peer.open(broker.port)
+            await new.send(new.publish_packet("t", b"too late", packet_id=3))
+            assert await nothing_more(old)
             broker.disk.open_gate()
+            assert [(await new.expect(builder.PUBACK)).packet_id for _ in range(2)] == [1, 2]
+            assert await new.disconnected() == 0x8B
+            assert await old.disconnected() is None
         assert [payload for *_, payload in broker.records(Kind.PUBLISH)] == [b"taken", b"taken too"]
         closings = {client: msgpack.unpackb(p) for _, client, _, p in broker.records(Kind.SESSION_CLOSED)}
         assert {closing["reason"] for closing in closings.values()} == {"draining"}

@@ -36,7 +36,7 @@ Pair = tuple[Connection, socket.socket]
 
 
 def has_waiting(connection: Connection) -> bool:
-    return connection.has_waiting
+    return bool(connection.waiting)
 
 
 class TestIn:

@@ -1,9 +1,10 @@
-"""The batch parser against the codec: two independent readers of the same bytes.
+"""The publish parser against the codec: two independent readers of the same bytes.
 
 1. Agreement: on streams of valid packets, and of packets with bytes changed, for 3.1.1 and 5, the parser finds the
    publishes that `PacketReader` finds, and an error where that finds one or finds what this release refuses.
 2. However the bytes are cut and however full the batches are, the records are the same.
-3. Totality: any bytes give records or RemoteProtocolError, nothing else, and a block that can be read again.
+3. The short way of a packet that comes alone (`parse_single`) finds what the long way finds.
+4. Totality: any bytes give records or RemoteProtocolError, nothing else, and a block that can be read again.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import FRAME_BYTES_MAX
 from appliance.management.access import AccessPolicy, Principal
 from broker.committer import batch_body
-from broker.mqtt.batch import BATCH_BYTES_MAX, Batch, PublishParser, Stop, remaining_length
+from broker.mqtt.batch import BATCH_BYTES_MAX, Batch
 from broker.mqtt.codec import PacketReader, decode, decode_properties, encode
 from broker.mqtt.constants import Sender, Version
 from broker.mqtt.packets import Packet, Publish
 from broker.mqtt.properties import Properties
 from broker.mqtt.property_table import PropertyId
+from broker.mqtt.publish_parser import PublishParser, Stop
+from broker.mqtt.wire import remaining_length
 from broker.publish_check import admit_topic, keep_publish_properties
 from storage.log.columns import Kind, decode_columns
 from tests.protocol import builder
@@ -55,6 +58,7 @@ class PlaneInMiniature:
     records: list[Record] = field(default_factory=list)
     refused: list[bytes] = field(default_factory=list)
     error: RemoteProtocolError | None = None
+    single_count: int = 0
 
     def __post_init__(self) -> None:
         is_5 = self.version is Version.MQTT_5
@@ -70,6 +74,10 @@ class PlaneInMiniature:
 
     def receive(self, data: bytes) -> None:
         if self.error is not None:
+            return
+        if not self._waiting and self._parser.parse_single(data, self._batch):
+            self._batch.client_runs.append((self._batch.client_slot(CLIENT), 1))
+            self.single_count += 1
             return
         data = self._waiting + data
         try:
@@ -264,6 +272,58 @@ def test_cuts_and_fullness_change_nothing(
     assert (cut.error is None) == (whole.error is None)
     if cut.error is not None and whole.error is not None:
         assert cut.error.reason_code == whole.error.reason_code
+
+
+@st.composite
+def alternations(draw: st.DrawFn) -> tuple[Version, list[bytes]]:
+    """Short publishes of few shapes and now and then another packet, a byte changed here and there; each is a piece."""
+    version = draw(VERSIONS)
+    properties = b"" if version is Version.MQTT_5 else None
+    payloads = st.sampled_from([b"", b"\0", b"21.5", b"x" * 104, b"x" * 105, b"x" * 130])
+    packet_ids = st.sampled_from([1, 2, 0x100, 0xFFFF])
+    several = [
+        bytearray(
+            builder.publish(
+                topic, payload, qos=qos, packet_id=packet_id if qos else None, properties=properties
+            )
+        )
+        for topic, payload, qos, packet_id in draw(
+            st.lists(
+                st.tuples(
+                    st.sampled_from(["dm/a/t", "dm/a/t", "x"]),
+                    payloads,
+                    st.sampled_from([1, 1, 1, 0]),
+                    packet_ids,
+                ),
+                max_size=10,
+            )
+        )
+    ]
+    for number, place, value in draw(
+        st.lists(st.tuples(st.integers(0, 9), st.integers(0, 14), st.integers(0, 255)), max_size=2)
+    ):
+        if number < len(several) and place < len(several[number]):
+            several[number][place] = value
+    return version, [bytes(packet) for packet in several]
+
+
+@given(alternations(), SLACKS)
+@example((Version.MQTT_3_1_1, [builder.publish("x", b"1", qos=1, packet_id=1)] * 3), [30])
+@example((Version.MQTT_5, [builder.publish("x", b"", qos=1, packet_id=1, properties=b"")] * 3), [500])
+def test_the_short_way_is_the_long_way(stream: tuple[Version, list[bytes]], slacks: list[int]) -> None:
+    version, several = stream
+    alone, together = run(version, several, slacks), run(version, [b"".join(several)])
+    event(f"{min(alone.single_count, 3)} or more came the short way")
+    assert alone.records == together.records
+    assert alone.refused == together.refused
+    assert (alone.error and alone.error.reason_code) == (together.error and together.error.reason_code)
+
+
+def test_the_short_way_is_taken() -> None:
+    several = [builder.publish("x", b"%d" % n, qos=1, packet_id=n) for n in range(1, 10)]
+    assert run(Version.MQTT_3_1_1, several).single_count == 8, "all but the first"
+    refused = [builder.publish("dm/b/t", b"1", qos=1, packet_id=n, properties=b"") for n in range(1, 4)]
+    assert run(Version.MQTT_5, refused, principal=OWN).single_count == 0
 
 
 @given(VERSIONS, st.binary(max_size=300), CUTS, SLACKS, st.sampled_from([SITE, OWN]))

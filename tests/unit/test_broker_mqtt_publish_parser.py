@@ -1,4 +1,4 @@
-"""The batch parser: every way a PUBLISH can come, and every way it can be wrong."""
+"""The publish parser: every way a PUBLISH can come, and every way it can be wrong."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import pytest
 from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import FRAME_BYTES_MAX, FRAME_RECORD_COUNT_MAX
 from broker.committer import batch_body
-from broker.mqtt.batch import (
+from broker.mqtt.batch import BATCH_BYTES_MAX, Batch
+from broker.mqtt.publish_parser import (
     ADMITTED_TOPIC_BYTES_MAX,
     ADMITTED_TOPIC_COUNT_MAX,
-    BATCH_BYTES_MAX,
     PROPERTIES_REMEMBERED_BYTES_MAX,
-    Batch,
     PublishParser,
     Stop,
-    remaining_length,
 )
+from broker.mqtt.wire import remaining_length
 from storage.log.columns import Columns, Kind, decode_columns
 from tests.protocol import builder
 

@@ -1,0 +1,273 @@
+"""The publish parser: cuts a connection's bytes into PUBLISH packets as columns, with no object per packet.
+
+It runs only after CONNACK, for one connection's bytes at a time, and appends straight to the columns of the block
+that is being gathered (`Batch`). It stops in front of anything that is not a PUBLISH, so the order of packets
+on a connection holds. Devices send the same topic again and again: the topic of the packet before is compared as
+a prefix, and only another one is cut out, checked and looked up.
+
+Sans-IO: it knows no socket, no clock and no log. Source: MQTT 3.1.1 §3.3, MQTT 5.0 §3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+from appliance.core.errors import RemoteProtocolError
+
+from .batch import BATCH_BYTES_MAX, RECORD_COLUMNS_BYTES, Batch
+from .reason_codes import ReasonCode
+from .wire import remaining_length
+
+Prefix: TypeAlias = bytes | tuple[bytes, ...]
+NO_PREFIX: Final[Prefix] = ()
+"""Nothing begins with one of no prefixes. Bytes that only a malformed packet begins with would not do: a client could
+send that packet and have its first bytes taken for a topic that was admitted."""
+ADMITTED_TOPIC_COUNT_MAX: Final = 256
+"""Topics remembered per connection as permitted."""
+ADMITTED_TOPIC_BYTES_MAX: Final = 512
+"""Longer topics are asked for again each time they alternate: 256 × 64 KiB would be 16 MiB for one connection."""
+
+
+PROPERTIES_REMEMBERED_BYTES_MAX: Final = 512
+"""Properties that are the same as in the packet before are not taken apart again: a content type, say, costs 7 µs."""
+
+
+SINGLE_BYTES_MAX: Final = 129
+"""A packet whose remaining length fits one byte."""
+
+
+class Stop(Enum):
+    """Why the parser stopped."""
+
+    NEED_MORE = auto()
+    """The rest is the beginning of a packet."""
+    OTHER = auto()
+    """The next packet is complete or not, and no PUBLISH."""
+    FULL = auto()
+    """The batch can't take the next packet; it is complete and waits for the next block."""
+
+
+class PublishParser:
+    """One connection's place in its stream of PUBLISH packets.
+
+    Args:
+        has_properties: True for MQTT 5.
+        packet_bytes_max: Largest packet accepted, fixed header included.
+        admit_topic: Called for a topic that the connection has not used lately. Raises RemoteProtocolError if it
+            is no topic name, returns False if publishing to it is not permitted: such packets are not added, and
+            their packet identifiers (b"" for QoS 0) are left in `refused`.
+        keep_properties: Checks a packet's property bytes and returns what is to be stored and sent on.
+    """
+
+    __slots__ = (
+        "_admit_topic",
+        "_batch_identity",
+        "_has_properties",
+        "_keep_properties",
+        "_kept",
+        "_packet_bytes_max",
+        "_prefix",
+        "_properties_before",
+        "_slot",
+        "_topic",
+        "_topics",
+        "refused",
+    )
+
+    def __init__(
+        self,
+        *,
+        has_properties: bool,
+        packet_bytes_max: int,
+        admit_topic: Callable[[bytes], bool],
+        keep_properties: Callable[[bytes], bytes],
+    ) -> None:
+        self._has_properties = has_properties
+        self._packet_bytes_max = packet_bytes_max
+        self._admit_topic = admit_topic
+        self._keep_properties = keep_properties
+        self._prefix: Prefix = NO_PREFIX
+        self._topic = b""
+        self._slot = 0
+        self._batch_identity: object = None
+        self._properties_before = b""
+        self._kept = b""
+        self._topics: set[bytes] = set()
+        self.refused: list[bytes] = []
+
+    def parse(self, data: bytes, pos: int, batch: Batch) -> tuple[int, Stop]:
+        """Append complete PUBLISH packets of `data[pos:]` to the batch.
+
+        The caller then calls `batch.close_run` for the records that were added.
+
+        Returns:
+            Where the parser stopped, and why.
+        Raises:
+            RemoteProtocolError: malformed (0x81), QoS 2 or retain not supported (0x9B, 0x9A), too large (0x95),
+                or what `admit_topic` raises. Records added before it stay added; the bad packet adds nothing.
+        """
+        prefix, slot = self._prefix, self._slot
+        if self._batch_identity is not batch.identity:
+            # The topic of before has no place in this batch until a packet brings it (_other_topic).
+            prefix = NO_PREFIX
+        end = len(data)
+        # The byte up to which this batch can take packets; each record's fixed-width columns take their share of it.
+        room = pos + BATCH_BYTES_MAX - batch.body_bytes
+        add_payload = batch.payloads.append
+        add_packet_id = batch.packet_ids.append
+        add_topic = batch.topic_index.append
+        add_flags = batch.flags.append
+        starts_with = data.startswith
+        prefix_bytes = len(prefix)
+        has_properties, packet_bytes_max = self._has_properties, self._packet_bytes_max
+        while pos + 2 <= end:
+            first = data[pos]
+            if first & 0xF0 != 0x30:
+                return pos, Stop.OTHER
+            remaining = data[pos + 1]
+            at = pos + 2
+            if remaining > 127:
+                # Two bytes reach 16,383; longer and wrong ones take the careful way.
+                if at < end and 0 < data[at] < 128:
+                    remaining += (data[at] << 7) - 128
+                    at += 1
+                else:
+                    remaining, at = remaining_length(data, pos + 1, is_shortest=has_properties)
+                    if remaining < 0:
+                        return pos, Stop.NEED_MORE
+            stop = at + remaining
+            if stop - pos > packet_bytes_max:
+                raise RemoteProtocolError(
+                    f"A PUBLISH of {stop - pos} bytes is larger than the maximum packet size of {packet_bytes_max}.",
+                    reason_code=ReasonCode.PACKET_TOO_LARGE,
+                )
+            if stop > end:
+                return pos, Stop.NEED_MORE
+            room -= RECORD_COLUMNS_BYTES
+            if stop > room and batch.payloads:
+                return pos, Stop.FULL
+            if starts_with(prefix, at, stop):
+                at += prefix_bytes
+            else:
+                at, slot = self._other_topic(data, at, stop, batch)
+                prefix, prefix_bytes = self._prefix, len(self._prefix)
+            if first == 0x32 or first == 0x3A:
+                packet_id = data[at : at + 2]
+                at += 2
+                if at > stop or packet_id == b"\0\0":
+                    raise RemoteProtocolError("The packet identifier is missing or 0.", reason_code=0x81)
+            elif first == 0x30:
+                packet_id = b""
+            else:
+                raise refused_flags(first)
+            if has_properties:
+                if at < stop and data[at] == 0:
+                    at += 1
+                else:
+                    at = self._properties(data, at, stop, batch, slot)
+            pos = stop
+            if slot < 0:
+                self.refused.append(packet_id)
+                continue
+            add_payload(data[at:stop])
+            add_packet_id(packet_id)
+            add_topic(slot)
+            add_flags(first & 0x0F)
+        if pos < end and data[pos] & 0xF0 != 0x30:
+            return pos, Stop.OTHER
+        return pos, Stop.NEED_MORE
+
+    def parse_single(self, data: bytes, batch: Batch) -> bool:
+        """Append what was received if it is exactly one short PUBLISH of QoS 1 with the topic of the one before.
+
+        The way of devices that wait for each acknowledgement: a third of what `parse` costs for one packet. Nothing is
+        refused here; what is not as expected is left to `parse`.
+
+        Returns:
+            Whether it was; if not, nothing was added.
+        """
+        prefix, size = self._prefix, len(data)
+        # A prefix has two bytes at least, so there is a second byte behind `and`. Below 128 it is the whole length.
+        if (
+            not data.startswith(prefix, 2)
+            or data[0] != 0x32
+            or data[1] != size - 2
+            or size > SINGLE_BYTES_MAX
+        ):
+            return False
+        at = 2 + len(prefix)
+        packet_id = data[at : at + 2]
+        at += 2
+        if at > size or packet_id == b"\0\0":
+            return False
+        if self._has_properties:
+            if at >= size or data[at]:
+                return False
+            at += 1
+        body_bytes = batch.body_bytes + size + RECORD_COLUMNS_BYTES
+        if body_bytes > BATCH_BYTES_MAX:
+            return False
+        batch.body_bytes = body_bytes
+        if self._batch_identity is not batch.identity:
+            self._batch_identity, self._slot = batch.identity, batch.topic_slot(self._topic)
+        batch.payloads.append(data[at:])
+        batch.packet_ids.append(packet_id)
+        batch.topic_index.append(self._slot)
+        batch.flags.append(2)
+        return True
+
+    def _other_topic(self, data: bytes, at: int, stop: int, batch: Batch) -> tuple[int, int]:
+        """Cut out a topic that this batch has not seen from here; -1 as its slot where it is not permitted."""
+        if data.startswith(self._prefix, at, stop):
+            self._batch_identity, self._slot = batch.identity, batch.topic_slot(self._topic)
+            return at + len(self._prefix), self._slot
+        after = at + 2 + (data[at] << 8 | data[at + 1]) if at + 2 <= stop else stop + 1
+        if after > stop:
+            raise RemoteProtocolError("A PUBLISH ends before its topic does.", reason_code=0x81)
+        topic = data[at + 2 : after]
+        if topic not in self._topics:
+            if not self._admit_topic(topic):
+                self._prefix, self._topic = NO_PREFIX, b""
+                return after, -1
+            if len(self._topics) >= ADMITTED_TOPIC_COUNT_MAX:
+                self._topics.clear()
+            if len(topic) <= ADMITTED_TOPIC_BYTES_MAX:
+                self._topics.add(topic)
+        self._prefix, self._topic = data[at:after], topic
+        self._batch_identity, self._slot = batch.identity, batch.topic_slot(topic)
+        return after, self._slot
+
+    def _properties(self, data: bytes, at: int, stop: int, batch: Batch, slot: int) -> int:
+        length, size = remaining_length(data[at : min(at + 4, stop)], 0)
+        after = at + size
+        if length < 0 or after + length > stop:
+            raise RemoteProtocolError("A PUBLISH ends before its properties do.", reason_code=0x81)
+        raw = data[after : after + length]
+        if raw != self._properties_before:
+            self._kept = self._keep_properties(raw)
+            self._properties_before = raw if length <= PROPERTIES_REMEMBERED_BYTES_MAX else b""
+        if self._kept and slot >= 0:
+            batch.properties[len(batch.payloads)] = self._kept
+        return after + length
+
+    def forget_topics(self) -> None:
+        """Ask `admit_topic` again for every topic: what the client may do has changed."""
+        self._topics.clear()
+        self._prefix, self._topic = NO_PREFIX, b""
+
+
+def refused_flags(first: int) -> RemoteProtocolError:
+    """Why a PUBLISH with this first byte is not accepted by this release."""
+    qos = (first >> 1) & 3
+    if qos == 3 or (qos == 0 and first & 8):
+        return RemoteProtocolError("A PUBLISH has QoS 3, or DUP with QoS 0.", reason_code=0x81)
+    if qos == 2:
+        return RemoteProtocolError(
+            "QoS 2 is not supported; CONNACK said Maximum QoS 1.", reason_code=ReasonCode.QOS_NOT_SUPPORTED
+        )
+    return RemoteProtocolError(
+        "Retained messages are not supported; CONNACK said Retain Available 0.",
+        reason_code=ReasonCode.RETAIN_NOT_SUPPORTED,
+    )

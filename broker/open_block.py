@@ -1,0 +1,98 @@
+"""The block that is being gathered: its columns, and who waits for it to be on disk."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from storage.log.columns import Kind
+
+from .mqtt.batch import Batch
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+@dataclass(slots=True)
+class PendingRecord:
+    """A session record or a will that waits for its place in a block.
+
+    `then` is called when it is on disk, with its sequence number.
+    """
+
+    kind: Kind
+    client: tuple[str, str]
+    topic: bytes = b""
+    payload: bytes = b""
+    flags: int = 0
+    properties: bytes = b""
+    then: Callable[[int], None] | None = None
+
+
+class OpenBlock:
+    """See the module's docstring.
+
+    Invariant: `publishers` has an entry for each of the batch's client runs: the connection, or None where a record is
+    the broker's own.
+    """
+
+    __slots__ = ("batch", "is_full", "publishers", "since_mono_ms", "thens")
+
+    def __init__(self, mono_ms: int) -> None:
+        self.batch = Batch()
+        self.is_full = False
+        """Something waits that has no room: the next block is its."""
+        self.since_mono_ms = mono_ms
+        """When there was nothing in it."""
+        self.publishers: list[Connection | None] = []
+        self.thens: list[tuple[int, Callable[[int], None]]] = []
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def mark_time(self, now_ms: int, mono_ms: int) -> None:
+        """Say when the records that follow were received."""
+        if not len(self.batch):
+            self.since_mono_ms = mono_ms
+        self.batch.mark_time(now_ms)
+
+    def add_pending(self, pending: deque[PendingRecord]) -> None:
+        """Take records from the left for as long as there is room."""
+        batch = self.batch
+        while pending:
+            record = pending[0]
+            wire_bytes = len(record.payload) + len(record.topic) + len(record.properties)
+            if len(batch) and not batch.has_room(wire_bytes):
+                self.is_full = True
+                return
+            pending.popleft()
+            index = batch.add(
+                record.kind,
+                record.client,
+                topic=record.topic,
+                payload=record.payload,
+                flags=record.flags,
+                properties=record.properties,
+            )
+            self.publishers.append(None)
+            if record.then is not None:
+                self.thens.append((index, record.then))
+
+    def close_run(self, connection: Connection, before: int, wire_bytes: int) -> int:
+        """Say that the records from `before` on are a connection's.
+
+        Args:
+            wire_bytes: What they took on the wire.
+        Returns:
+            How many they are.
+        """
+        batch = self.batch
+        if connection.batch_identity is not batch.identity:
+            connection.batch_identity = batch.identity
+            connection.client_slot = batch.client_slot(connection.client)
+        count = len(batch.payloads) - before
+        batch.close_run(connection.client_slot, count, wire_bytes)
+        self.publishers.append(connection)
+        return count
