@@ -14,11 +14,11 @@ import click
 
 from appliance.core.version import VERSION
 
-VERBS: Final = ("run", "status", "doctor", "device", "sim", "bench", "log")
+VERBS: Final = ("run", "status", "setup-code", "doctor", "device", "sim", "bench", "log")
 
 
 class _Verbs(click.Group):
-    """The verbs, each a command of its own name in the module of that name."""
+    """The verbs, each a command of its own in the module of that name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -26,7 +26,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = getattr(importlib.import_module(f"appliance.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"appliance.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 

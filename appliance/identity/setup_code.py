@@ -113,7 +113,7 @@ class SetupCode:
         return hashlib.blake2b(normal.encode("utf-8", "replace"), digest_size=32, key=self._key).digest()
 
 
-_AGAIN = "Restart Homeport: it prints a new code while nobody has claimed the box."
+_AGAIN = "Run `homeport setup-code` on the box: it prints a new one while nobody has claimed it."
 _REFUSALS = {
     SetupState.NONE: (
         "setup_code_missing",

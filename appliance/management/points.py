@@ -32,6 +32,14 @@ from appliance.management.readings import QUALITY_OF_WORD, Quality, Reason, Refu
 ENVELOPE_V_KEYS: Final = frozenset({"ts", "seq", "boot_id", "v", "q"})
 ENVELOPE_VALUES_KEYS: Final = frozenset({"ts", "seq", "boot_id", "values", "q"})
 SEQ_MAX: Final = 2**63 - 1
+_SAID: Final = {
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "an array",
+    type(None): "null",
+}
 
 
 @dataclass(slots=True)
@@ -87,7 +95,7 @@ def points_of(document: object, received_at_ms: int) -> tuple[list[Point], int] 
 
 def _object(item: object) -> dict[str, object]:
     if not isinstance(item, dict):
-        raise _Refused(Reason.BAD_POINT, f"a point is a {type(item).__name__}")
+        raise _Refused(Reason.BAD_POINT, f"one of them is {_SAID.get(type(item), 'something else')}")
     return item
 
 

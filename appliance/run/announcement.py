@@ -7,7 +7,7 @@ run_dir/announcement, which only this user can read, and `homeport status` shows
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 from appliance.core import logs
 
 FILE_NAME: Final = "announcement"
+CODE_PREFIX: Final = "Setup code "
 _log = logs.get(__name__)
 
 
@@ -44,11 +45,28 @@ class Announcement:
         if self._to_terminal:
             for line in lines:
                 self._echo(line)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+        _write(self._path, lines)
         if not self._to_terminal:
             _log.info("addresses and the setup code are shown by `homeport status`")
+
+
+def code_line(code: str) -> str:
+    """The line that tells a setup code."""
+    return f"{CODE_PREFIX}{code} (once, within 15 minutes)"
+
+
+def replace_code(run_dir: Path, code: str) -> list[str]:
+    """Keep another setup code in the place of the one before, and return all lines."""
+    lines = [line for line in read(run_dir) if not line.startswith(CODE_PREFIX)]
+    lines.append(code_line(code))
+    _write(run_dir / FILE_NAME, lines)
+    return lines
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in lines))
 
 
 def read(run_dir: Path) -> list[str]:

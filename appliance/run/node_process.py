@@ -27,7 +27,7 @@ from appliance.identity.addresses import machine_addresses
 from appliance.management.mapping import TopicMapping
 from appliance.pipeline.live import LiveView
 from appliance.pipeline.pipeline import Pipeline
-from appliance.run import layout
+from appliance.run import announcement, layout
 from appliance.run.child import ChildLink
 from appliance.run.directory import CatalogDirectory, FirstContacts
 from appliance.run.first_run import lock
@@ -189,7 +189,7 @@ class Node:
         lines = [f"Open https://{f'[{host}]' if ':' in host else host}:{bind.port}/" for host in hosts]
         lines.append(f"Certificate fingerprint (SHA-256) {certificate.fingerprint}")
         if code is not None:
-            lines.append(f"Setup code {code} (once, within 15 minutes)")
+            lines.append(announcement.code_line(code))
         return lines
 
 

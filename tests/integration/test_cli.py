@@ -79,6 +79,7 @@ def test_for_people_a_token_is_printed_once_and_lists_are_tables(config_path: Pa
         (["device", "adopt", "nobody"], 3, "device_unknown"),
         (["device", "add", "a/b"], 2, "device_id_invalid"),
         (["status"], 7, "node_stopped"),
+        (["setup-code"], 7, "node_stopped"),
         (["log", "verify"], 3, "not_found"),
         (["run", "--demo"], 2, "usage"),
     ],
@@ -178,6 +179,7 @@ def test_help_of_every_verb_names_json_and_config() -> None:
     for verb in (
         ["run"],
         ["status"],
+        ["setup-code"],
         ["doctor"],
         ["device", "add"],
         ["device", "list"],
@@ -261,8 +263,8 @@ def test_on_a_terminal_run_prints_the_announcement_and_logs_none_of_it(
     before = "".join(running.wait_until_ready())
     out, after = running.stop()
     assert running.process.returncode == 0
-    assert out.splitlines() == ["https://127.0.0.1:1", "setup code 1234"]
-    assert "1234" not in before + after
+    assert out.splitlines() == ["https://127.0.0.1:1", "setup code GN2HG-CVRBY"]
+    assert "GN2HG" not in before + after
 
 
 def test_as_a_service_the_announcement_waits_for_status(tmp_path: Path, config_path: Path) -> None:
@@ -271,8 +273,8 @@ def test_as_a_service_the_announcement_waits_for_status(tmp_path: Path, config_p
     waiting = (tmp_path / "run" / "announcement").read_text()
     second = homeport("run", "--config", config_path)
     out, after = running.stop()
-    assert waiting.splitlines() == ["https://127.0.0.1:1", "setup code 1234"]
-    assert "1234" not in out + before + after
+    assert waiting.splitlines() == ["https://127.0.0.1:1", "setup code GN2HG-CVRBY"]
+    assert "GN2HG" not in out + before + after
     assert second.exit_code == 4
     assert "held by homeport run" in second.stderr
     assert not (tmp_path / "run" / "announcement").exists()
@@ -291,7 +293,7 @@ def test_the_demo_prints_its_announcement_and_keeps_to_var_demo(tmp_path: Path) 
     second = Running(tmp_path, "run", "--demo")
     _nothing, refused = second.wait()
     out, _log = running.stop()
-    assert out.splitlines() == ["https://127.0.0.1:1", "setup code 1234"]
+    assert out.splitlines() == ["https://127.0.0.1:1", "setup code GN2HG-CVRBY"]
     assert second.process.returncode == 4
     assert "held by homeport run --demo" in refused
     assert [path.name for path in tmp_path.iterdir()] == ["var"]

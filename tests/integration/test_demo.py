@@ -105,6 +105,10 @@ def test_every_verb_works_on_a_running_appliance(demo: Demo) -> None:
     assert "\nSetup code " in status
     assert set(json.loads(homeport("status", "--json"))) == {"health", "status", "announcement"}
 
+    issued = json.loads(homeport("setup-code", "--json"))
+    assert issued["code"] not in status
+    assert f"\nSetup code {issued['code']} " in homeport("status"), "the one that holds now"
+
     added = json.loads(homeport("device", "add", "pump-1", "--tag", "hall", "--json"))
     assert added["token"]
     assert "device_exists" in homeport("device", "add", "pump-1", "--json", exit_code=4)

@@ -16,7 +16,7 @@ from appliance.run.child import ChildLink
 
 async def serve(link: ChildLink) -> None:
     """Does everything right."""
-    await link.ready(f"pid {os.getpid()}", announce=["https://127.0.0.1:1", "setup code 1234"])
+    await link.ready(f"pid {os.getpid()}", announce=["https://127.0.0.1:1", "setup code GN2HG-CVRBY"])
     await link.stopping.wait()
 
 
@@ -32,7 +32,7 @@ async def crash(link: ChildLink) -> None:
 
 
 async def crash_when_ready(link: ChildLink) -> None:
-    await link.ready("for a moment", announce=["https://127.0.0.1:1", "setup code 1234"])
+    await link.ready("for a moment", announce=["https://127.0.0.1:1", "setup code GN2HG-CVRBY"])
     os._exit(4)
 
 

@@ -1,0 +1,17 @@
+"""`homeport setup-code`: a new code for the first sign-in."""
+
+from __future__ import annotations
+
+import click
+
+from appliance.cli.common import Context, verb
+from appliance.run import announcement
+
+
+@click.command("setup-code")
+@verb
+def setup_code(context: Context) -> None:
+    """Make a new setup code for a box that nobody has claimed yet; the one before is void."""
+    issued = context.api().post("/api/v1/setup/code", {})
+    lines = announcement.replace_code(context.config().node.run_dir, issued["code"])
+    context.emit(issued, "\n".join(lines))
