@@ -19,7 +19,10 @@ from .publish_check import admit_topic, keep_publish_properties
 from .transport import Closed, PlainTransport, Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .router import Grant
+    from .state.retained import RetainedMessage
 
 KEEP_ALIVE_RATIO: Final = 1.5
 """MQTT 5.0 §3.1.2.10: the server closes after one and a half times the keep alive."""
@@ -90,6 +93,7 @@ class Connection:
         "parser",
         "principal",
         "receive",
+        "retained",
         "send",
         "sock",
         "transport",
@@ -139,6 +143,8 @@ class Connection:
         self.filters: dict[str, Grant] = {}
         self.filter_bytes = 0
         """Characters of all of them."""
+        self.retained: dict[str, tuple[Grant, Iterator[RetainedMessage | None]]] = {}
+        """Filters whose retained messages have not all been sent yet."""
         self.outbox: list[bytes] = []
         self.is_dirty = False
         self.is_blocked = False

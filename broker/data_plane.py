@@ -37,9 +37,10 @@ from .linger import Linger
 from .mqtt.batch import Batch
 from .mqtt.reason_codes import ReasonCode
 from .open_block import OpenBlock, PendingRecord
-from .router import Router
+from .router import Grant, Router
 from .session_records import CloseReason
 from .slow_path import SlowPath
+from .state.broker_state import BrokerState
 
 HOUSEKEEPING_MS: Final = 500
 """How often keep alives and the disk's fullness are checked."""
@@ -78,8 +79,8 @@ class DataPlane:
         block_log: Where batches go.
         router: Subscriptions.
         linger_ms: How long a batch smaller than a page waits for company, when there is no load.
+        state: Changed by each block that is on disk.
         on_committed: Called with the head after each block.
-        refill: Starts feeding a subscriber from the log again (refill.py).
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class DataPlane:
         linger_ms: int,
         slow_path: SlowPath,
         fan_out: FanOut,
+        state: BrokerState,
         on_committed: Callable[[Head], None],
         next_seq: int,
     ) -> None:
@@ -98,6 +100,7 @@ class DataPlane:
         self._clock = clock
         self._slow_path = slow_path
         self._fan_out = fan_out
+        self._state = state
         self._on_committed = on_committed
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._intake = Intake(self, slow_path, self._wake_fd, clock.mono_ms())
@@ -206,6 +209,10 @@ class DataPlane:
         if not connection.is_dirty:
             connection.is_dirty = True
             self._dirty.append(connection)
+
+    def offer_retained(self, connection: Connection, topic_filter: str, grant: Grant) -> None:
+        """Have the retained messages of a new subscription sent."""
+        self._fan_out.offer_retained(connection, topic_filter, grant, self)
 
     def close(self, connection: Connection, reason: CloseReason, code: int, text: str = "") -> None:
         """Close a connection: last words, will, session record. Does nothing if it is closed already.
@@ -360,6 +367,7 @@ class DataPlane:
         self._blocks += 1
         first_seq = head.next_seq - len(batch)
         self._acknowledge(block)
+        self._state.apply_batch(batch, first_seq)
         self._fan_out.deliver(batch, first_seq, self)
         self.durable_next_seq = head.next_seq
         for index, then in block.thens:

@@ -13,23 +13,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import chain, repeat
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import structlog
 import trio
 
+from appliance.core.clock import Clock
 from appliance.core.errors import StorageError
 from storage.log.block import Block
 from storage.log.columns import Columns, Kind
 
 from .mqtt.batch import Batch
+from .mqtt.properties import decode_properties, encode_properties
+from .mqtt.property_table import PropertyId
 from .mqtt.reason_codes import ReasonCode
 from .mqtt.subscriptions import SubscriptionTree
 from .mqtt.topics import matches
 from .outbound import Delivery
 from .router import Grant, Router
 from .session_records import CloseReason
+from .state.retained import NEVER, RetainedMessage, RetainedMessages
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -59,9 +63,11 @@ class BlockSource(Protocol):
 class FanOut:
     """See the module's docstring."""
 
-    def __init__(self, router: Router, source: BlockSource) -> None:
+    def __init__(self, router: Router, source: BlockSource, retained: RetainedMessages, clock: Clock) -> None:
         self._router = router
         self._source = source
+        self._retained = retained
+        self._clock = clock
         self._lagging: dict[int, Connection] = {}
         self._wanted: dict[int, Connection] = {}
         self._work = trio.Event()
@@ -83,17 +89,19 @@ class FanOut:
         if not hot:
             return
         offers_left = OFFERS_PER_BLOCK_MAX
-        senders = list(chain.from_iterable(repeat(client, count) for client, count in batch.client_runs))
+        senders = batch.client_index()
         for index, slot in enumerate(batch.topic_index):
             receivers_of_topic = hot.get(slot)
             if receivers_of_topic is None:
                 continue
-            qos = (batch.flags[index] >> 1) & 3
+            flags = batch.flags[index]
+            qos = (flags >> 1) & 3
             delivery = Delivery(
                 topic=batch.topics[slot],
                 payload=batch.payloads[index],
                 properties=batch.properties.get(index, b""),
                 qos=qos,
+                is_retained=bool(flags & 1),
             )
             seq = first_seq + index
             offers_left -= len(receivers_of_topic)
@@ -106,7 +114,8 @@ class FanOut:
                 ):
                     continue
                 outbound = connection.outbound
-                data = outbound.offer(delivery, min(qos, grant.qos), seq)
+                retain = delivery.is_retained and grant.retain_as_published
+                data = outbound.offer(delivery, min(qos, grant.qos), seq, retain=retain)
                 if data:
                     self.delivered_messages += 1
                     outbound.unsent_bytes += len(data)
@@ -157,6 +166,11 @@ class FanOut:
         seq = outbound.lag_seq
         if connection.fd < 0 or seq is None:
             return
+        if connection.retained:
+            self._deliver_retained(connection)
+            plane.mark_dirty(connection)
+            plane.wake()
+            return
         if seq >= plane.durable_next_seq:
             self._caught_up(connection)
             return
@@ -176,6 +190,52 @@ class FanOut:
         plane.wake()
         if seq >= plane.durable_next_seq:
             self._caught_up(connection)
+
+    def offer_retained(
+        self, connection: Connection, topic_filter: str, grant: Grant, plane: DataPlane
+    ) -> None:
+        """Send the retained messages of a subscription, a slice at a time as for those who lag; what is published
+        meanwhile follows behind them out of the log.
+        """
+        found = self._retained.find(topic_filter, self._clock.now_ms())
+        try:
+            first = next(found)
+        except StopIteration:
+            connection.retained.pop(topic_filter, None)
+            return
+        connection.retained[topic_filter] = (grant, chain((first,), found))
+        connection.outbound.hold_back(plane.durable_next_seq)
+        self._lagging[id(connection)] = connection
+        plane.mark_dirty(connection)
+
+    def _deliver_retained(self, connection: Connection) -> None:
+        """Deliver a slice of the retained messages that a connection's subscriptions wait for."""
+        outbound, now_ms = connection.outbound, self._clock.now_ms()
+        steps_left = SLICE_RECORD_COUNT
+        while connection.retained:
+            topic_filter = next(iter(connection.retained))
+            grant, found = connection.retained[topic_filter]
+            for message in found:
+                if message is not None and not (grant.no_local and message.client_id == connection.client_id):
+                    delivery = Delivery(
+                        topic=message.topic,
+                        payload=message.payload,
+                        properties=_properties_left(message, now_ms),
+                        qos=message.qos,
+                        is_retained=True,
+                    )
+                    self._refill_one(connection, delivery, min(message.qos, grant.qos), retain=True)
+                steps_left -= 1
+                if steps_left <= 0 or outbound.is_full:
+                    return
+            del connection.retained[topic_filter]
+
+    def _refill_one(self, connection: Connection, delivery: Delivery, qos: int, *, retain: bool) -> None:
+        data = connection.outbound.refill(delivery, qos, retain=retain)
+        if data:
+            self.delivered_messages += 1
+            connection.outbound.unsent_bytes += len(data)
+            connection.outbox.append(data)
 
     async def _chunk_at(self, seq: int) -> Chunk:
         """The blocks from the one with this record on, of the cache or of the log."""
@@ -247,13 +307,24 @@ class FanOut:
                 payload=columns.payload(index),
                 properties=columns.properties.get(index, b""),
                 qos=qos,
+                is_retained=bool(columns.flags[index] & 1),
             )
-            data = outbound.refill(delivery, min(qos, grant.qos))
-            if data:
-                self.delivered_messages += 1
-                outbound.unsent_bytes += len(data)
-                connection.outbox.append(data)
+            self._refill_one(
+                connection,
+                delivery,
+                min(qos, grant.qos),
+                retain=delivery.is_retained and grant.retain_as_published,
+            )
         return seqs.stop
+
+
+def _properties_left(message: RetainedMessage, now_ms: int) -> bytes:
+    """A retained message's properties, with what is left of its message expiry interval (MQTT 5.0 §3.3.2.3.3)."""
+    if message.expires_at_ms == NEVER:
+        return message.properties
+    left_s = max(message.expires_at_ms - now_ms, 0) // 1000
+    properties = decode_properties(message.properties)
+    return encode_properties(properties.with_values({PropertyId.MESSAGE_EXPIRY_INTERVAL: left_s}))
 
 
 def _granting(filters: dict[str, Grant]) -> Callable[[str], Grant | None]:

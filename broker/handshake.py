@@ -284,7 +284,6 @@ class Handshake:
             answer |= {
                 PropertyId.RECEIVE_MAXIMUM: self._limits.receive_maximum,
                 PropertyId.MAXIMUM_QOS: QOS_MAX,
-                PropertyId.RETAIN_AVAILABLE: 0,
                 PropertyId.MAXIMUM_PACKET_SIZE: self._limits.packet_bytes_max,
                 PropertyId.SUBSCRIPTION_IDENTIFIER_AVAILABLE: 0,
                 PropertyId.SHARED_SUBSCRIPTION_AVAILABLE: 0,
@@ -311,10 +310,6 @@ class Handshake:
         if will.qos > QOS_MAX:
             raise RemoteProtocolError(
                 "A will of QoS 2 is not supported.", reason_code=ReasonCode.QOS_NOT_SUPPORTED
-            )
-        if will.retain:
-            raise RemoteProtocolError(
-                "A retained will is not supported.", reason_code=ReasonCode.RETAIN_NOT_SUPPORTED
             )
         if not self._policy.may_publish(principal, validate_topic_name(will.topic)):
             raise RemoteProtocolError(

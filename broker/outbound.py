@@ -31,23 +31,29 @@ class Delivery:
     payload: bytes
     properties: bytes
     qos: int
-    _qos0_packets: list[bytes] = field(default_factory=lambda: [b"", b""])
+    is_retained: bool = False
+    """The publisher asked for it to be kept; whether a subscriber is told so depends on its subscription."""
+    _qos0_packets: list[bytes] = field(default_factory=lambda: [b"", b"", b"", b""])
 
-    def qos0_packet(self, *, has_properties: bool) -> bytes:
-        packet = self._qos0_packets[has_properties]
+    def qos0_packet(self, *, has_properties: bool, retain: bool) -> bytes:
+        place = has_properties + 2 * retain
+        packet = self._qos0_packets[place]
         if not packet:
-            packet = publish_packet(self, qos=0, packet_id=0, has_properties=has_properties)
-            self._qos0_packets[has_properties] = packet
+            packet = publish_packet(self, qos=0, packet_id=0, has_properties=has_properties, retain=retain)
+            self._qos0_packets[place] = packet
         return packet
 
 
-def publish_packet(delivery: Delivery, *, qos: int, packet_id: int, has_properties: bool) -> bytes:
+def publish_packet(
+    delivery: Delivery, *, qos: int, packet_id: int, has_properties: bool, retain: bool = False
+) -> bytes:
     """Encode a PUBLISH to a subscriber.
 
     Args:
         qos: 0 or 1, already the lower of the publisher's and the subscription's.
         packet_id: 1..65535 for QoS 1, ignored for QoS 0.
         has_properties: True for MQTT 5.
+        retain: The RETAIN flag that the subscriber sees.
     Source: MQTT 5.0 §3.3.
     """
     parts = [len(delivery.topic).to_bytes(2, "big"), delivery.topic]
@@ -57,7 +63,7 @@ def publish_packet(delivery: Delivery, *, qos: int, packet_id: int, has_properti
         parts += (variable_byte_integer(len(delivery.properties)), delivery.properties)
     parts.append(delivery.payload)
     body = b"".join(parts)
-    return bytes((0x30 | qos << 1,)) + variable_byte_integer(len(body)) + body
+    return bytes((0x30 | qos << 1 | retain,)) + variable_byte_integer(len(body)) + body
 
 
 def variable_byte_integer(value: int) -> bytes:
@@ -115,7 +121,8 @@ class Outbound:
         self._queue_messages_max = queue_messages_max
         self._queue_bytes_max = queue_bytes_max
         self._next_packet_id = 0
-        self.queue: deque[Delivery] = deque()
+        self.queue: deque[tuple[Delivery, bool]] = deque()
+        """Messages of QoS 1, and whether RETAIN is to be set."""
         self.queue_bytes = 0
         self.in_flight: set[int] = set()
         self.unsent_bytes = 0
@@ -125,12 +132,13 @@ class Outbound:
         self.delivered_count = 0
         self.oversize_count = 0
 
-    def offer(self, delivery: Delivery, qos: int, seq: int) -> bytes:
+    def offer(self, delivery: Delivery, qos: int, seq: int, *, retain: bool = False) -> bytes:
         """Deliver, queue, or fall back to the log.
 
         Args:
             qos: The lower of the publisher's and the subscription's.
             seq: The record's sequence number in the log.
+            retain: The RETAIN flag that the subscriber sees.
         Returns:
             Bytes to send now, b"" where nothing is.
         """
@@ -139,16 +147,21 @@ class Outbound:
         if self.is_full:
             self.fall_behind(seq)
             return b""
-        return self._deliver(delivery, qos)
+        return self._deliver(delivery, qos, retain)
 
     def fall_behind(self, seq: int) -> None:
         """Become a cursor: everything from this sequence on comes out of the log."""
         self.lag_seq = seq
         self.lag_count += 1
 
-    def refill(self, delivery: Delivery, qos: int) -> bytes:
-        """Deliver or queue a message that was read from the log; the caller has seen that there is room."""
-        return self._deliver(delivery, qos)
+    def hold_back(self, seq: int) -> None:
+        """The same because something else goes first, not because the subscriber is slow."""
+        if self.lag_seq is None:
+            self.lag_seq = seq
+
+    def refill(self, delivery: Delivery, qos: int, *, retain: bool = False) -> bytes:
+        """Deliver or queue a message of the log or a retained one; the caller has seen that there is room."""
+        return self._deliver(delivery, qos, retain)
 
     @property
     def is_full(self) -> bool:
@@ -178,29 +191,28 @@ class Outbound:
         self.in_flight.discard(packet_id)
         packet = b""
         while self.queue and not packet and len(self.in_flight) < self._receive_maximum:
-            delivery = self.queue.popleft()
+            delivery, retain = self.queue.popleft()
             self.queue_bytes -= len(delivery.payload) + len(delivery.topic)
-            packet = self._packet(
-                delivery, 1
-            )  # b"" for one too large for the client: the next takes its place
+            # b"" for one too large for the client: the next takes its place.
+            packet = self._packet(delivery, 1, retain)
         return packet
 
-    def _deliver(self, delivery: Delivery, qos: int) -> bytes:
+    def _deliver(self, delivery: Delivery, qos: int, retain: bool) -> bytes:
         if qos and (self.queue or len(self.in_flight) >= self._receive_maximum):
-            self.queue.append(delivery)
+            self.queue.append((delivery, retain))
             self.queue_bytes += len(delivery.payload) + len(delivery.topic)
             return b""
-        return self._packet(delivery, qos)
+        return self._packet(delivery, qos, retain)
 
-    def _packet(self, delivery: Delivery, qos: int) -> bytes:
+    def _packet(self, delivery: Delivery, qos: int, retain: bool) -> bytes:
         packet_id = 0
         if qos:
             packet_id = self._free_packet_id()
             packet = publish_packet(
-                delivery, qos=qos, packet_id=packet_id, has_properties=self._has_properties
+                delivery, qos=qos, packet_id=packet_id, has_properties=self._has_properties, retain=retain
             )
         else:
-            packet = delivery.qos0_packet(has_properties=self._has_properties)
+            packet = delivery.qos0_packet(has_properties=self._has_properties, retain=retain)
         if self._packet_bytes_max is not None and len(packet) > self._packet_bytes_max:
             # Dropped as if it had been delivered (MQTT 5.0 §3.1.2.11.4).
             self.oversize_count += 1

@@ -18,12 +18,14 @@ class Grant:
 
     Attributes:
         qos: 0 or 1.
+        retain_as_published: The RETAIN flag is passed on as the publisher set it (MQTT 5.0 §3.8.3.1).
         no_local: The subscriber's own publishes are not sent to it (MQTT 5.0 §3.8.3.1).
         since_seq: First log record that it gets.
     """
 
     qos: int
     no_local: bool
+    retain_as_published: bool = False
     since_seq: int
 
 

@@ -32,6 +32,8 @@ from .handshake import DeviceAuthenticator, Handshake, HandshakeLimits
 from .listener import Listeners, open_listener
 from .router import Router
 from .slow_path import SlowPath
+from .state.broker_state import BrokerState
+from .state.keeper import StateKeeper
 
 AUTH_THREAD_COUNT_MAX: Final = 4
 
@@ -52,6 +54,8 @@ class BrokerServer:
     Args:
         writer: The telemetry log; closed by the caller after `run` has returned.
         reader: The same log, for subscribers that were too slow.
+        state: As `state.keeper.recover` gave it.
+        checkpoint_path: Where it is written from time to time, and when the broker has drained.
         tls: Gives the TLS settings for the next connection; None where there is no certificate.
         control_path: Of the control socket, or None for no node (tests).
         version: Homeport's, for the log's start record.
@@ -65,6 +69,8 @@ class BrokerServer:
         linger_ms: int,
         writer: LogWriter,
         reader: LogReader,
+        state: BrokerState,
+        checkpoint_path: Path,
         authenticator: DeviceAuthenticator,
         policy: AccessPolicy,
         clock: Clock,
@@ -79,7 +85,9 @@ class BrokerServer:
         self._writer = writer
         router = Router()
         slow_path = SlowPath(router, policy)
-        self._fan_out = FanOut(router, reader)
+        self._fan_out = FanOut(router, reader, state.retained, clock)
+        self._state = state
+        self._keeper = StateKeeper(checkpoint_path, state, clock)
         self.plane = DataPlane(
             writer,
             router,
@@ -87,6 +95,7 @@ class BrokerServer:
             linger_ms=linger_ms,
             slow_path=slow_path,
             fan_out=self._fan_out,
+            state=state,
             on_committed=self._on_committed,
             next_seq=writer.head.next_seq,
         )
@@ -128,6 +137,15 @@ class BrokerServer:
         return {
             "plane": dataclasses.asdict(self.plane.statistics()),
             "listeners": dataclasses.asdict(self._listeners.statistics()),
+            "retained": {
+                "messages": len(self._state.retained),
+                "bytes": self._state.retained.size_bytes,
+                "refused": self._state.retained.refused_count,
+            },
+            "checkpoint": {
+                "written": self._keeper.checkpoint_count,
+                "failed": self._keeper.failure_count,
+            },
             "log": _plain(dataclasses.asdict(self._writer.statistics())),
         }
 
@@ -149,10 +167,13 @@ class BrokerServer:
                     await nursery.start(self._control.serve)
                 self.plane.announce_start(msgpack.packb({"version": self._version}))
                 nursery.start_soon(self._fan_out.run, self.plane)
+                nursery.start_soon(self._keeper.run)
                 nursery.start_soon(self._listen, tcp, tls)
                 task_status.started(Ports(tcp=_port(tcp), tls=_port(tls)))
                 await self.plane.run()
                 nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await self._keeper.write()
 
     def kick(self, client_id: str) -> bool:
         """Close a client's connection; False if it has none."""

@@ -75,4 +75,9 @@ def will_fields(will: Will) -> tuple[bytes, bytes, int, bytes]:
     The will delay ends with the session (MQTT 5.0 §3.1.3.2.2), which ends with the connection: it is not kept.
     """
     kept = will.properties.without(PropertyId.WILL_DELAY_INTERVAL)
-    return will.topic.encode(), will.payload, will.qos << 1, encode_properties(kept, PacketType.PUBLISH)
+    return (
+        will.topic.encode(),
+        will.payload,
+        will.qos << 1 | will.retain,
+        encode_properties(kept, PacketType.PUBLISH),
+    )

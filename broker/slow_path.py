@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 PINGRESP: Final = b"\xd0\x00"
 QOS_MAX: Final = 1
+SEND_RETAINED: Final = 0
+SEND_RETAINED_IF_NEW: Final = 1
+"""Retain handling (MQTT 5.0 §3.8.3.1); 2 sends none."""
 
 
 class SlowPath:
@@ -136,15 +139,23 @@ class SlowPath:
         qos = min(wanted.qos, QOS_MAX)
         # A subscription that replaces another goes on where that one is: nothing is lost (MQTT 5.0 §3.8.4).
         since_seq = self.plane.durable_next_seq if held is None else held.since_seq
-        self._router.subscribe(
-            connection,
-            wanted.topic_filter,
-            Grant(qos=qos, no_local=wanted.no_local, since_seq=since_seq),
+        grant = Grant(
+            qos=qos,
+            no_local=wanted.no_local,
+            retain_as_published=wanted.retain_as_published,
+            since_seq=since_seq,
         )
+        self._router.subscribe(connection, wanted.topic_filter, grant)
+        if wanted.retain_handling == SEND_RETAINED or (
+            wanted.retain_handling == SEND_RETAINED_IF_NEW and held is None
+        ):
+            self.plane.offer_retained(connection, wanted.topic_filter, grant)
         return qos
 
     def _unsubscribe(self, connection: Connection, packet: Packet) -> None:
         assert isinstance(packet, Unsubscribe)
+        for topic_filter in packet.topic_filters:
+            connection.retained.pop(topic_filter, None)
         codes = tuple(
             ReasonCode.SUCCESS
             if self._router.unsubscribe(connection, f)

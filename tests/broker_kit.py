@@ -26,6 +26,8 @@ from appliance.management.access import AccessPolicy, Principal
 from broker.connection import Accepted, Connection, ConnectionLimits
 from broker.mqtt.packets import Connect, Version, Will
 from broker.server import BrokerServer
+from broker.state.keeper import recover
+from broker.state.retained import RetainedMessages
 from broker.tls import server_context
 from broker.transport import PlainTransport, Transport
 from storage.log.block import Block
@@ -231,11 +233,17 @@ async def running_broker(
         ).path
         context = server_context(certificate)
     reader = LogReader(log_directory)
+    retained = RetainedMessages(
+        messages_max=config.retained_messages_max, bytes_max=config.retained_bytes_max
+    )
+    checkpoint_path = directory / "checkpoint"
     server = BrokerServer(
         config,
         linger_ms=linger_ms,
         writer=writer,
         reader=reader,
+        state=recover(checkpoint_path, reader, retained=retained),
+        checkpoint_path=checkpoint_path,
         authenticator=KitAuthenticator(),
         policy=AccessPolicy(patterns),
         clock=clock,

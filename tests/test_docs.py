@@ -25,6 +25,7 @@ ROOMS: Final = (
     "appliance/run",
     "broker",
     "broker/mqtt",
+    "broker/state",
     "device_fw_sim",
     "replication",
     "storage/catalog",

@@ -128,6 +128,20 @@ class BrokerConfig:
     session_queue_bytes_max: int = whole(
         8 * MIB, unit="bytes", low=64 * 1024, high=1024 * MIB, help="Bytes waiting for one slow receiver."
     )
+    retained_messages_max: int = whole(
+        50_000,
+        unit="messages",
+        low=0,
+        high=1_000_000,
+        help="Retained messages kept; one for which there is no room is delivered and not kept.",
+    )
+    retained_bytes_max: int = whole(
+        64 * MIB,
+        unit="bytes",
+        low=64 * 1024,
+        high=1024 * MIB,
+        help="Topics, payloads and properties of all retained messages.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ readings kept.
 from __future__ import annotations
 
 import sys
+import time
 from typing import Final, cast
 
 import trio
@@ -24,6 +25,9 @@ from appliance.run import layout
 from appliance.run.child import ChildLink
 from appliance.run.process import run_process
 from broker.server import BrokerServer, Ports
+from broker.state.broker_state import BrokerState
+from broker.state.keeper import recover
+from broker.state.retained import RetainedMessages
 from broker.tls import server_context
 from storage.catalog.auth import DeviceAuthReader
 from storage.log.reader import LogReader
@@ -55,6 +59,21 @@ def open_writer(config: Config, keys: SiteKeys, clock: SystemClock) -> LogWriter
     )
 
 
+def recover_state(config: Config, reader: LogReader) -> BrokerState:
+    """What the broker knew when it ended, however it ended. Blocks."""
+    began_s = time.monotonic()
+    retained = RetainedMessages(
+        messages_max=config.broker.retained_messages_max, bytes_max=config.broker.retained_bytes_max
+    )
+    state = recover(layout.broker_checkpoint(config), reader, retained=retained)
+    _log.info(
+        "the broker's state is back",
+        retained=len(retained),
+        took_ms=round((time.monotonic() - began_s) * 1000),
+    )
+    return state
+
+
 def close_writer(writer: LogWriter) -> None:
     """Let the log go. A disk that fails now changes nothing: what was acknowledged is synced already."""
     try:
@@ -78,11 +97,15 @@ async def serve(config: Config, link: ChildLink) -> None:
         await nursery.start(link.serve)
         writer = await trio.to_thread.run_sync(open_writer, config, keys, clock)
         try:
+            reader = LogReader(layout.telemetry_log(config), stream="telemetry")
+            state = await trio.to_thread.run_sync(recover_state, config, reader)
             server = BrokerServer(
                 config.broker,
                 linger_ms=config.log.linger_ms,
                 writer=writer,
-                reader=LogReader(layout.telemetry_log(config), stream="telemetry"),
+                reader=reader,
+                state=state,
+                checkpoint_path=layout.broker_checkpoint(config),
                 authenticator=DeviceAuthenticator(credentials, keys, clock=clock),
                 policy=AccessPolicy([_any_metric(mapping.topic) for mapping in config.mapping]),
                 clock=clock,

@@ -12,6 +12,11 @@ def telemetry_log(config: Config) -> Path:
     return config.node.data_dir / "log" / "telemetry"
 
 
+def broker_checkpoint(config: Config) -> Path:
+    """The broker's state as of one place in the log; only the broker reads and writes it."""
+    return config.node.data_dir / "broker" / "checkpoint"
+
+
 def catalog(config: Config) -> Path:
     """The catalog's file; whoever holds `node_lock` writes it, the broker reads."""
     return config.node.data_dir / "catalog.db"

@@ -6,6 +6,7 @@ Sans-IO: it knows no socket, no clock and no log. docs/LOG_FORMAT.md says what b
 from __future__ import annotations
 
 from array import array
+from itertools import chain, repeat
 from typing import Final
 
 from appliance.core.limits import FRAME_BYTES_MAX, FRAME_RECORD_COUNT_MAX
@@ -35,6 +36,7 @@ class Batch:
         "packet_ids",
         "payloads",
         "properties",
+        "retained",
         "time_marks",
         "topic_index",
         "topic_slots",
@@ -53,6 +55,7 @@ class Batch:
         self.time_marks: list[tuple[int, int]] = []  # (first record, ms)
         self.other_kinds: dict[int, int] = {}  # record → kind, where it is no PUBLISH
         self.properties: dict[int, bytes] = {}
+        self.retained: list[int] = []  # records whose RETAIN flag is set
         self.body_bytes = 0
         self.identity = object()
         """What remembers a place in this batch keeps this, not the batch: an idle connection would hold all of it."""
@@ -110,11 +113,17 @@ class Batch:
         self.payloads.append(payload)
         self.packet_ids.append(b"")
         self.flags.append(flags)
+        if flags & 1:
+            self.retained.append(index)
         if properties:
             self.properties[index] = properties
         slot = self.client_slot(client)
         self.close_run(slot, 1, len(topic) + len(payload) + len(properties))
         return index
+
+    def client_index(self) -> list[int]:
+        """For each record the place of its client in `clients`."""
+        return list(chain.from_iterable(repeat(slot, count) for slot, count in self.client_runs))
 
     def has_room(self, wire_bytes: int) -> bool:
         return (

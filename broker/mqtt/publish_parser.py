@@ -34,6 +34,8 @@ PROPERTIES_REMEMBERED_BYTES_MAX: Final = 512
 """Properties that are the same as in the packet before are not taken apart again: a content type, say, costs 7 µs."""
 
 
+QOS_1: Final = frozenset({0x32, 0x33, 0x3A, 0x3B})
+"""First bytes of a PUBLISH of QoS 1: with or without DUP and RETAIN."""
 SINGLE_BYTES_MAX: Final = 129
 """A packet whose remaining length fits one byte."""
 
@@ -105,8 +107,7 @@ class PublishParser:
         Returns:
             Where the parser stopped, and why.
         Raises:
-            RemoteProtocolError: malformed (0x81), QoS 2 or retain not supported (0x9B, 0x9A), too large (0x95),
-                or what `admit_topic` raises. Records added before it stay added; the bad packet adds nothing.
+            RemoteProtocolError: malformed (0x81), QoS 2 not supported (0x9B), too large (0x95), or what `admit_topic` raises. Records added before it stay added; the bad packet adds nothing.
         """
         prefix, slot = self._prefix, self._slot
         if self._batch_identity is not batch.identity:
@@ -153,12 +154,12 @@ class PublishParser:
             else:
                 at, slot = self._other_topic(data, at, stop, batch)
                 prefix, prefix_bytes = self._prefix, len(self._prefix)
-            if first == 0x32 or first == 0x3A:
+            if first in QOS_1:
                 packet_id = data[at : at + 2]
                 at += 2
                 if at > stop or packet_id == b"\0\0":
                     raise RemoteProtocolError("The packet identifier is missing or 0.", reason_code=0x81)
-            elif first == 0x30:
+            elif first == 0x30 or first == 0x31:
                 packet_id = b""
             else:
                 raise refused_flags(first)
@@ -175,6 +176,8 @@ class PublishParser:
             add_packet_id(packet_id)
             add_topic(slot)
             add_flags(first & 0x0F)
+            if first & 1:
+                batch.retained.append(len(batch.payloads) - 1)
         if pos < end and data[pos] & 0xF0 != 0x30:
             return pos, Stop.OTHER
         return pos, Stop.NEED_MORE
@@ -263,11 +266,6 @@ def refused_flags(first: int) -> RemoteProtocolError:
     qos = (first >> 1) & 3
     if qos == 3 or (qos == 0 and first & 8):
         return RemoteProtocolError("A PUBLISH has QoS 3, or DUP with QoS 0.", reason_code=0x81)
-    if qos == 2:
-        return RemoteProtocolError(
-            "QoS 2 is not supported; CONNACK said Maximum QoS 1.", reason_code=ReasonCode.QOS_NOT_SUPPORTED
-        )
     return RemoteProtocolError(
-        "Retained messages are not supported; CONNACK said Retain Available 0.",
-        reason_code=ReasonCode.RETAIN_NOT_SUPPORTED,
+        "QoS 2 is not supported; CONNACK said Maximum QoS 1.", reason_code=ReasonCode.QOS_NOT_SUPPORTED
     )

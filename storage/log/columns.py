@@ -61,6 +61,7 @@ class Kind(IntEnum):
     SESSION_CLOSED = 5
     QOS2_STEP = 6
     RETAINED = 7
+    """Reserved: a publish whose RETAIN flag is set says it all."""
     BROKER_STARTED = 8
     """Every session that was open before this record is gone."""
     ROW_CHANGED = 9

@@ -57,7 +57,6 @@ class TestConnect:
         [
             pytest.param({"clean": False}, (3, None), id="persistent session"),
             pytest.param({"will": ("w", b"x"), "will_flags": 0x14}, (3, 0x9B), id="will of QoS 2"),
-            pytest.param({"will": ("w", b"x"), "will_flags": 0x24}, (3, 0x9A), id="retained will"),
             pytest.param({"will": ("$SYS/x", b"x"), "will_flags": 0x04}, (5, 0x87), id="will not permitted"),
             pytest.param({"properties": builder.ptext(0x15, "SCRAM")}, (None, 0x8C), id="enhanced auth"),
         ],
@@ -84,7 +83,6 @@ class TestConnect:
             said = connack.body
             for expected in (
                 builder.p8(0x24, 1),  # maximum QoS
-                builder.p8(0x25, 0),  # retain
                 builder.p8(0x29, 0),  # subscription identifiers
                 builder.p8(0x2A, 0),  # shared subscriptions
                 builder.p16(0x21, 1024),  # receive maximum

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,3 +111,25 @@ def test_lower_qos_of_subscription_wins(live_broker: LiveBroker, tmp_path: Path,
             target(live_broker, version=version, tls=False), [Message(topic, b"1", 1)], 1, tmp_path
         )
         assert subscriber.messages() == [Message(topic, b"1", 0)]
+
+
+def test_mosquitto_tools_and_a_retained_message(live_broker: LiveBroker) -> None:
+    """`mosquitto_pub -r`, then `mosquitto_sub --retained-only`, then `mosquitto_pub -r -n` to remove it."""
+    topic = f"interop/retained/{next(_numbers)}"
+    credential = live_broker.credentials[0]
+
+    def run(program: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [program, "-h", live_broker.host, "-p", str(live_broker.port), "-u", credential.username]
+            + ["-P", credential.password, "-q", "1", "-t", topic, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert done.returncode in (0, 27), done.stderr
+        return done.stdout
+
+    run("mosquitto_pub", "-r", "-m", "kept")
+    assert run("mosquitto_sub", "-v", "--retained-only", "-C", "1", "-W", "10") == f"{topic} kept\n"
+    run("mosquitto_pub", "-r", "-n")
+    assert run("mosquitto_sub", "-v", "-W", "1") == ""

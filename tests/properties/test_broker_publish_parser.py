@@ -90,6 +90,7 @@ class PlaneInMiniature:
         body, first_ms, last_ms = batch_body(self._batch)
         assert (first_ms, last_ms) == (1, 1)
         assert len(body) <= FRAME_BYTES_MAX
+        assert self._batch.retained == [n for n, flags in enumerate(self._batch.flags) if flags & 1]
         columns = decode_columns(body)
         for index in columns.of_kind(Kind.PUBLISH):
             assert columns.clients[columns.client_index[index]] == CLIENT
@@ -157,7 +158,7 @@ def by_codec(data: bytes, version: Version) -> tuple[list[Record], bool]:
         if isinstance(packet, Publish):
             if is_refused_here(packet):
                 return found, True
-            flags = (8 if packet.dup else 0) | packet.qos << 1
+            flags = (8 if packet.dup else 0) | packet.qos << 1 | packet.retain
             found.append(
                 (packet.topic.encode(), packet.payload, flags, packet.packet_id or 0, packet.properties)
             )
@@ -177,7 +178,6 @@ def is_refused_here(packet: Publish) -> bool:
     """What MQTT allows and CONNACK said no to; and a topic outside of what an application may publish to."""
     return (
         packet.qos == 2
-        or packet.retain
         or PropertyId.TOPIC_ALIAS in packet.properties
         or PropertyId.SUBSCRIPTION_IDENTIFIER in packet.properties
     )
@@ -196,6 +196,7 @@ def plain_publishes(draw: st.DrawFn, version: Version) -> Publish:
         payload=packet.payload,
         qos=packet.qos,
         dup=packet.dup,
+        retain=packet.retain,
         packet_id=packet.packet_id,
         properties=packet.properties,
     )

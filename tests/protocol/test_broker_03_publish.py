@@ -89,17 +89,42 @@ def test_03_publish_qos_2(broker: Address, bystander: RawClient, version: int) -
         client.expect_disconnect(0x9B)
 
 
-@pytest.mark.parametrize("version", [4, 5])
+@VERSIONS
 @pytest.mark.parametrize("qos", [0, 1])
 def test_03_publish_retain(broker: Address, bystander: RawClient, version: int, qos: int) -> None:
-    """[MQTT-3.2.2-14]: CONNACK said Retain Available 0."""
+    """[MQTT-3.3.1-5]: kept for subscribers to come, with its QoS; [MQTT-3.3.1-8], [MQTT-3.3.1-6], [MQTT-3.3.1-7]."""
     with RawClient(broker, version) as client:
         client.connect("03-retain")
-        ident = 1 if qos else None
-        client.send(
-            b.publish("03/retain", qos=qos, retain=True, packet_id=ident, properties=client.no_properties)
-        )
-        client.expect_disconnect(0x9A)
+        topic, ident = f"03/retain/{version}/{qos}", 1 if qos else None
+
+        def retain(payload: bytes) -> None:
+            client.send(
+                b.publish(
+                    topic, payload, qos=qos, retain=True, packet_id=ident, properties=client.no_properties
+                )
+            )
+            if qos:
+                client.expect_puback(1)
+            client.publish("03/barrier", b"")
+
+        retain(b"first")
+        retain(b"last")
+        for _ in range(2):
+            client.subscribe((topic, 1))
+            message = client.message()
+            assert (message.topic, message.payload, message.qos, message.retain) == (
+                topic,
+                b"last",
+                qos,
+                True,
+            )
+            if message.qos:
+                client.send(b.ack(b.PUBACK, message.packet_id or 0))
+        client.send(b.unsubscribe(9, topic, properties=client.no_properties))
+        client.expect_kind(b.UNSUBACK)
+        retain(b"")
+        client.subscribe((topic, 1))
+        client.ping()
 
 
 NOT_A_TOPIC = [0x90, 0x81, 0x82]

@@ -173,7 +173,7 @@ def test_04_deliver_unknown_puback(broker: Address, version: int) -> None:
 
 
 def test_04_deliver_only_after_subscribing(broker: Address) -> None:
-    """§3.8.4: messages from before a subscription are not part of it; nothing is retained in this release."""
+    """§3.8.4: messages from before a subscription are not part of it, unless they were retained."""
     with RawClient(broker, 4) as client:
         client.connect("04-late")
         client.publish("04/late", b"before")

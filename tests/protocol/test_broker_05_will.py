@@ -40,6 +40,25 @@ def test_05_will_connection_lost(broker: Address, watcher: RawClient, version: i
 
 
 @VERSIONS
+def test_05_will_retained(broker: Address, version: int) -> None:
+    """[MQTT-3.1.2-15]: a will with Will Retain is published as a retained message."""
+    topic = f"05-retained/{version}"
+    client = RawClient(broker, version)
+    will = b.will_fields(topic, b"gone", properties=b"" if version == 5 else None)
+    client.connect("05-client", will=will, will_flags=0x24)
+    with RawClient(broker, version) as early, RawClient(broker, version) as late:
+        early.connect("05-early")
+        early.subscribe((topic, 0))
+        client.socket.close()
+        message = early.message()
+        assert (message.payload, message.retain) == (b"gone", False)
+        late.connect("05-late")
+        late.subscribe((topic, 0))
+        message = late.message()
+        assert (message.payload, message.retain) == (b"gone", True)
+
+
+@VERSIONS
 def test_05_will_disconnect(broker: Address, watcher: RawClient, version: int) -> None:
     """[MQTT-3.1.2-10], [MQTT-3.14.4-3]: a normal disconnect deletes the will."""
     with RawClient(broker, version) as client:

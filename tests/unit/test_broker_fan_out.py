@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 import broker.fan_out
+from appliance.core.clock import ManualClock
 from appliance.core.errors import LogDamaged
 from broker.committer import batch_body
 from broker.connection import Connection
@@ -20,6 +21,7 @@ from broker.fan_out import FanOut
 from broker.mqtt.batch import Batch
 from broker.router import Grant, Router
 from broker.session_records import CloseReason
+from broker.state.retained import RetainedMessages
 from storage.log.block import Block
 from storage.log.columns import Kind
 from tests.broker_kit import connection_pair
@@ -62,12 +64,16 @@ class Stage:
 
     log: ListLog = field(default_factory=ListLog)
     router: Router = field(default_factory=Router)
+    retained: RetainedMessages = field(
+        default_factory=lambda: RetainedMessages(messages_max=10_000, bytes_max=1_000_000)
+    )
+    clock: ManualClock = field(default_factory=ManualClock)
     durable_next_seq: int = 1
     dirty: list[Connection] = field(default_factory=list)
     closed: list[tuple[Connection, CloseReason]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.fan_out = FanOut(self.router, self.log)
+        self.fan_out = FanOut(self.router, self.log, self.retained, self.clock)
 
     @property
     def plane(self) -> DataPlane:

@@ -133,8 +133,11 @@ def test_it_begins_where_it_is_told() -> None:
         pytest.param(builder.publish("a", qos=2, packet_id=1), 0x9B, id="QoS 2"),
         pytest.param(builder.publish("a", qos=3, packet_id=1), 0x81, id="QoS 3"),
         pytest.param(builder.publish("a", dup=True), 0x81, id="DUP at QoS 0"),
-        pytest.param(builder.publish("a", retain=True), 0x9A, id="retained"),
-        pytest.param(builder.publish("a", qos=1, packet_id=1, retain=True), 0x9A, id="retained at QoS 1"),
+        pytest.param(builder.publish("a", dup=True, retain=True), 0x81, id="DUP at QoS 0, retained"),
+        pytest.param(builder.publish("a", qos=3, packet_id=1, retain=True), 0x81, id="QoS 3, retained"),
+        pytest.param(
+            builder.publish("a", qos=1, packet_id=0, retain=True), 0x81, id="retained without identifier"
+        ),
         pytest.param(builder.publish("bad"), 0x90, id="no topic name"),
         pytest.param(b"\x30\x80\x80\x80\x80\x01", 0x81, id="five length bytes"),
         pytest.param(builder.packet(0x30, length=PACKET_BYTES_MAX), 0x95, id="too large, before it has come"),

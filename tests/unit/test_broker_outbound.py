@@ -66,10 +66,13 @@ class TestPackets:
     def test_a_packet_at_qos_0_is_made_once_for_all(self) -> None:
         message = delivery()
         for has_properties in (False, True):
-            assert message.qos0_packet(has_properties=has_properties) is message.qos0_packet(
-                has_properties=has_properties
-            )
-        assert message.qos0_packet(has_properties=False) != message.qos0_packet(has_properties=True)
+            for retain in (False, True):
+                packet = message.qos0_packet(retain=retain, has_properties=has_properties)
+                assert message.qos0_packet(retain=retain, has_properties=has_properties) is packet
+                assert packet[0] & 1 == retain
+        assert message.qos0_packet(retain=False, has_properties=False) != message.qos0_packet(
+            retain=False, has_properties=True
+        )
 
     @pytest.mark.parametrize("value", [0, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 268_435_455])
     def test_variable_byte_integers(self, value: int) -> None:
@@ -93,7 +96,7 @@ class TestWindow:
         out.offer(delivery(b"2"), 1, 2)
         out.in_flight.clear()  # as if the window had room while something waits
         assert out.offer(delivery(b"3"), 1, 3) == b""
-        assert [d.payload for d in out.queue] == [b"2", b"3"]
+        assert [d.payload for d, _ in out.queue] == [b"2", b"3"]
 
     def test_qos_0_needs_no_window(self) -> None:
         out = outbound(receive_maximum=1)
@@ -180,7 +183,7 @@ class TestLag:
         assert not wants_refill(out)
         out.unsent_bytes = 0
         assert out.refill(delivery(b"from the log"), 1) == b""
-        assert out.queue[-1].payload == b"from the log"
+        assert out.queue[-1][0].payload == b"from the log"
 
     def test_nothing_to_refill_without_lag(self) -> None:
         assert not outbound().wants_refill

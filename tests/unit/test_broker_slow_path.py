@@ -13,7 +13,7 @@ from appliance.management.access import AccessPolicy, Principal
 from broker.connection import Connection
 from broker.mqtt.packets import Version
 from broker.outbound import Delivery
-from broker.router import Router
+from broker.router import Grant, Router
 from broker.session_records import CloseReason
 from broker.slow_path import SlowPath
 from tests.broker_kit import SITE, connection_pair
@@ -33,12 +33,16 @@ class Stage:
         self.durable_next_seq = 100
         self.dirty: list[Connection] = []
         self.closed: list[tuple[CloseReason, int]] = []
+        self.retained_asked: list[str] = []
 
     def mark_dirty(self, connection: Connection) -> None:
         self.dirty.append(connection)
 
     def close(self, connection: Connection, reason: CloseReason, code: int) -> None:
         self.closed.append((reason, code))
+
+    def offer_retained(self, connection: Connection, topic_filter: str, grant: Grant) -> None:
+        self.retained_asked.append(topic_filter)
 
 
 Make = Callable[..., Connection]
@@ -200,3 +204,13 @@ def test_what_a_client_may_not_send(stage: Stage, make: Make, packet: bytes, cod
 )
 def test_what_only_an_mqtt_5_server_sends(stage: Stage, make: Make, packet: bytes) -> None:
     assert refusal(stage, make(Version.MQTT_5), packet) in (0x81, 0x82)
+
+
+def test_retain_handling(stage: Stage, make: Make) -> None:
+    """MQTT 5.0 §3.8.3.1: each time, only for a new subscription, never."""
+    connection = make(Version.MQTT_5)
+    for options in (0x20, 0x10, 0x00):
+        answer(stage, connection, builder.subscribe(1, ("old", options), properties=b""))
+    assert stage.retained_asked == ["old"]
+    answer(stage, connection, builder.subscribe(1, ("new", 0x10), properties=b""))
+    assert stage.retained_asked == ["old", "new"]

@@ -1,0 +1,134 @@
+"""Brings the broker's state back at the start, and writes its checkpoint from time to time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+import trio
+
+from appliance.core.clock import Clock
+from appliance.core.errors import CursorExpired, LogDamaged
+from storage.log.block import Block
+from storage.log.head import Head
+
+from .broker_state import BrokerState
+from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from .retained import RetainedMessages
+
+CHECK_S: Final = 5.0
+CHECKPOINT_INTERVAL_MS: Final = 60_000
+"""After a change the file is written within this."""
+CHECKPOINT_RECORD_COUNT: Final = 1_000_000
+"""And after so many records without any: a start reads about this many a second."""
+
+log = structlog.get_logger(__name__)
+
+
+class StateLog(Protocol):
+    """What is needed of `storage.log.LogReader`."""
+
+    def head(self) -> Head: ...
+
+    def first_seq(self) -> int: ...
+
+    def read(self, seq: int) -> list[Block]: ...
+
+
+def recover(path: Path, reader: StateLog, *, retained: RetainedMessages) -> BrokerState:
+    """Read the checkpoint, then what the log says after it. Blocks.
+
+    Args:
+        retained: Empty; filled here.
+    """
+    head, first_seq = reader.head(), reader.first_seq()
+    checkpoint = _usable(path, head)
+    seq = first_seq
+    if checkpoint is not None:
+        for message in checkpoint.retained:
+            retained.keep(message)
+        seq = checkpoint.next_seq
+        if seq < first_seq:
+            log.warning(
+                "the log no longer holds all records since the broker's checkpoint", skipped=first_seq - seq
+            )
+            seq = first_seq
+    state = BrokerState(retained, seq)
+    while seq < head.next_seq:
+        try:
+            blocks = reader.read(seq)
+            for block in blocks:
+                state.apply_block(block)
+            seq = blocks[-1].next_seq if blocks else head.next_seq
+        except (LogDamaged, CursorExpired) as error:
+            after = getattr(error, "next_seq", None) or head.next_seq
+            log.error(
+                "a range of the log can't be read: retained messages of it are not known",
+                error=error.message, first_seq=seq, next_seq=after,
+            )  # fmt: skip
+            seq = after
+    state.next_seq = head.next_seq
+    return state
+
+
+def _usable(path: Path, head: Head) -> Checkpoint | None:
+    try:
+        checkpoint = read_checkpoint(path)
+    except LogDamaged as error:
+        log.error("the broker's state is read from the whole log", error=error.message)
+        return None
+    if checkpoint is not None and checkpoint.next_seq > head.next_seq:
+        log.error(
+            "the broker's checkpoint is ahead of the log: the state is read from the whole log",
+            checkpoint=checkpoint.next_seq, head=head.next_seq,
+        )  # fmt: skip
+        return None
+    return checkpoint
+
+
+class StateKeeper:
+    """Writes the checkpoint.
+
+    Args:
+        state: As `recover` gave it.
+    """
+
+    def __init__(self, path: Path, state: BrokerState, clock: Clock) -> None:
+        self._path = path
+        self._state = state
+        self._clock = clock
+        self._written_mono_ms = clock.mono_ms()
+        self._written_changes = state.change_count
+        self._written_seq = state.next_seq
+        self.checkpoint_count = 0
+        self.failure_count = 0
+
+    async def run(self) -> None:
+        """Write when it is time. Runs until cancelled."""
+        while True:
+            await trio.sleep(CHECK_S)
+            self._state.retained.remove_expired(self._clock.now_ms())
+            if self._is_due():
+                await self.write()
+
+    async def write(self) -> None:
+        """Write now; a disk that fails is told and tried again, since the log has everything."""
+        state = self._state
+        changes = state.change_count
+        checkpoint = Checkpoint(next_seq=state.next_seq, retained=state.retained.messages())
+        try:
+            await trio.to_thread.run_sync(write_checkpoint, self._path, checkpoint)
+        except OSError as error:
+            self.failure_count += 1
+            log.error("the broker's checkpoint can't be written", error=str(error), hint="Look at the disk.")
+        else:
+            self.checkpoint_count += 1
+            self._written_changes, self._written_seq = changes, checkpoint.next_seq
+        self._written_mono_ms = self._clock.mono_ms()
+
+    def _is_due(self) -> bool:
+        if self._state.next_seq - self._written_seq >= CHECKPOINT_RECORD_COUNT:
+            return True
+        is_changed = self._state.change_count != self._written_changes
+        return is_changed and self._clock.mono_ms() - self._written_mono_ms >= CHECKPOINT_INTERVAL_MS
