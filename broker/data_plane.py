@@ -29,6 +29,7 @@ from storage.log.columns import Kind
 from storage.log.head import Head
 
 from . import session_records
+from .acknowledgements import acknowledge
 from .committer import BlockLog, Committer
 from .connection import Connection
 from .fan_out import FanOut
@@ -50,7 +51,6 @@ TURN_POLL_COUNT_MAX: Final = 64
 """The same for a clock that stands still."""
 DISK_POLL_MS: Final = 1
 """How long the disk is waited for before the sockets are looked at again."""
-PUBACK: Final = b"\x40\x02"
 
 log = structlog.get_logger(__name__)
 
@@ -203,6 +203,10 @@ class DataPlane:
         """Record that the broker has started: sessions of before are gone."""
         self._pending.append(PendingRecord(Kind.BROKER_STARTED, ("", ""), payload=payload))
         self.wake()
+
+    def record(self, pending: PendingRecord) -> None:
+        """Have a record written with the next block; called within a turn, or followed by `wake`."""
+        self._pending.append(pending)
 
     def mark_dirty(self, connection: Connection) -> None:
         """Have the connection's outbox sent at the end of the turn."""
@@ -366,37 +370,13 @@ class DataPlane:
         self._in_flight = None
         self._blocks += 1
         first_seq = head.next_seq - len(batch)
-        self._acknowledge(block)
+        self._acknowledged += acknowledge(block, self)
         self._state.apply_batch(batch, first_seq)
         self._fan_out.deliver(batch, first_seq, self)
         self.durable_next_seq = head.next_seq
         for index, then in block.thens:
             then(first_seq + index)
         self._on_committed(head)
-
-    def _acknowledge(self, block: OpenBlock) -> None:
-        """Send the PUBACKs of a block that is on disk, where nothing stands before them at once."""
-        packet_ids = block.batch.packet_ids
-        start = 0
-        for connection, (_, run) in zip(block.publishers, block.batch.client_runs, strict=True):
-            if run == 1:
-                joined = packet_ids[start]
-                count = 1
-            else:
-                ids = [packet_id for packet_id in packet_ids[start : start + run] if packet_id]
-                joined = PUBACK.join(ids)
-                count = len(ids)
-            start += run
-            if not joined or connection is None or connection.fd < 0:
-                continue
-            self._acknowledged += count
-            if connection.has_properties:
-                connection.unacknowledged_count -= count
-            try:
-                if not connection.answer(PUBACK + joined):
-                    self.mark_dirty(connection)
-            except OSError as error:
-                self.lose(connection, str(error))
 
     def _open(self, connection: Connection) -> None:
         """The session's record is on disk: send CONNACK and begin to read."""

@@ -32,7 +32,6 @@ from .transport import RECEIVE_BYTES, Closed, PlainTransport, TlsTransport, Tran
 
 CONNECT_BYTES_MAX: Final = 128 * KIB
 """Client id 256, user name 256, password 4 KiB, a will's topic 64 KiB, and the rest for its payload."""
-QOS_MAX: Final = 1
 TLS_READ_BYTES: Final = 16 * KIB
 
 
@@ -283,7 +282,6 @@ class Handshake:
                 answer[PropertyId.SERVER_KEEP_ALIVE] = keep_alive_s
             answer |= {
                 PropertyId.RECEIVE_MAXIMUM: self._limits.receive_maximum,
-                PropertyId.MAXIMUM_QOS: QOS_MAX,
                 PropertyId.MAXIMUM_PACKET_SIZE: self._limits.packet_bytes_max,
                 PropertyId.SUBSCRIPTION_IDENTIFIER_AVAILABLE: 0,
                 PropertyId.SHARED_SUBSCRIPTION_AVAILABLE: 0,
@@ -307,10 +305,6 @@ class Handshake:
         will = connect.will
         if will is None:
             return
-        if will.qos > QOS_MAX:
-            raise RemoteProtocolError(
-                "A will of QoS 2 is not supported.", reason_code=ReasonCode.QOS_NOT_SUPPORTED
-            )
         if not self._policy.may_publish(principal, validate_topic_name(will.topic)):
             raise RemoteProtocolError(
                 f"{principal.name!r} may not publish a will to {will.topic!r}.",

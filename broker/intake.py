@@ -33,7 +33,11 @@ SLOW_TURN_MAX: Final = 1024
 SLOW_UNIT_BYTES: Final = 16
 EPOLLIN: Final = select.EPOLLIN
 EPOLLOUT: Final = select.EPOLLOUT
-PUBACK_WITH_REASON: Final = b"\x40\x03"
+QOS_MASK: Final = 6
+QOS_1: Final = 2
+QOS_2: Final = 4
+PUBACK_NOT_AUTHORIZED: Final = b"\x40\x03%b\x87"
+PUBREC_NOT_AUTHORIZED: Final = b"\x50\x03%b\x87"
 
 
 class Intake:
@@ -229,6 +233,9 @@ class Intake:
                     return
             if parser.refused:
                 self._refuse(connection)
+            if parser.repeated:
+                self._slow_left -= len(parser.repeated)
+                self._slow_path.answer_repeated(connection)
             if stop is Stop.NEED_MORE:
                 if pos < len(data):
                     self._keep_rest(connection, data, pos)
@@ -274,12 +281,15 @@ class Intake:
         count = block.close_run(connection, before, wire_bytes)
         self.received_messages += count
         if connection.has_properties:
-            self._count_unacknowledged(connection, count - block.batch.packet_ids[before:].count(b""))
+            # Of QoS 1; those of QoS 2 are `parser.unreleased`.
+            at_least_once = sum(flags & QOS_MASK == QOS_1 for flags in block.batch.flags[before:])
+            self._count_unacknowledged(connection, at_least_once)
 
     def _count_unacknowledged(self, connection: Connection, count: int) -> None:
         """Hold an MQTT 5 client to the receive maximum it was told (§3.3.4)."""
         connection.unacknowledged_count += count
-        if connection.unacknowledged_count > connection.limits.receive_maximum:
+        in_flight = connection.unacknowledged_count + len(connection.parser.unreleased)
+        if in_flight > connection.limits.receive_maximum:
             self._plane.close(
                 connection,
                 CloseReason.PROTOCOL_ERROR,
@@ -292,7 +302,10 @@ class Intake:
         refused = connection.parser.refused
         self._slow_left -= len(refused)
         self.refused_messages += len(refused)
-        code = bytes((ReasonCode.NOT_AUTHORIZED,))
-        connection.outbox += [PUBACK_WITH_REASON + packet_id + code for packet_id in refused if packet_id]
+        connection.outbox += [
+            (PUBREC_NOT_AUTHORIZED if first & QOS_2 else PUBACK_NOT_AUTHORIZED) % packet_id
+            for first, packet_id in refused
+            if packet_id
+        ]
         refused.clear()
         self._plane.mark_dirty(connection)

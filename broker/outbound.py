@@ -1,26 +1,36 @@
-"""What goes to one subscriber: QoS 0 and 1 deliveries, bounded, never lost to slowness.
+"""What goes to one subscriber: deliveries, bounded, never lost to slowness.
 
 Deliveries go out at once while the subscriber keeps up. When its window (Receive Maximum) is full they wait in a
 queue bounded by count and bytes. When that is full too the subscription becomes a cursor: it remembers the log
 sequence it has come to, drops nothing, and is fed from the log again once the queue has drained
 (`lag_seq`; the data plane reads the blocks). So a slow subscriber costs bounded memory and holds up nobody.
 
-Sans-IO: bytes come out of `offer` and `acknowledge`, the caller sends them.
-Source: MQTT 5.0 §4.3.2 (QoS 1), §4.9 (flow control); MQTT 3.1.1 §4.3.2.
+Sans-IO: bytes come out of `offer` and `complete`, the caller sends them.
+Source: MQTT 5.0 §4.3 (QoS), §4.9 (flow control); MQTT 3.1.1 §4.3.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Final
 
-PACKET_ID_MAX: Final = 65_535
+from .mqtt.packet_ids import PACKET_ID_MAX
+
 IN_FLIGHT_COUNT_MAX: Final = 16_384
 """Whatever the client allows. A quarter of the identifiers: looking for a free one takes at most so many steps once in
 49,151 packets, even where a client never acknowledges the others."""
 RESUME_RATIO: Final = 0.5
 """A subscription that became a cursor is fed again when its queue has drained to this share of its bounds."""
+
+
+class Step(Enum):
+    """Which answer of the subscriber is waited for."""
+
+    PUBACK = auto()
+    PUBREC = auto()
+    PUBCOMP = auto()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,8 +60,8 @@ def publish_packet(
     """Encode a PUBLISH to a subscriber.
 
     Args:
-        qos: 0 or 1, already the lower of the publisher's and the subscription's.
-        packet_id: 1..65535 for QoS 1, ignored for QoS 0.
+        qos: Already the lower of the publisher's and the subscription's.
+        packet_id: 1..65535 for QoS 1 and 2, ignored for QoS 0.
         has_properties: True for MQTT 5.
         retain: The RETAIN flag that the subscriber sees.
     Source: MQTT 5.0 §3.3.
@@ -84,7 +94,7 @@ class Outbound:
 
     Args:
         has_properties: True for MQTT 5.
-        receive_maximum: QoS 1 deliveries that may be unacknowledged, 1..65535; no more than IN_FLIGHT_COUNT_MAX are.
+        receive_maximum: Deliveries of QoS 1 and 2 that may be unacknowledged, 1..65535; no more than IN_FLIGHT_COUNT_MAX are.
         packet_bytes_max: Largest packet the client accepts, or None.
         queue_messages_max, queue_bytes_max: Bounds of what waits in memory.
     """
@@ -121,10 +131,10 @@ class Outbound:
         self._queue_messages_max = queue_messages_max
         self._queue_bytes_max = queue_bytes_max
         self._next_packet_id = 0
-        self.queue: deque[tuple[Delivery, bool]] = deque()
-        """Messages of QoS 1, and whether RETAIN is to be set."""
+        self.queue: deque[tuple[Delivery, int, bool]] = deque()
+        """Messages, their QoS (1 or 2), and whether RETAIN is to be set."""
         self.queue_bytes = 0
-        self.in_flight: set[int] = set()
+        self.in_flight: dict[int, Step] = {}
         self.unsent_bytes = 0
         """Bytes the socket has not taken yet; kept up to date by the connection."""
         self.lag_seq: int | None = None
@@ -179,27 +189,38 @@ class Outbound:
             and self.queue_bytes + self.unsent_bytes <= self._queue_bytes_max * RESUME_RATIO
         )
 
-    def acknowledge(self, packet_id: int) -> bytes | None:
-        """Take a PUBACK.
+    def receive(self, packet_id: int) -> bool:
+        """Take a PUBREC: the subscriber has the message, PUBREL is to follow.
 
         Returns:
-            Bytes to send now (the next of the queue), or None if no such packet is in flight: the client may
-            acknowledge what a connection before this one sent, which is not an error.
+            False if no message of QoS 2 with this identifier was sent; one that was received before is no error.
         """
-        if packet_id not in self.in_flight:
+        step = self.in_flight.get(packet_id)
+        if step is Step.PUBREC:
+            self.in_flight[packet_id] = Step.PUBCOMP
+        return step in (Step.PUBREC, Step.PUBCOMP)
+
+    def complete(self, packet_id: int, step: Step) -> bytes | None:
+        """Take the last answer to a delivery: PUBACK, PUBCOMP, or a PUBREC that refuses.
+
+        Returns:
+            Bytes to send now (the next of the queue), or None if no delivery with this identifier waits for this answer: the
+            client may acknowledge what a connection before this one sent, which is not an error.
+        """
+        if self.in_flight.get(packet_id) is not step:
             return None
-        self.in_flight.discard(packet_id)
+        del self.in_flight[packet_id]
         packet = b""
         while self.queue and not packet and len(self.in_flight) < self._receive_maximum:
-            delivery, retain = self.queue.popleft()
+            delivery, qos, retain = self.queue.popleft()
             self.queue_bytes -= len(delivery.payload) + len(delivery.topic)
             # b"" for one too large for the client: the next takes its place.
-            packet = self._packet(delivery, 1, retain)
+            packet = self._packet(delivery, qos, retain)
         return packet
 
     def _deliver(self, delivery: Delivery, qos: int, retain: bool) -> bytes:
         if qos and (self.queue or len(self.in_flight) >= self._receive_maximum):
-            self.queue.append((delivery, retain))
+            self.queue.append((delivery, qos, retain))
             self.queue_bytes += len(delivery.payload) + len(delivery.topic)
             return b""
         return self._packet(delivery, qos, retain)
@@ -218,7 +239,7 @@ class Outbound:
             self.oversize_count += 1
             return b""
         if qos:
-            self.in_flight.add(packet_id)
+            self.in_flight[packet_id] = Step.PUBACK if qos == 1 else Step.PUBREC
         self.delivered_count += 1
         return packet
 

@@ -17,7 +17,7 @@ class Grant:
     """A subscription as it was granted.
 
     Attributes:
-        qos: 0 or 1.
+        qos: 0, 1 or 2.
         retain_as_published: The RETAIN flag is passed on as the publisher set it (MQTT 5.0 §3.8.3.1).
         no_local: The subscriber's own publishes are not sent to it (MQTT 5.0 §3.8.3.1).
         since_seq: First log record that it gets.

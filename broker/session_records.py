@@ -57,6 +57,11 @@ def closed(connection: Connection, reason: CloseReason, code: int) -> bytes:
     return _packed({"reason": reason.value, "code": code, "last_packet_at_ms": connection.last_packet_at_ms})
 
 
+def qos2_step(packet_id: int, *, is_released: bool) -> bytes:
+    """PUBREL has come for a message of QoS 2, or the message itself once more."""
+    return _packed({"packet_id": packet_id, "step": "released" if is_released else "repeated"})
+
+
 def last_words(connection: Connection, reason: CloseReason, code: int) -> bytes:
     """DISCONNECT with the reason for MQTT 5 clients; older ones only see the connection close."""
     if connection.version != Version.MQTT_5 or reason in SILENT or connection.accepted is not None:

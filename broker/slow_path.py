@@ -1,7 +1,7 @@
 """Packets other than PUBLISH, one by one and in order: SUBSCRIBE, UNSUBSCRIBE, PUBACK, PINGREQ, DISCONNECT.
 
 What this release does not do is refused the way the specification says: shared subscriptions and subscription
-identifiers by their reason codes, QoS 2 by granting QoS 1, a second CONNECT and packets that only a server sends as
+identifiers by their reason codes, a second CONNECT and packets that only a server sends as
 protocol errors.
 """
 
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_COUNT_MAX
 from appliance.management.access import AccessPolicy
+from storage.log.columns import Kind
 
+from . import session_records
 from .mqtt.codec import decode, encode
 from .mqtt.constants import Sender
 from .mqtt.packets import (
@@ -21,6 +23,9 @@ from .mqtt.packets import (
     Packet,
     Pingreq,
     Puback,
+    Pubcomp,
+    Pubrec,
+    Pubrel,
     Suback,
     Subscribe,
     Subscription,
@@ -31,6 +36,8 @@ from .mqtt.property_table import PropertyId
 from .mqtt.reason_codes import SUBACK_FAILURE_3, ReasonCode
 from .mqtt.topics import parse_shared
 from .mqtt.wire import remaining_length
+from .open_block import PendingRecord
+from .outbound import Step
 from .router import Grant, Router
 from .session_records import CloseReason
 
@@ -39,7 +46,6 @@ if TYPE_CHECKING:
     from .data_plane import DataPlane
 
 PINGRESP: Final = b"\xd0\x00"
-QOS_MAX: Final = 1
 SEND_RETAINED: Final = 0
 SEND_RETAINED_IF_NEW: Final = 1
 """Retain handling (MQTT 5.0 §3.8.3.1); 2 sends none."""
@@ -59,6 +65,9 @@ class SlowPath:
             Subscribe: self._subscribe,
             Unsubscribe: self._unsubscribe,
             Puback: self._puback,
+            Pubrec: self._pubrec,
+            Pubrel: self._pubrel,
+            Pubcomp: self._pubcomp,
             Pingreq: self._pingreq,
             Disconnect: self._disconnect,
         }
@@ -98,14 +107,69 @@ class SlowPath:
 
     def _puback(self, connection: Connection, packet: Packet) -> None:
         assert isinstance(packet, Puback)
+        self._complete(connection, packet.packet_id, Step.PUBACK)
+
+    # --- QoS 2, from us to the client -------------------------------------------------------------------------
+
+    def _pubrec(self, connection: Connection, packet: Packet) -> None:
+        """The client has the message: it is released, unless it was refused, which ends it (MQTT 5.0 §4.3.3)."""
+        assert isinstance(packet, Pubrec)
+        if packet.reason_code >= ReasonCode.UNSPECIFIED_ERROR:
+            self._complete(connection, packet.packet_id, Step.PUBREC)
+            return
+        is_known = connection.outbound.receive(packet.packet_id)
+        answer = Pubrel(packet_id=packet.packet_id)
+        if not is_known and connection.has_properties:
+            answer = Pubrel(packet_id=packet.packet_id, reason_code=ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
+        self._say(connection, encode(answer, connection.version))
+
+    def _pubcomp(self, connection: Connection, packet: Packet) -> None:
+        assert isinstance(packet, Pubcomp)
+        self._complete(connection, packet.packet_id, Step.PUBCOMP)
+
+    def _complete(self, connection: Connection, packet_id: int, step: Step) -> None:
+        """A delivery is done; the next of the queue takes its place."""
         outbound = connection.outbound
         before = outbound.delivered_count
-        more = outbound.acknowledge(packet.packet_id)
+        more = outbound.complete(packet_id, step)
         self.delivered_messages += outbound.delivered_count - before
         if more:
             self._say(connection, more)
         elif outbound.lag_seq is not None:
             self.plane.mark_dirty(connection)
+
+    # --- QoS 2, from the client to us -------------------------------------------------------------------------
+
+    def answer_repeated(self, connection: Connection) -> None:
+        """PUBREC for messages that were taken before, once that is certainly on disk: behind a record of its own."""
+        for packet_id in connection.parser.repeated:
+            self._record_step(connection, Pubrec(packet_id=int.from_bytes(packet_id, "big")))
+        connection.parser.repeated.clear()
+
+    def _pubrel(self, connection: Connection, packet: Packet) -> None:
+        """PUBCOMP follows the record that says so; from then on the identifier is free (MQTT 5.0 §4.3.3)."""
+        assert isinstance(packet, Pubrel)
+        if connection.parser.unreleased.discard(packet.packet_id):
+            self._record_step(connection, Pubcomp(packet_id=packet.packet_id))
+            return
+        answer = Pubcomp(packet_id=packet.packet_id)
+        if connection.has_properties:
+            answer = Pubcomp(packet_id=packet.packet_id, reason_code=ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
+        self._say(connection, encode(answer, connection.version))
+
+    def _record_step(self, connection: Connection, answer: Pubrec | Pubcomp) -> None:
+        def then(_seq: int) -> None:
+            if connection.fd >= 0:
+                self._say(connection, encode(answer, connection.version))
+
+        self.plane.record(
+            PendingRecord(
+                Kind.QOS2_STEP,
+                connection.client,
+                payload=session_records.qos2_step(answer.packet_id, is_released=isinstance(answer, Pubcomp)),
+                then=then,
+            )
+        )
 
     def _disconnect(self, connection: Connection, packet: Packet) -> None:
         assert isinstance(packet, Disconnect)
@@ -136,7 +200,7 @@ class SlowPath:
             or connection.filter_bytes + len(wanted.topic_filter) > SUBSCRIPTION_BYTES_MAX
         ):
             return ReasonCode.QUOTA_EXCEEDED
-        qos = min(wanted.qos, QOS_MAX)
+        qos = wanted.qos
         # A subscription that replaces another goes on where that one is: nothing is lost (MQTT 5.0 §3.8.4).
         since_seq = self.plane.durable_next_seq if held is None else held.since_seq
         grant = Grant(

@@ -36,6 +36,7 @@ class Batch:
         "packet_ids",
         "payloads",
         "properties",
+        "qos2_count",
         "retained",
         "time_marks",
         "topic_index",
@@ -56,6 +57,7 @@ class Batch:
         self.other_kinds: dict[int, int] = {}  # record → kind, where it is no PUBLISH
         self.properties: dict[int, bytes] = {}
         self.retained: list[int] = []  # records whose RETAIN flag is set
+        self.qos2_count = 0
         self.body_bytes = 0
         self.identity = object()
         """What remembers a place in this batch keeps this, not the batch: an idle connection would hold all of it."""

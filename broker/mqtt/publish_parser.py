@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 from appliance.core.errors import RemoteProtocolError
 
 from .batch import BATCH_BYTES_MAX, RECORD_COLUMNS_BYTES, Batch
+from .packet_ids import PacketIds
 from .reason_codes import ReasonCode
 from .wire import remaining_length
 
@@ -34,8 +35,9 @@ PROPERTIES_REMEMBERED_BYTES_MAX: Final = 512
 """Properties that are the same as in the packet before are not taken apart again: a content type, say, costs 7 µs."""
 
 
-QOS_1: Final = frozenset({0x32, 0x33, 0x3A, 0x3B})
-"""First bytes of a PUBLISH of QoS 1: with or without DUP and RETAIN."""
+WITH_PACKET_ID: Final = frozenset({0x32, 0x33, 0x3A, 0x3B, 0x34, 0x35, 0x3C, 0x3D})
+"""First bytes of a PUBLISH of QoS 1 or 2: with or without DUP and RETAIN."""
+FLAG_DUP: Final = 8
 SINGLE_BYTES_MAX: Final = 129
 """A packet whose remaining length fits one byte."""
 
@@ -59,8 +61,12 @@ class PublishParser:
         packet_bytes_max: Largest packet accepted, fixed header included.
         admit_topic: Called for a topic that the connection has not used lately. Raises RemoteProtocolError if it
             is no topic name, returns False if publishing to it is not permitted: such packets are not added, and
-            their packet identifiers (b"" for QoS 0) are left in `refused`.
+            their first bytes and packet identifiers (b"" for QoS 0) are left in `refused`.
         keep_properties: Checks a packet's property bytes and returns what is to be stored and sent on.
+
+    Attributes:
+        unreleased: Identifiers of QoS 2 whose PUBLISH was taken and whose PUBREL has not come.
+        repeated: Identifiers of QoS 2 packets that were taken before and came again; they were not added.
     """
 
     __slots__ = (
@@ -76,6 +82,8 @@ class PublishParser:
         "_topic",
         "_topics",
         "refused",
+        "repeated",
+        "unreleased",
     )
 
     def __init__(
@@ -97,7 +105,9 @@ class PublishParser:
         self._properties_before = b""
         self._kept = b""
         self._topics: set[bytes] = set()
-        self.refused: list[bytes] = []
+        self.unreleased = PacketIds()
+        self.refused: list[tuple[int, bytes]] = []
+        self.repeated: list[bytes] = []
 
     def parse(self, data: bytes, pos: int, batch: Batch) -> tuple[int, Stop]:
         """Append complete PUBLISH packets of `data[pos:]` to the batch.
@@ -107,7 +117,7 @@ class PublishParser:
         Returns:
             Where the parser stopped, and why.
         Raises:
-            RemoteProtocolError: malformed (0x81), QoS 2 not supported (0x9B), too large (0x95), or what `admit_topic` raises. Records added before it stay added; the bad packet adds nothing.
+            RemoteProtocolError: malformed (0x81), too large (0x95), or what `admit_topic` raises. Records added before it stay added; the bad packet adds nothing.
         """
         prefix, slot = self._prefix, self._slot
         if self._batch_identity is not batch.identity:
@@ -154,7 +164,7 @@ class PublishParser:
             else:
                 at, slot = self._other_topic(data, at, stop, batch)
                 prefix, prefix_bytes = self._prefix, len(self._prefix)
-            if first in QOS_1:
+            if first in WITH_PACKET_ID:
                 packet_id = data[at : at + 2]
                 at += 2
                 if at > stop or packet_id == b"\0\0":
@@ -162,7 +172,9 @@ class PublishParser:
             elif first == 0x30 or first == 0x31:
                 packet_id = b""
             else:
-                raise refused_flags(first)
+                raise RemoteProtocolError(
+                    "A PUBLISH has QoS 3, or DUP with QoS 0.", reason_code=ReasonCode.MALFORMED_PACKET
+                )
             if has_properties:
                 if at < stop and data[at] == 0:
                     at += 1
@@ -170,7 +182,9 @@ class PublishParser:
                     at = self._properties(data, at, stop, batch, slot)
             pos = stop
             if slot < 0:
-                self.refused.append(packet_id)
+                self.refused.append((first, packet_id))
+                continue
+            if first & 4 and not self._begin_exactly_once(first, packet_id, batch):
                 continue
             add_payload(data[at:stop])
             add_packet_id(packet_id)
@@ -221,6 +235,21 @@ class PublishParser:
         batch.flags.append(2)
         return True
 
+    def _begin_exactly_once(self, first: int, packet_id: bytes, batch: Batch) -> bool:
+        """Whether a QoS 2 packet is a message that was not taken yet (MQTT 5.0 §4.3.3, method B).
+
+        Only one with DUP can be one of before. Without it, it is a new message, whatever its identifier: a client that has
+        lost its state, and that state's identifiers with it, loses no message by that.
+        """
+        number = packet_id[0] << 8 | packet_id[1]
+        if first & FLAG_DUP and number in self.unreleased:
+            self.repeated.append(packet_id)
+            batch.properties.pop(len(batch.payloads), None)
+            return False
+        self.unreleased.add(number)
+        batch.qos2_count += 1
+        return True
+
     def _other_topic(self, data: bytes, at: int, stop: int, batch: Batch) -> tuple[int, int]:
         """Cut out a topic that this batch has not seen from here; -1 as its slot where it is not permitted."""
         if data.startswith(self._prefix, at, stop):
@@ -259,13 +288,3 @@ class PublishParser:
         """Ask `admit_topic` again for every topic: what the client may do has changed."""
         self._topics.clear()
         self._prefix, self._topic = NO_PREFIX, b""
-
-
-def refused_flags(first: int) -> RemoteProtocolError:
-    """Why a PUBLISH with this first byte is not accepted by this release."""
-    qos = (first >> 1) & 3
-    if qos == 3 or (qos == 0 and first & 8):
-        return RemoteProtocolError("A PUBLISH has QoS 3, or DUP with QoS 0.", reason_code=0x81)
-    return RemoteProtocolError(
-        "QoS 2 is not supported; CONNACK said Maximum QoS 1.", reason_code=ReasonCode.QOS_NOT_SUPPORTED
-    )

@@ -25,10 +25,7 @@ MALFORMED = [
     pytest.param(builder.packet(0x30, b"\xff\xff\xff\xff", b"\0payload"), 0x81, id="topic of 0xFF"),
     pytest.param(builder.publish(b"\xc3\x28", properties=b""), 0x81, id="topic not UTF-8"),
     pytest.param(builder.publish("a/+", properties=b""), 0x90, id="wildcard in a topic"),
-    pytest.param(builder.publish("t", qos=2, packet_id=1, properties=b""), 0x9B, id="QoS 2"),
-    pytest.param(
-        builder.publish("t", qos=2, retain=True, packet_id=1, properties=b""), 0x9B, id="retain, QoS 2"
-    ),
+    pytest.param(builder.publish("t", qos=3, packet_id=1, properties=b""), 0x81, id="QoS 3"),
     pytest.param(builder.publish("t", properties=builder.p16(0x23, 5)), 0x94, id="topic alias"),
     pytest.param(b"\x30\xff\xff\xff\xff\x01", 0x81, id="length of five bytes"),
     pytest.param(builder.packet(0x30, length=200 * MIB), 0x95, id="200 MiB announced"),

@@ -56,7 +56,6 @@ class TestConnect:
         ("options", "codes"),
         [
             pytest.param({"clean": False}, (3, None), id="persistent session"),
-            pytest.param({"will": ("w", b"x"), "will_flags": 0x14}, (3, 0x9B), id="will of QoS 2"),
             pytest.param({"will": ("$SYS/x", b"x"), "will_flags": 0x04}, (5, 0x87), id="will not permitted"),
             pytest.param({"properties": builder.ptext(0x15, "SCRAM")}, (None, 0x8C), id="enhanced auth"),
         ],
@@ -82,7 +81,6 @@ class TestConnect:
             connack = await peer.connect("", keep_alive=0, properties=builder.p32(0x11, 3600))
             said = connack.body
             for expected in (
-                builder.p8(0x24, 1),  # maximum QoS
                 builder.p8(0x29, 0),  # subscription identifiers
                 builder.p8(0x2A, 0),  # shared subscriptions
                 builder.p16(0x21, 1024),  # receive maximum

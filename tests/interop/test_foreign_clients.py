@@ -118,10 +118,12 @@ def test_mosquitto_tools_and_a_retained_message(live_broker: LiveBroker) -> None
     topic = f"interop/retained/{next(_numbers)}"
     credential = live_broker.credentials[0]
 
+    options = ["-h", live_broker.host, "-p", str(live_broker.port), "-q", "1", "-t", topic]
+    options += ["-u", credential.username, "-P", credential.password]
+
     def run(program: str, *arguments: str) -> str:
         done = subprocess.run(
-            [program, "-h", live_broker.host, "-p", str(live_broker.port), "-u", credential.username]
-            + ["-P", credential.password, "-q", "1", "-t", topic, *arguments],
+            [program, *options, *arguments],
             capture_output=True,
             text=True,
             timeout=20,

@@ -56,7 +56,7 @@ class PlaneInMiniature:
     principal: Principal = SITE
     slacks: Sequence[int] = ()
     records: list[Record] = field(default_factory=list)
-    refused: list[bytes] = field(default_factory=list)
+    refused: list[tuple[int, bytes]] = field(default_factory=list)
     error: RemoteProtocolError | None = None
     single_count: int = 0
 
@@ -148,6 +148,7 @@ def by_codec(data: bytes, version: Version) -> tuple[list[Record], bool]:
     reader = PacketReader(version, packet_bytes_max=PACKET_BYTES_MAX, sender=Sender.CLIENT)
     reader.feed(data)
     found: list[Record] = []
+    unreleased: set[int] = set()
     while True:
         try:
             packet = reader.next_packet()
@@ -158,6 +159,11 @@ def by_codec(data: bytes, version: Version) -> tuple[list[Record], bool]:
         if isinstance(packet, Publish):
             if is_refused_here(packet):
                 return found, True
+            if packet.qos == 2 and POLICY.may_publish(SITE, packet.topic):
+                packet_id = packet.packet_id or 0
+                if packet.dup and packet_id in unreleased:
+                    continue
+                unreleased.add(packet_id)
             flags = (8 if packet.dup else 0) | packet.qos << 1 | packet.retain
             found.append(
                 (packet.topic.encode(), packet.payload, flags, packet.packet_id or 0, packet.properties)
@@ -177,9 +183,7 @@ def has_long_length(beginning: bytes, version: Version) -> bool:
 def is_refused_here(packet: Publish) -> bool:
     """What MQTT allows and CONNACK said no to; and a topic outside of what an application may publish to."""
     return (
-        packet.qos == 2
-        or PropertyId.TOPIC_ALIAS in packet.properties
-        or PropertyId.SUBSCRIPTION_IDENTIFIER in packet.properties
+        PropertyId.TOPIC_ALIAS in packet.properties or PropertyId.SUBSCRIPTION_IDENTIFIER in packet.properties
     )
 
 

@@ -80,15 +80,6 @@ def test_03_publish_large(broker: Address, version: int) -> None:
             client.publish("03/large", bytes(size), packet_id)
 
 
-@pytest.mark.parametrize("version", [4, 5])
-def test_03_publish_qos_2(broker: Address, bystander: RawClient, version: int) -> None:
-    """[MQTT-3.2.2-11]: above the Maximum QoS of CONNACK."""
-    with RawClient(broker, version) as client:
-        client.connect("03-qos2")
-        client.send(b.publish("03/qos2", qos=2, packet_id=1, properties=client.no_properties))
-        client.expect_disconnect(0x9B)
-
-
 @VERSIONS
 @pytest.mark.parametrize("qos", [0, 1])
 def test_03_publish_retain(broker: Address, bystander: RawClient, version: int, qos: int) -> None:

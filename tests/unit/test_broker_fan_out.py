@@ -19,6 +19,7 @@ from broker.committer import batch_body
 from broker.connection import Connection
 from broker.fan_out import FanOut
 from broker.mqtt.batch import Batch
+from broker.outbound import Step
 from broker.router import Grant, Router
 from broker.session_records import CloseReason
 from broker.state.retained import RetainedMessages
@@ -129,7 +130,7 @@ def take_all(connection: Connection) -> list[bytes]:
     """What a client gets that acknowledges everything, and whose socket takes everything."""
     got = payloads(connection)
     while connection.outbound.in_flight:
-        packet = connection.outbound.acknowledge(min(connection.outbound.in_flight))
+        packet = connection.outbound.complete(min(connection.outbound.in_flight), Step.PUBACK)
         if packet:
             got.append(packet[-3:])
     connection.outbound.unsent_bytes = 0

@@ -130,7 +130,7 @@ def test_it_begins_where_it_is_told() -> None:
         pytest.param(builder.packet(0x32, builder.text("a")), 0x81, id="no packet identifier"),
         pytest.param(builder.packet(0x32, builder.text("a"), b"\0"), 0x81, id="half a packet identifier"),
         pytest.param(builder.publish("a", qos=1, packet_id=0), 0x81, id="packet identifier 0"),
-        pytest.param(builder.publish("a", qos=2, packet_id=1), 0x9B, id="QoS 2"),
+        pytest.param(builder.publish("a", qos=2, packet_id=0), 0x81, id="QoS 2 without identifier"),
         pytest.param(builder.publish("a", qos=3, packet_id=1), 0x81, id="QoS 3"),
         pytest.param(builder.publish("a", dup=True), 0x81, id="DUP at QoS 0"),
         pytest.param(builder.publish("a", dup=True, retain=True), 0x81, id="DUP at QoS 0, retained"),
@@ -228,7 +228,7 @@ def test_what_is_not_permitted_is_left_out_and_named() -> None:
         )
     )
     rig.parse(data)
-    assert rig.parser.refused == [b"\0\2", b""]
+    assert rig.parser.refused == [(0x32, b"\0\2"), (0x30, b"")]
     assert rig.batch.payloads == [b"1", b"4"]
     assert not rig.batch.properties
     assert rig.topics() == [b"own", b"own"]
@@ -400,3 +400,22 @@ class TestBatch:
 def test_variable_byte_integers(data: bytes, value: int) -> None:
     assert remaining_length(b"?" + data + b"?", 1) == (value, 1 + len(data))
     assert remaining_length(data[:-1], 0) == (-1, 0)
+
+
+def test_exactly_once() -> None:
+    """Only what has DUP and an identifier that was not released is one of before; all of them are to be answered."""
+    rig = Rig(version=5)
+    first = builder.publish("t", b"1", qos=2, packet_id=7, properties=b"")
+    again = builder.publish("t", b"1", qos=2, dup=True, packet_id=7, properties=builder.puser("k", "v"))
+    rig.parse(first + again + again)
+    assert rig.batch.payloads == [b"1"]
+    assert rig.batch.properties == {}
+    assert rig.parser.repeated == [b"\0\7", b"\0\7"]
+    assert rig.batch.qos2_count == 1
+    rig.parse(first)
+    assert rig.batch.payloads == [b"1", b"1"], "without DUP it is another message"
+    assert rig.parser.unreleased.discard(7)
+    rig.parse(again)
+    assert rig.batch.payloads == [b"1", b"1", b"1"], "one of before that was released is done"
+    rig.parse(builder.publish("t", b"2", qos=1, dup=True, packet_id=7, properties=b""))
+    assert len(rig.batch.payloads) == 4

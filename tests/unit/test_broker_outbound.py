@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from broker.mqtt.packet_ids import PACKET_ID_MAX
 from broker.outbound import (
     IN_FLIGHT_COUNT_MAX,
-    PACKET_ID_MAX,
     Delivery,
     Outbound,
+    Step,
     publish_packet,
     variable_byte_integer,
 )
@@ -85,9 +86,9 @@ class TestWindow:
         assert out.offer(delivery(b"1"), 1, 1) == sent(1, b"1")
         assert out.offer(delivery(b"2"), 1, 2) == sent(2, b"2")
         assert out.offer(delivery(b"3"), 1, 3) == b""
-        assert out.acknowledge(2) == sent(3, b"3")
-        assert out.acknowledge(1) == b""
-        assert out.acknowledge(3) == b""
+        assert out.complete(2, Step.PUBACK) == sent(3, b"3")
+        assert out.complete(1, Step.PUBACK) == b""
+        assert out.complete(3, Step.PUBACK) == b""
         assert not out.in_flight
 
     def test_what_is_queued_goes_first(self) -> None:
@@ -96,7 +97,7 @@ class TestWindow:
         out.offer(delivery(b"2"), 1, 2)
         out.in_flight.clear()  # as if the window had room while something waits
         assert out.offer(delivery(b"3"), 1, 3) == b""
-        assert [d.payload for d, _ in out.queue] == [b"2", b"3"]
+        assert [d.payload for d, _, _ in out.queue] == [b"2", b"3"]
 
     def test_qos_0_needs_no_window(self) -> None:
         out = outbound(receive_maximum=1)
@@ -104,7 +105,7 @@ class TestWindow:
         assert out.offer(delivery(b"2"), 0, 2) == builder.publish("a/b", b"2")
 
     def test_an_acknowledgement_of_nothing_is_no_error(self) -> None:
-        assert outbound().acknowledge(7) is None
+        assert outbound().complete(7, Step.PUBACK) is None
 
     def test_a_window_wider_than_is_good_is_narrowed(self) -> None:
         out = outbound(receive_maximum=PACKET_ID_MAX, queue_messages_max=100_000, queue_bytes_max=10_000_000)
@@ -117,7 +118,7 @@ class TestWindow:
         out.offer(delivery(), 1, 1)  # stays in flight as 1
         for packet_id in range(2, PACKET_ID_MAX + 1):
             assert out.offer(delivery(), 1, packet_id) == sent(packet_id)
-            out.acknowledge(packet_id)
+            out.complete(packet_id, Step.PUBACK)
         assert out.offer(delivery(), 1, 1) == sent(2), "0 is none, 1 is in flight"
 
     def test_what_is_too_large_for_the_client_makes_room_for_the_next(self) -> None:
@@ -125,13 +126,13 @@ class TestWindow:
         assert out.offer(delivery(b"1"), 1, 1)
         for payload in (b"x" * 60, b"y" * 60, b"small"):
             assert out.offer(delivery(payload), 1, 2) == b""
-        packet = out.acknowledge(1)
+        packet = out.complete(1, Step.PUBACK)
         assert packet is not None
         assert packet.endswith(b"small")
         assert out.oversize_count == 2
         assert out.delivered_count == 2
         assert out.queue_bytes == 0
-        assert out.acknowledge(int.from_bytes(packet[7:9], "big")) == b""
+        assert out.complete(int.from_bytes(packet[7:9], "big"), Step.PUBACK) == b""
 
     def test_too_large_without_a_queue_is_dropped_as_if_delivered(self) -> None:
         out = outbound(version=5, packet_bytes_max=10)
@@ -175,9 +176,9 @@ class TestLag:
             out.offer(delivery(), 1, seq)
         assert out.lag_seq == 6
         assert not wants_refill(out)
-        out.acknowledge(1)
+        out.complete(1, Step.PUBACK)
         assert not wants_refill(out)
-        out.acknowledge(2)
+        out.complete(2, Step.PUBACK)
         assert wants_refill(out)
         out.unsent_bytes = 501
         assert not wants_refill(out)
@@ -187,3 +188,25 @@ class TestLag:
 
     def test_nothing_to_refill_without_lag(self) -> None:
         assert not outbound().wants_refill
+
+
+class TestQos2:
+    def test_two_answers_and_then_the_next(self) -> None:
+        out = outbound(receive_maximum=1)
+        packet = out.offer(delivery(b"1"), 2, 1)
+        assert packet == builder.publish("a/b", b"1", qos=2, packet_id=1)
+        assert out.offer(delivery(b"2"), 2, 2) == b""
+        assert out.complete(1, Step.PUBCOMP) is None, "not received yet"
+        assert out.receive(1)
+        assert out.receive(1), "the subscriber may say it again"
+        assert out.complete(1, Step.PUBACK) is None
+        assert out.complete(1, Step.PUBREC) is None, "received is received"
+        assert out.complete(1, Step.PUBCOMP) == builder.publish("a/b", b"2", qos=2, packet_id=2)
+        assert not out.receive(1)
+
+    def test_a_refusal_ends_it(self) -> None:
+        out = outbound(receive_maximum=1)
+        out.offer(delivery(b"1"), 2, 1)
+        out.offer(delivery(b"2"), 1, 2)
+        assert out.complete(1, Step.PUBREC) == builder.publish("a/b", b"2", qos=1, packet_id=2)
+        assert not out.receive(2), "of QoS 1"
