@@ -81,6 +81,7 @@ class Connection:
         "filters",
         "has_properties",
         "is_blocked",
+        "is_bridge",
         "is_dirty",
         "is_plain",
         "is_refilling",
@@ -131,6 +132,8 @@ class Connection:
         self.client = (accepted.client_id, principal.name)
         self.version = connect.version
         self.has_properties = has_properties
+        self.is_bridge = connect.is_bridge
+        """Another broker (mosquitto's `try_private`): gets RETAIN as it was published, and nothing of its own back."""
         self.keep_alive_ms = int(accepted.keep_alive_s * 1000 * KEEP_ALIVE_RATIO)
         self.will: Will | None = connect.will
         self.limits = limits

@@ -205,8 +205,8 @@ class SlowPath:
         since_seq = self.plane.durable_next_seq if held is None else held.since_seq
         grant = Grant(
             qos=qos,
-            no_local=wanted.no_local,
-            retain_as_published=wanted.retain_as_published,
+            no_local=wanted.no_local or connection.is_bridge,
+            retain_as_published=wanted.retain_as_published or connection.is_bridge,
             since_seq=since_seq,
         )
         self._router.subscribe(connection, wanted.topic_filter, grant)

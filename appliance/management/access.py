@@ -91,7 +91,7 @@ class AccessPolicy:
     def may_publish(self, principal: Principal, topic: str) -> bool:
         """Whether a principal may publish to a topic name (already checked to hold no wildcard)."""
         if principal.access == "site":
-            return topic != "$SYS" and not topic.startswith("$SYS/")
+            return (topic != "$SYS" and not topic.startswith("$SYS/")) or _is_bridge_notification(topic)
         if topic.startswith(f"dm/{principal.name}/"):
             return True
         if not self._patterns or topic.startswith("$"):
@@ -110,6 +110,15 @@ class AccessPolicy:
         if levels[0] == "$share":
             levels = levels[2:]
         return levels[:2] == ["dm", principal.name]
+
+
+def _is_bridge_notification(topic: str) -> bool:
+    """`$SYS/broker/connection/NAME/state`, where a bridging mosquitto says whether it is connected, by its will too.
+
+    mosquitto, as the other end, takes this one topic below `$SYS` from clients as well.
+    """
+    levels = topic.split("/")
+    return len(levels) == 5 and levels[1:3] == ["broker", "connection"] and levels[4] == "state"
 
 
 def _matches(pattern: tuple[str, ...], levels: list[str], name: str) -> bool:

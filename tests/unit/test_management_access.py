@@ -73,7 +73,16 @@ def test_a_device_subscribes_to_its_own_topics_only(topic_filter: str, allowed: 
 
 @pytest.mark.parametrize(
     ("topic", "allowed"),
-    [("dm/d2/cmd/1", True), ("anything", True), ("$SYS", False), ("$SYS/x", False), ("$SYSTEM/x", True)],
+    [
+        ("dm/d2/cmd/1", True),
+        ("anything", True),
+        ("$SYS", False),
+        ("$SYS/x", False),
+        ("$SYSTEM/x", True),
+        ("$SYS/broker/connection/site.bridge/state", True),
+        ("$SYS/broker/connection/site/bridge/state", False),
+        ("$SYS/broker/connection/site.bridge/other", False),
+    ],
 )
 def test_an_application_of_the_site_publishes_anywhere_but_into_the_brokers_own(
     topic: str, allowed: bool
