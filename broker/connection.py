@@ -37,6 +37,7 @@ class ConnectionLimits:
 
     packet_bytes_max: int
     receive_maximum: int
+    topic_alias_max: int
     queue_messages_max: int
     queue_bytes_max: int
 
@@ -165,7 +166,7 @@ class Connection:
             has_properties=has_properties,
             packet_bytes_max=limits.packet_bytes_max,
             admit_topic=lambda topic: admit_topic(topic, principal, policy, has_properties),
-            keep_properties=keep_publish_properties,
+            keep_properties=lambda raw: keep_publish_properties(raw, limits.topic_alias_max),
         )
         self.outbound = Outbound(
             has_properties=has_properties,

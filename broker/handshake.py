@@ -49,6 +49,7 @@ class HandshakeLimits:
     connect_timeout_ms: int
     packet_bytes_max: int
     receive_maximum: int
+    topic_alias_max: int
     keep_alive_s_max: int
 
 
@@ -283,6 +284,7 @@ class Handshake:
             answer |= {
                 PropertyId.RECEIVE_MAXIMUM: self._limits.receive_maximum,
                 PropertyId.MAXIMUM_PACKET_SIZE: self._limits.packet_bytes_max,
+                PropertyId.TOPIC_ALIAS_MAXIMUM: self._limits.topic_alias_max,
                 PropertyId.SUBSCRIPTION_IDENTIFIER_AVAILABLE: 0,
                 PropertyId.SHARED_SUBSCRIPTION_AVAILABLE: 0,
             }

@@ -5,14 +5,19 @@ Called by the publish parser, once per topic and for packets that carry properti
 
 from __future__ import annotations
 
+from typing import Final
+
 from appliance.core.errors import RemoteProtocolError
 from appliance.management.access import AccessPolicy, Principal
 
 from .mqtt.constants import PacketType
-from .mqtt.properties import decode_properties
+from .mqtt.properties import decode_properties, encode_properties
 from .mqtt.property_table import PropertyId
 from .mqtt.reason_codes import ReasonCode
 from .mqtt.topics import validate_topic_name
+
+TOPIC_ALIAS_PROPERTY_BYTES: Final = 3
+"""Identifier and two bytes."""
 
 
 def admit_topic(topic: bytes, principal: Principal, policy: AccessPolicy, has_properties: bool) -> bool:
@@ -24,11 +29,6 @@ def admit_topic(topic: bytes, principal: Principal, policy: AccessPolicy, has_pr
         RemoteProtocolError: not a topic name; or not permitted and the client speaks 3.1.1, which has no negative
             PUBACK: the connection is closed rather than a reading acknowledged and dropped (MQTT 3.1.1 §3.3.5).
     """
-    if not topic and has_properties:
-        raise RemoteProtocolError(
-            "An empty topic needs a topic alias, and CONNACK allowed none.",
-            reason_code=ReasonCode.TOPIC_ALIAS_INVALID,
-        )
     name = validate_topic_name(topic)
     if policy.may_publish(principal, name):
         return True
@@ -41,22 +41,32 @@ def admit_topic(topic: bytes, principal: Principal, policy: AccessPolicy, has_pr
     )
 
 
-def keep_publish_properties(raw: bytes) -> bytes:
-    """Check a PUBLISH's property bytes; they are stored and sent on as they came.
+def keep_publish_properties(raw: bytes, topic_alias_max: int) -> tuple[bytes, int]:
+    """Check a PUBLISH's property bytes; they are stored and sent on as they came, less the topic alias.
 
     Args:
         raw: Without the length in front.
+        topic_alias_max: The topic alias maximum that CONNACK told; 0 allows none.
+    Returns:
+        What is stored and sent on, and the topic alias or 0.
     Raises:
-        RemoteProtocolError: malformed, a topic alias although CONNACK allowed none (0x94), or a subscription
-            identifier, which only a server sends (0x82).
+        RemoteProtocolError: malformed, a topic alias of 0 or above the maximum (0x94), or a subscription identifier,
+            which only a server sends (0x82).
     """
     if not raw:
-        return raw
+        return raw, 0
     properties = decode_properties(raw, PacketType.PUBLISH)
-    if PropertyId.TOPIC_ALIAS in properties:
-        raise RemoteProtocolError(
-            "CONNACK allowed no topic alias.", reason_code=ReasonCode.TOPIC_ALIAS_INVALID
-        )
     if PropertyId.SUBSCRIPTION_IDENTIFIER in properties:
         raise RemoteProtocolError("A client's PUBLISH has a subscription identifier.", reason_code=0x82)
-    return raw
+    alias = properties.integer(PropertyId.TOPIC_ALIAS, 0)
+    if not alias:
+        return raw, 0
+    if alias > topic_alias_max:
+        raise RemoteProtocolError(
+            f"A topic alias of {alias} is above the maximum of {topic_alias_max} that CONNACK told.",
+            reason_code=ReasonCode.TOPIC_ALIAS_INVALID,
+            hint="Keep to the topic alias maximum of CONNACK, or raise broker.topic_alias_max.",
+        )
+    if raw[0] == PropertyId.TOPIC_ALIAS:
+        return raw[TOPIC_ALIAS_PROPERTY_BYTES:], alias
+    return encode_properties(properties.without(PropertyId.TOPIC_ALIAS), PacketType.PUBLISH), alias

@@ -107,6 +107,7 @@ class BrokerServer:
                 connect_timeout_ms=config.connect_timeout_ms,
                 packet_bytes_max=config.packet_bytes_max,
                 receive_maximum=config.receive_maximum,
+                topic_alias_max=config.topic_alias_max,
                 keep_alive_s_max=config.keep_alive_s_max,
             ),
             trio.CapacityLimiter(AUTH_THREAD_COUNT_MAX),
@@ -121,6 +122,7 @@ class BrokerServer:
             ConnectionLimits(
                 packet_bytes_max=config.packet_bytes_max,
                 receive_maximum=config.receive_maximum,
+                topic_alias_max=config.topic_alias_max,
                 queue_messages_max=config.session_queue_messages_max,
                 queue_bytes_max=config.session_queue_bytes_max,
             ),

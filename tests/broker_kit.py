@@ -509,6 +509,7 @@ def connection_pair(
         limits=ConnectionLimits(
             packet_bytes_max=limits.pop("packet_bytes_max", 1_000_000),
             receive_maximum=limits.pop("receive_maximum", 100),
+            topic_alias_max=limits.pop("topic_alias_max", 16),
             queue_messages_max=limits.pop("queue_messages_max", 1000),
             queue_bytes_max=limits.pop("queue_bytes_max", 1_000_000),
         ),

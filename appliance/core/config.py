@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.core import config_file
-from appliance.core.limits import MIB, PACKET_BYTES_HARD_MAX
+from appliance.core.limits import MIB, PACKET_BYTES_HARD_MAX, TOPIC_ALIAS_COUNT_HARD_MAX
 from appliance.core.settings import Bind, bind, bind_or_off, choice, folder, text, whole
 
 DEFAULT_PATH: Final = Path("/etc/homeport/homeport.toml")
@@ -114,6 +114,13 @@ class BrokerConfig:
         low=1,
         high=65_535,
         help="QoS 1 messages a client may have unacknowledged (MQTT 5 Receive Maximum).",
+    )
+    topic_alias_max: int = whole(
+        16,
+        unit="aliases",
+        low=0,
+        high=TOPIC_ALIAS_COUNT_HARD_MAX,
+        help="Topic aliases a client may use on one connection (MQTT 5 Topic Alias Maximum); 0 allows none.",
     )
     keep_alive_s_max: int = whole(
         3600,

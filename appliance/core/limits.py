@@ -46,6 +46,11 @@ PACKET_BYTES_HARD_MAX: Final = 16 * MIB
 TOPIC_BYTES_MAX: Final = 65_535
 """MQTT's own: UTF-8 strings have a 16-bit length."""
 TOPIC_LEVEL_COUNT_MAX: Final = 32
+TOPIC_ALIAS_COUNT_HARD_MAX: Final = 256
+"""Upper bound of the configurable topic alias maximum (default 16)."""
+TOPIC_ALIAS_TOPIC_BYTES_MAX: Final = 512
+"""Of a topic that has an alias: 16 × 512 are 8 KiB a connection, 256 of them 128 KiB; and a packet of 8 bytes becomes at
+most 520 for each subscriber, where 64 KiB would be 8,000 times what was sent."""
 CLIENT_ID_BYTES_MAX: Final = 256
 USER_NAME_BYTES_MAX: Final = 256
 PASSWORD_BYTES_MAX: Final = 4 * KIB

@@ -15,6 +15,8 @@ RECORD_COLUMNS_BYTES: Final = 16
 """What a record costs in the fixed-width columns: kind 1, flags 1, client 2, topic 2, packet id 2, time 4, offset 4."""
 CLIENT_FRAMING_BYTES: Final = 7
 """msgpack's: a pair, and two texts of up to 65,535 bytes."""
+TOPIC_FRAMING_BYTES: Final = 3
+"""msgpack's: a text of up to 65,535 bytes."""
 BATCH_BYTES_MAX: Final = FRAME_BYTES_MAX - 48 * 1024
 """Room is left for the dictionaries' framing and for session records."""
 

@@ -3,7 +3,8 @@
 It runs only after CONNACK, for one connection's bytes at a time, and appends straight to the columns of the block
 that is being gathered (`Batch`). It stops in front of anything that is not a PUBLISH, so the order of packets
 on a connection holds. Devices send the same topic again and again: the topic of the packet before is compared as
-a prefix, and only another one is cut out, checked and looked up.
+a prefix, and only another one is cut out, checked and looked up. A topic alias stands for the topic that came with it
+on the same connection: what is recorded is always the topic.
 
 Sans-IO: it knows no socket, no clock and no log. Source: MQTT 3.1.1 §3.3, MQTT 5.0 §3.3.
 """
@@ -15,8 +16,9 @@ from enum import Enum, auto
 from typing import Final, TypeAlias
 
 from appliance.core.errors import RemoteProtocolError
+from appliance.core.limits import TOPIC_ALIAS_TOPIC_BYTES_MAX
 
-from .batch import BATCH_BYTES_MAX, RECORD_COLUMNS_BYTES, Batch
+from .batch import BATCH_BYTES_MAX, RECORD_COLUMNS_BYTES, TOPIC_FRAMING_BYTES, Batch
 from .packet_ids import PacketIds
 from .reason_codes import ReasonCode
 from .wire import remaining_length
@@ -37,7 +39,8 @@ PROPERTIES_REMEMBERED_BYTES_MAX: Final = 512
 
 WITH_PACKET_ID: Final = frozenset({0x32, 0x33, 0x3A, 0x3B, 0x34, 0x35, 0x3C, 0x3D})
 """First bytes of a PUBLISH of QoS 1 or 2: with or without DUP and RETAIN."""
-FLAG_DUP: Final = 8
+REPEATED_FLAGS: Final = 0x0C
+"""QoS 2 and DUP."""
 SINGLE_BYTES_MAX: Final = 129
 """A packet whose remaining length fits one byte."""
 
@@ -62,7 +65,8 @@ class PublishParser:
         admit_topic: Called for a topic that the connection has not used lately. Raises RemoteProtocolError if it
             is no topic name, returns False if publishing to it is not permitted: such packets are not added, and
             their first bytes and packet identifiers (b"" for QoS 0) are left in `refused`.
-        keep_properties: Checks a packet's property bytes and returns what is to be stored and sent on.
+        keep_properties: Checks a packet's property bytes and returns what is to be stored and sent on, and the topic
+            alias that was among them, 0 where there was none.
 
     Attributes:
         unreleased: Identifiers of QoS 2 whose PUBLISH was taken and whose PUBREL has not come.
@@ -71,6 +75,8 @@ class PublishParser:
 
     __slots__ = (
         "_admit_topic",
+        "_alias",
+        "_aliases",
         "_batch_identity",
         "_has_properties",
         "_keep_properties",
@@ -92,7 +98,7 @@ class PublishParser:
         has_properties: bool,
         packet_bytes_max: int,
         admit_topic: Callable[[bytes], bool],
-        keep_properties: Callable[[bytes], bytes],
+        keep_properties: Callable[[bytes], tuple[bytes, int]],
     ) -> None:
         self._has_properties = has_properties
         self._packet_bytes_max = packet_bytes_max
@@ -102,9 +108,11 @@ class PublishParser:
         self._topic = b""
         self._slot = 0
         self._batch_identity: object = None
-        self._properties_before = b""
-        self._kept = b""
+        self._properties_before: bytes | None = None
+        self._kept, self._alias = b"", 0
         self._topics: set[bytes] = set()
+        self._aliases: dict[int, bytes] = {}
+        """As many as `keep_properties` lets through, of at most TOPIC_ALIAS_TOPIC_BYTES_MAX each."""
         self.unreleased = PacketIds()
         self.refused: list[tuple[int, bytes]] = []
         self.repeated: list[bytes] = []
@@ -162,7 +170,9 @@ class PublishParser:
             if starts_with(prefix, at, stop):
                 at += prefix_bytes
             else:
-                at, slot = self._other_topic(data, at, stop, batch)
+                room += batch.body_bytes
+                at, slot = self._other_topic(data, at, stop, batch, first)
+                room -= batch.body_bytes
                 prefix, prefix_bytes = self._prefix, len(self._prefix)
             if first in WITH_PACKET_ID:
                 packet_id = data[at : at + 2]
@@ -241,47 +251,95 @@ class PublishParser:
         Only one with DUP can be one of before. Without it, it is a new message, whatever its identifier: a client that has
         lost its state, and that state's identifiers with it, loses no message by that.
         """
-        number = packet_id[0] << 8 | packet_id[1]
-        if first & FLAG_DUP and number in self.unreleased:
+        if self._is_repeated(first, packet_id):
             self.repeated.append(packet_id)
             batch.properties.pop(len(batch.payloads), None)
             return False
-        self.unreleased.add(number)
+        self.unreleased.add(packet_id[0] << 8 | packet_id[1])
         batch.qos2_count += 1
         return True
 
-    def _other_topic(self, data: bytes, at: int, stop: int, batch: Batch) -> tuple[int, int]:
+    def _is_repeated(self, first: int, packet_id: bytes) -> bool:
+        return first & REPEATED_FLAGS == REPEATED_FLAGS and int.from_bytes(packet_id) in self.unreleased
+
+    def _other_topic(self, data: bytes, at: int, stop: int, batch: Batch, first: int) -> tuple[int, int]:
         """Cut out a topic that this batch has not seen from here; -1 as its slot where it is not permitted."""
-        if data.startswith(self._prefix, at, stop):
-            self._batch_identity, self._slot = batch.identity, batch.topic_slot(self._topic)
-            return at + len(self._prefix), self._slot
         after = at + 2 + (data[at] << 8 | data[at + 1]) if at + 2 <= stop else stop + 1
         if after > stop:
             raise RemoteProtocolError("A PUBLISH ends before its topic does.", reason_code=0x81)
         topic = data[at + 2 : after]
-        if topic not in self._topics:
+        prefix: Prefix = data[at:after]
+        if not topic and self._has_properties:
+            # No prefix: the next packet's alias may be another.
+            topic, prefix = self._aliased_topic(data, after, stop, first), NO_PREFIX
+        is_known = topic in self._topics or (prefix is not NO_PREFIX and prefix == self._prefix)
+        self._topic = topic
+        if not is_known:
             if not self._admit_topic(topic):
-                self._prefix, self._topic = NO_PREFIX, b""
+                self._prefix = NO_PREFIX
                 return after, -1
             if len(self._topics) >= ADMITTED_TOPIC_COUNT_MAX:
                 self._topics.clear()
             if len(topic) <= ADMITTED_TOPIC_BYTES_MAX:
                 self._topics.add(topic)
-        self._prefix, self._topic = data[at:after], topic
+        if self._is_repeated(first, data[after : after + 2]):
+            # It will not be added, and the batch has a topic only with a record: nothing else would count its bytes.
+            self._prefix = NO_PREFIX
+            return after, 0
+        self._prefix = prefix
+        if prefix is NO_PREFIX and topic not in batch.topic_slots:
+            # The packet does not hold the bytes that the block will.
+            batch.body_bytes += len(topic) + TOPIC_FRAMING_BYTES
         self._batch_identity, self._slot = batch.identity, batch.topic_slot(topic)
         return after, self._slot
 
+    def _aliased_topic(self, data: bytes, at: int, stop: int, first: int) -> bytes:
+        """The topic that a PUBLISH without one means; its properties are looked at before their turn (MQTT 5.0 §3.3.2.3.4).
+
+        Args:
+            at: Behind the empty topic.
+        """
+        self._read_properties(data, at + 2 if first in WITH_PACKET_ID else at, stop)
+        topic = self._aliases.get(self._alias)
+        if topic is not None:
+            return topic
+        what = (
+            f"topic alias {self._alias}, which came with no topic before" if self._alias else "no topic alias"
+        )
+        raise RemoteProtocolError(
+            f"A PUBLISH has an empty topic and {what}.",
+            reason_code=ReasonCode.PROTOCOL_ERROR,
+            hint="Send the topic with its alias once on each connection; aliases end with it.",
+        )
+
     def _properties(self, data: bytes, at: int, stop: int, batch: Batch, slot: int) -> int:
-        length, size = remaining_length(data[at : min(at + 4, stop)], 0)
-        after = at + size
+        """Take a packet's properties apart, after its topic; returns where its payload begins."""
+        at = self._read_properties(data, at, stop)
+        if self._alias:
+            # Known by its alias even where it is not permitted: whatever comes by the alias is refused like this.
+            if len(self._topic) > TOPIC_ALIAS_TOPIC_BYTES_MAX:
+                raise RemoteProtocolError(
+                    f"A topic of {len(self._topic)} bytes has an alias; at most {TOPIC_ALIAS_TOPIC_BYTES_MAX} are kept.",
+                    reason_code=ReasonCode.QUOTA_EXCEEDED,
+                    hint="Send a topic as long as this without an alias.",
+                )
+            self._aliases[self._alias] = self._topic
+        if self._kept and slot >= 0:
+            batch.properties[len(batch.payloads)] = self._kept
+        return at
+
+    def _read_properties(self, data: bytes, at: int, stop: int) -> int:
+        if at < stop and data[at] < 128:
+            length, after = data[at], at + 1
+        else:
+            length, size = remaining_length(data[at : min(at + 4, stop)], 0)
+            after = at + size
         if length < 0 or after + length > stop:
             raise RemoteProtocolError("A PUBLISH ends before its properties do.", reason_code=0x81)
         raw = data[after : after + length]
         if raw != self._properties_before:
-            self._kept = self._keep_properties(raw)
-            self._properties_before = raw if length <= PROPERTIES_REMEMBERED_BYTES_MAX else b""
-        if self._kept and slot >= 0:
-            batch.properties[len(batch.payloads)] = self._kept
+            self._kept, self._alias = self._keep_properties(raw)
+            self._properties_before = raw if length <= PROPERTIES_REMEMBERED_BYTES_MAX else None
         return after + length
 
     def forget_topics(self) -> None:

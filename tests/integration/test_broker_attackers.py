@@ -26,7 +26,15 @@ MALFORMED = [
     pytest.param(builder.publish(b"\xc3\x28", properties=b""), 0x81, id="topic not UTF-8"),
     pytest.param(builder.publish("a/+", properties=b""), 0x90, id="wildcard in a topic"),
     pytest.param(builder.publish("t", qos=3, packet_id=1, properties=b""), 0x81, id="QoS 3"),
-    pytest.param(builder.publish("t", properties=builder.p16(0x23, 5)), 0x94, id="topic alias"),
+    pytest.param(
+        builder.publish("t", properties=builder.p16(0x23, 0xFFFF)), 0x94, id="topic alias above the maximum"
+    ),
+    pytest.param(
+        builder.publish("", properties=builder.p16(0x23, 1)), 0x82, id="topic alias that was not set"
+    ),
+    pytest.param(
+        builder.publish("t" * 60_000, properties=builder.p16(0x23, 1)), 0x97, id="topic alias for 60 KB"
+    ),
     pytest.param(b"\x30\xff\xff\xff\xff\x01", 0x81, id="length of five bytes"),
     pytest.param(builder.packet(0x30, length=200 * MIB), 0x95, id="200 MiB announced"),
     pytest.param(builder.packet(0xF0), 0x82, id="AUTH"),

@@ -16,7 +16,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from appliance.core.errors import RemoteProtocolError
-from appliance.core.limits import FRAME_BYTES_MAX
+from appliance.core.limits import FRAME_BYTES_MAX, TOPIC_ALIAS_TOPIC_BYTES_MAX
 from appliance.management.access import AccessPolicy, Principal
 from broker.committer import batch_body
 from broker.mqtt.batch import BATCH_BYTES_MAX, Batch
@@ -34,6 +34,7 @@ from tests.protocol import builder
 from .mqtt_strategies import packets, publishes
 
 PACKET_BYTES_MAX = 20_000
+ALIAS_MAX = 3
 FILLER = ("filler", "filler")
 CLIENT = ("client", "site")
 SITE = Principal(name="site", kind="application", access="site")
@@ -68,7 +69,7 @@ class PlaneInMiniature:
             has_properties=is_5,
             packet_bytes_max=PACKET_BYTES_MAX,
             admit_topic=lambda topic: admit_topic(topic, self.principal, POLICY, is_5),
-            keep_properties=keep_publish_properties,
+            keep_properties=lambda raw: keep_publish_properties(raw, ALIAS_MAX),
         )
         self._begin()
 
@@ -149,6 +150,7 @@ def by_codec(data: bytes, version: Version) -> tuple[list[Record], bool]:
     reader.feed(data)
     found: list[Record] = []
     unreleased: set[int] = set()
+    aliases: dict[int, str] = {}
     while True:
         try:
             packet = reader.next_packet()
@@ -157,17 +159,17 @@ def by_codec(data: bytes, version: Version) -> tuple[list[Record], bool]:
         if packet is None:
             return found, has_long_length(reader.take_unread(), version)
         if isinstance(packet, Publish):
-            if is_refused_here(packet):
+            topic = meant_topic(packet, aliases)
+            if topic is None:
                 return found, True
-            if packet.qos == 2 and POLICY.may_publish(SITE, packet.topic):
+            if packet.qos == 2 and POLICY.may_publish(SITE, topic):
                 packet_id = packet.packet_id or 0
                 if packet.dup and packet_id in unreleased:
                     continue
                 unreleased.add(packet_id)
             flags = (8 if packet.dup else 0) | packet.qos << 1 | packet.retain
-            found.append(
-                (packet.topic.encode(), packet.payload, flags, packet.packet_id or 0, packet.properties)
-            )
+            properties = packet.properties.without(PropertyId.TOPIC_ALIAS)
+            found.append((topic.encode(), packet.payload, flags, packet.packet_id or 0, properties))
 
 
 def has_long_length(beginning: bytes, version: Version) -> bool:
@@ -180,11 +182,17 @@ def has_long_length(beginning: bytes, version: Version) -> bool:
     return False
 
 
-def is_refused_here(packet: Publish) -> bool:
-    """What MQTT allows and CONNACK said no to; and a topic outside of what an application may publish to."""
-    return (
-        PropertyId.TOPIC_ALIAS in packet.properties or PropertyId.SUBSCRIPTION_IDENTIFIER in packet.properties
-    )
+def meant_topic(packet: Publish, aliases: dict[int, str]) -> str | None:
+    """The topic that a packet names or that its alias stands for; None where MQTT or this release refuses the packet."""
+    alias = packet.properties.integer(PropertyId.TOPIC_ALIAS, 0)
+    if alias > ALIAS_MAX or PropertyId.SUBSCRIPTION_IDENTIFIER in packet.properties:
+        return None
+    topic = packet.topic or aliases.get(alias)
+    if alias and topic is not None:
+        if len(topic.encode()) > TOPIC_ALIAS_TOPIC_BYTES_MAX:
+            return None
+        aliases[alias] = topic
+    return topic
 
 
 VERSIONS = st.sampled_from([Version.MQTT_3_1_1, Version.MQTT_5])
@@ -192,9 +200,14 @@ VERSIONS = st.sampled_from([Version.MQTT_3_1_1, Version.MQTT_5])
 
 @st.composite
 def plain_publishes(draw: st.DrawFn, version: Version) -> Publish:
-    """Publishes as devices send them: few topics, nothing that this release refuses."""
-    packet = draw(publishes(version).filter(lambda p: not is_refused_here(p)))
-    topic = draw(st.sampled_from(["dm/a/telemetry", "dm/a/t", "x", "dm/b/telemetry", packet.topic]))
+    """Publishes as devices send them: few topics, few aliases, most of which stand for something."""
+    packet = draw(publishes(version))
+    topic = draw(st.sampled_from(["dm/a/telemetry", "dm/a/t", "x", "dm/b/telemetry", packet.topic or "y"]))
+    properties = packet.properties.without(PropertyId.TOPIC_ALIAS, PropertyId.SUBSCRIPTION_IDENTIFIER)
+    alias = draw(st.sampled_from([0, 0, 1, 1, 2, ALIAS_MAX, ALIAS_MAX + 1]))
+    if alias and version is Version.MQTT_5:
+        properties = properties.with_values({PropertyId.TOPIC_ALIAS: alias})
+        topic = draw(st.sampled_from(["", topic]))
     return Publish(
         topic=topic,
         payload=packet.payload,
@@ -202,7 +215,7 @@ def plain_publishes(draw: st.DrawFn, version: Version) -> Publish:
         dup=packet.dup,
         retain=packet.retain,
         packet_id=packet.packet_id,
-        properties=packet.properties,
+        properties=properties,
     )
 
 
@@ -244,11 +257,17 @@ def run(
     return plane
 
 
+ALIASED = builder.publish("a", b"x", properties=builder.p16(0x23, 1))
+
+
 @given(streams())
 @example((Version.MQTT_3_1_1, builder.packet(0x30, b"\xff\xff\xff\xff", b"payload")))
 @example((Version.MQTT_3_1_1, builder.packet(0x30, builder.text("a"), b"x", length_bytes=3)))
 @example((Version.MQTT_5, builder.packet(0x30, builder.text("a"), b"\0x", length_bytes=3)))
 @example((Version.MQTT_5, builder.publish("", b"x", properties=b"")))
+@example((Version.MQTT_5, ALIASED + builder.publish("", b"y", properties=builder.p16(0x23, 1))))
+@example((Version.MQTT_5, ALIASED + builder.publish("", b"y", properties=b"")))
+@example((Version.MQTT_5, builder.publish("t" * 513, b"x", properties=builder.p16(0x23, 1))))
 @example((Version.MQTT_3_1_1, builder.publish("$SYS", b"x")))
 def test_agreement_with_the_codec(stream: tuple[Version, bytes]) -> None:
     version, data = stream
@@ -283,22 +302,23 @@ def test_cuts_and_fullness_change_nothing(
 def alternations(draw: st.DrawFn) -> tuple[Version, list[bytes]]:
     """Short publishes of few shapes and now and then another packet, a byte changed here and there; each is a piece."""
     version = draw(VERSIONS)
-    properties = b"" if version is Version.MQTT_5 else None
     payloads = st.sampled_from([b"", b"\0", b"21.5", b"x" * 104, b"x" * 105, b"x" * 130])
     packet_ids = st.sampled_from([1, 2, 0x100, 0xFFFF])
+    aliases = st.sampled_from([b"", b"", builder.p16(0x23, 1)] if version is Version.MQTT_5 else [None])
     several = [
         bytearray(
             builder.publish(
                 topic, payload, qos=qos, packet_id=packet_id if qos else None, properties=properties
             )
         )
-        for topic, payload, qos, packet_id in draw(
+        for topic, payload, qos, packet_id, properties in draw(
             st.lists(
                 st.tuples(
-                    st.sampled_from(["dm/a/t", "dm/a/t", "x"]),
+                    st.sampled_from(["dm/a/t", "dm/a/t", "x"] + [""] * (version is Version.MQTT_5)),
                     payloads,
                     st.sampled_from([1, 1, 1, 0]),
                     packet_ids,
+                    aliases,
                 ),
                 max_size=10,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.core.errors import RemoteProtocolError
-from appliance.core.limits import FRAME_BYTES_MAX, FRAME_RECORD_COUNT_MAX
+from appliance.core.limits import FRAME_BYTES_MAX, FRAME_RECORD_COUNT_MAX, TOPIC_ALIAS_TOPIC_BYTES_MAX
 from broker.committer import batch_body
 from broker.mqtt.batch import BATCH_BYTES_MAX, Batch
 from broker.mqtt.publish_parser import (
@@ -16,10 +16,12 @@ from broker.mqtt.publish_parser import (
     Stop,
 )
 from broker.mqtt.wire import remaining_length
+from broker.publish_check import keep_publish_properties
 from storage.log.columns import Columns, Kind, decode_columns
 from tests.protocol import builder
 
 PACKET_BYTES_MAX = 400_000
+ALIAS_MAX = 3
 
 
 class Rig:
@@ -36,7 +38,7 @@ class Rig:
             has_properties=version == 5,
             packet_bytes_max=packet_bytes_max,
             admit_topic=self._admit,
-            keep_properties=lambda raw: raw,
+            keep_properties=lambda raw: keep_publish_properties(raw, ALIAS_MAX),
         )
 
     def _admit(self, topic: bytes) -> bool:
@@ -182,9 +184,9 @@ def test_properties_are_kept_where_there_are_any() -> None:
 def test_properties_of_the_packet_before_are_not_checked_again() -> None:
     checked: list[bytes] = []
 
-    def keep(raw: bytes) -> bytes:
+    def keep(raw: bytes) -> tuple[bytes, int]:
         checked.append(raw)
-        return raw
+        return raw, 0
 
     parser = PublishParser(
         has_properties=True,
@@ -249,7 +251,7 @@ def test_no_bytes_pass_for_a_topic_that_was_admitted() -> None:
             try:
                 rig.parse(packet)
             except RemoteProtocolError as error:
-                assert error.reason_code == 0x81
+                assert error.reason_code in (0x81, 0x82)
             assert b"dm/other/telemetry" not in rig.topics()
 
 
@@ -419,3 +421,139 @@ def test_exactly_once() -> None:
     assert rig.batch.payloads == [b"1", b"1", b"1"], "one of before that was released is done"
     rig.parse(builder.publish("t", b"2", qos=1, dup=True, packet_id=7, properties=b""))
     assert len(rig.batch.payloads) == 4
+
+
+def test_a_repeated_message_brings_no_topic_into_the_batch() -> None:
+    """Its bytes are counted nowhere: topics of 64 KiB with an identifier that was taken before would fill the memory."""
+    rig = Rig(version=5)
+    taken = [builder.publish("t", b"", qos=2, packet_id=n, properties=b"") for n in (1, 2)]
+    rig.parse(b"".join(taken))
+    rig.batch = Batch()
+    rig.batch.mark_time(2000)
+    for topic in ("t", "x" * 60_000, "y" * 60_000, "t"):
+        rig.parse(builder.publish(topic, b"", qos=2, dup=True, packet_id=2, properties=b""))
+    assert rig.batch.topics == []
+    assert len(rig.parser.repeated) == 4
+    rig.parse(taken[0])
+    assert rig.topics() == [b"t"]
+
+
+class TestAliases:
+    """MQTT 5.0 §3.3.2.3.4."""
+
+    @staticmethod
+    def packet(topic: str, alias: int, payload: bytes = b"m", *, qos: int = 1, more: bytes = b"") -> bytes:
+        return builder.publish(
+            topic,
+            payload,
+            qos=qos,
+            packet_id=7 if qos else None,
+            properties=builder.p16(0x23, alias) + more if alias else more,
+        )
+
+    def test_an_alias_stands_for_its_topic(self) -> None:
+        rig = Rig(version=5)
+        for qos in (0, 1, 2):
+            rig.parse(self.packet("a/b", 1, qos=qos) + self.packet("", 1, qos=qos) * 2)
+        assert rig.topics() == [b"a/b"] * 9
+        assert rig.asked == [b"a/b"]
+        assert rig.batch.properties == {}, "the alias is between the client and us"
+
+    def test_several_and_changed_ones(self) -> None:
+        rig = Rig(version=5)
+        rig.parse(self.packet("one", 1) + self.packet("two", 2) + self.packet("", 1) + self.packet("", 2))
+        rig.parse(self.packet("two", 1) + self.packet("", 1) + self.packet("three", 0) + self.packet("", 2))
+        assert rig.topics() == [b"one", b"two", b"one", b"two", b"two", b"two", b"three", b"two"]
+
+    def test_a_topic_that_comes_with_the_same_alias_each_time(self) -> None:
+        rig = Rig(version=5)
+        rig.parse(
+            self.packet("one", 1) * 3 + self.packet("two", 1) + self.packet("", 1) + self.packet("one", 1)
+        )
+        assert rig.topics() == [b"one"] * 3 + [b"two"] * 2 + [b"one"]
+
+    def test_other_properties_stay(self) -> None:
+        rig = Rig(version=5)
+        user = builder.puser("k", "v")
+        rig.parse(self.packet("a", 1, more=user) + self.packet("", 1, more=user) + self.packet("", 1))
+        assert rig.batch.properties == {0: user, 1: user}
+
+    def test_across_batches(self) -> None:
+        rig = Rig(version=5)
+        rig.parse(self.packet("a", 1))
+        rig.batch = Batch()
+        rig.batch.mark_time(2000)
+        rig.batch.topic_slot(b"somebody else's")
+        rig.parse(self.packet("", 1) + builder.publish("a", properties=b"") + self.packet("", 1))
+        assert rig.topics() == [b"a"] * 3
+
+    @pytest.mark.parametrize(
+        ("data", "code"),
+        [
+            pytest.param(packet("", 2), 0x82, id="an alias that was not set"),
+            pytest.param(packet("", 0), 0x82, id="no topic and no properties"),
+            pytest.param(packet("", 0, more=builder.p8(1, 1)), 0x82, id="no topic and no alias"),
+            pytest.param(packet("", ALIAS_MAX + 1), 0x94, id="above the maximum"),
+            pytest.param(packet("b", ALIAS_MAX + 1), 0x94, id="above the maximum, with a topic"),
+            pytest.param(builder.publish("b", properties=builder.p16(0x23, 0)), 0x94, id="alias 0"),
+            pytest.param(builder.packet(0x30, b"\0\0"), 0x81, id="properties missing"),
+            pytest.param(
+                builder.packet(0x32, b"\0\0\0\1"), 0x81, id="properties missing behind an identifier"
+            ),
+            pytest.param(builder.packet(0x32, b"\0\0\0"), 0x81, id="identifier missing"),
+            pytest.param(packet("t" * (TOPIC_ALIAS_TOPIC_BYTES_MAX + 1), 1), 0x97, id="too long to be kept"),
+        ],
+    )
+    def test_what_is_refused(self, data: bytes, code: int) -> None:
+        rig = Rig(version=5)
+        rig.parse(self.packet("a", 1))
+        assert rig.fails(data) == code
+        assert rig.topics() == [b"a"]
+
+    def test_properties_that_are_not_remembered_leave_no_alias_behind(self) -> None:
+        rig = Rig(version=5)
+        rig.parse(self.packet("a", 1, more=builder.puser("k", "v" * PROPERTIES_REMEMBERED_BYTES_MAX)))
+        assert rig.fails(self.packet("", 0)) == 0x82
+
+    def test_a_topic_that_is_not_permitted_is_not_permitted_by_its_alias(self) -> None:
+        """Not a protocol error: the client had set its alias, and is told each time what is wrong with the topic."""
+        rig = Rig(version=5)
+        rig.refused_topics = {b"other"}
+        rig.parse(
+            self.packet("other", 1) + self.packet("", 1) + self.packet("own", 2) + self.packet("", 1) * 2
+        )
+        assert rig.topics() == [b"own"]
+        assert rig.parser.refused == [(0x32, b"\0\7")] * 4
+
+    def test_what_may_be_published_has_changed(self) -> None:
+        rig = Rig(version=5)
+        rig.parse(self.packet("a", 1))
+        rig.parser.forget_topics()
+        rig.refused_topics = {b"a"}
+        rig.parse(self.packet("", 1))
+        assert rig.topics() == [b"a"]
+        assert rig.parser.refused == [(0x32, b"\0\7")]
+
+    def test_the_longest_topic_is_counted_where_its_packet_does_not_hold_it(self) -> None:
+        rig = Rig(version=5)
+        long = "t" * TOPIC_ALIAS_TOPIC_BYTES_MAX
+        rig.parse(self.packet(long, 1))
+        rig.batch = Batch()
+        rig.batch.mark_time(2000)
+        rig.parse(self.packet("", 1) * 2)
+        assert TOPIC_ALIAS_TOPIC_BYTES_MAX < rig.batch.body_bytes < 2 * TOPIC_ALIAS_TOPIC_BYTES_MAX
+
+    def test_aliases_make_no_block_larger_than_its_frame(self) -> None:
+        """Each of many clients brings topics that its packets of 12 bytes don't hold."""
+        batch = Batch()
+        batch.mark_time(1000)
+        stop, count = Stop.NEED_MORE, 0
+        while stop is Stop.NEED_MORE:
+            rig = Rig(version=5, batch=Batch())
+            for alias in range(1, ALIAS_MAX + 1):
+                rig.parse(self.packet(f"{count}/{alias}/".ljust(TOPIC_ALIAS_TOPIC_BYTES_MAX, "t"), alias))
+            rig.batch = batch
+            _, stop = rig.parse(b"".join(self.packet("", alias) for alias in range(1, ALIAS_MAX + 1)))
+            count += 1
+        body, _, _ = batch_body(batch)
+        assert BATCH_BYTES_MAX * 0.9 < len(body) <= FRAME_BYTES_MAX

@@ -39,23 +39,38 @@ def test_what_is_no_topic_name(topic: bytes, code: int) -> None:
 
 
 def test_an_empty_topic() -> None:
-    """MQTT 5 takes it for an alias that CONNACK did not allow."""
-    for has_properties, code in ((False, 0x90), (True, 0x94)):
+    """Where MQTT 5 allows one, the parser has put the alias's topic in its place."""
+    for has_properties in (False, True):
         with pytest.raises(RemoteProtocolError) as caught:
             admit_topic(b"", DEVICE, POLICY, has_properties)
-        assert caught.value.reason_code == code
+        assert caught.value.reason_code == 0x90
 
 
 def test_properties_go_through_as_they_came() -> None:
     raw = builder.puser("traceparent", "00-1") + builder.p8(0x01, 1) + builder.ptext(0x08, "answer/here")
-    assert keep_publish_properties(raw) == raw
-    assert keep_publish_properties(b"") == b""
+    assert keep_publish_properties(raw, 16) == (raw, 0)
+    assert keep_publish_properties(b"", 16) == (b"", 0)
+
+
+def test_a_topic_alias_ends_here() -> None:
+    """It means something between this client and us alone (MQTT 5.0 §3.3.2.3.4)."""
+    alias, others = (
+        builder.p16(0x23, 16),
+        builder.p8(0x01, 1) + builder.puser("b", "2") + builder.puser("a", "1"),
+    )
+    assert keep_publish_properties(alias, 16) == (b"", 16)
+    assert keep_publish_properties(alias + others, 16) == (others, 16)
+    assert keep_publish_properties(others + alias, 16) == (others, 16)
+    with pytest.raises(RemoteProtocolError, match="above the maximum of 0"):
+        keep_publish_properties(builder.p16(0x23, 1), 0)
 
 
 @pytest.mark.parametrize(
     ("raw", "code"),
     [
-        (builder.p16(0x23, 1), 0x94),
+        (builder.p16(0x23, 0), 0x94),
+        (builder.p16(0x23, 17), 0x94),
+        (builder.p16(0x23, 1) * 2, 0x82),
         (builder.pvar(0x0B, 1), 0x82),
         (builder.p8(0x01, 1) * 2, 0x82),
         (builder.p32(0x11, 1), 0x81),
@@ -64,5 +79,5 @@ def test_properties_go_through_as_they_came() -> None:
 )
 def test_properties_that_are_refused(raw: bytes, code: int) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
-        keep_publish_properties(raw)
+        keep_publish_properties(raw, 16)
     assert caught.value.reason_code == code
