@@ -43,6 +43,10 @@ RING_COUNT_MIN: Final = 64
 RING_BYTES_MAX: Final = 1024 * 1024 * 1024
 """All rings together: 10,000 connections × 64 messages × 2 (doubled) × 130 bytes are 166 MB."""
 PAYLOAD_BYTES_MAX: Final = 64 * 1024
+FLOW_COUNT_MAX: Final = 1_000_000
+"""Pairs of a publisher and a subscriber that gets its messages: a number in a dictionary each, some 100 MB."""
+AGE_COUNT_MAX: Final = 65_536
+"""Deliveries between two visits to the histogram: 512 KiB of times."""
 LATENCY_BUCKET_COUNT: Final = 64 * 32
 """Log-linear: 32 buckets in every power of two of microseconds, so a percentile is at most 3 % off."""
 DESCRIPTOR_RESERVE_COUNT: Final = 64

@@ -114,13 +114,8 @@ class AckTracker:
                 self._use_form((head, body[2:]))
         elif first_byte == wire.PINGRESP_TYPE:
             self.ping_responses += 1
-        elif first_byte == wire.DISCONNECT_TYPE:
-            reason_code = body[0] if body else 0
-            self.problem = f"the broker disconnected with reason code 0x{reason_code:02x}"
         else:
-            self.problem = (
-                f"the broker sent a packet with first byte 0x{first_byte:02x} that nobody asked for"
-            )
+            self.problem = wire.unasked(first_byte, body)
 
     def _puback(self, packet_id: int) -> None:
         # The number of the oldest message not before `acknowledged` that carries this packet id.

@@ -1,4 +1,4 @@
-"""One connection of a load run: a non-blocking socket, plain or TLS, with a ring of packets and an acknowledgement tracker."""
+"""One connection of a load run: a non-blocking socket, plain or TLS, connected and greeted, and what waits to be sent."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from collections.abc import Callable
 from enum import Enum
 
 from device_fw_sim.load import wire
-from device_fw_sim.load.acks import AckRings, AckTracker
-from device_fw_sim.load.histogram import LatencyHistogram
-from device_fw_sim.load.payloads import stamp
 
 RECEIVE_BYTES = 64 * 1024
 READ = select.EPOLLIN
@@ -21,96 +18,59 @@ WRITE = select.EPOLLIN | select.EPOLLOUT
 
 
 class Stage(Enum):
-    """Where a connection is; each moves only to the next one, or to LOST from anywhere."""
+    """Where a connection is; each moves only onwards (a publisher past AWAITING_SUBACK), or to LOST from anywhere."""
 
     CONNECTING = "connecting"
     HANDSHAKE = "handshake"
     AWAITING_CONNACK = "awaiting_connack"
+    AWAITING_SUBACK = "awaiting_suback"
     RUNNING = "running"
     LOST = "lost"
 
 
 class LoadConnection:
-    """Sends slices of its ring and checks what comes back.
+    """A socket and its way to RUNNING; `Publisher` and `Subscriber` say what is done then.
 
     Args:
         index: Number in the run.
-        ring: Encoded PUBLISH packets, one after the other.
-        packet_bytes: Size of each of them.
-        stamped: Packets carry marks to be filled in when sent.
-        window: PUBLISHes in flight.
-        sent_max: `refill` stops after so many messages.
-        qos: 0 or 1; with 0 nothing is waited for but room in the socket.
-        rings: Bytes of the acknowledgements.
-        latencies: Where samples go.
+        name: What errors call it.
+        greeting: Encoded CONNECT.
     """
 
     __slots__ = (
         "_greeting",
-        "_latencies",
+        "_name",
         "_out",
-        "_packet_bytes",
         "_pending",
         "_recv",
-        "_ring",
-        "_sample_ns",
-        "_sample_number",
-        "_stamped",
         "_version",
-        "acks",
-        "backlog",
-        "due_ns",
-        "due_step_ns",
         "fd",
         "index",
         "interest",
+        "opened_ns",
         "problem",
-        "qos",
-        "sent_max",
+        "receive_maximum",
         "sock",
         "stage",
-        "window",
     )
 
-    def __init__(
-        self,
-        index: int,
-        *,
-        ring: bytes,
-        packet_bytes: int,
-        stamped: bool,
-        window: int,
-        sent_max: int,
-        qos: int,
-        version: int,
-        greeting: bytes,
-        rings: AckRings,
-        latencies: LatencyHistogram,
-    ) -> None:
+    def __init__(self, index: int, *, name: str, version: int, greeting: bytes) -> None:
         self.index = index
-        self.window = window
-        self.qos = qos
-        self.acks = AckTracker(len(ring) // packet_bytes, rings)
         self.stage = Stage.CONNECTING
         self.problem: str | None = None
         self.interest = 0
-        self.backlog = 0
-        self.due_ns = 0
-        self.due_step_ns = 0.0
-        self.sent_max = sent_max
         self.fd = -1
+        self.opened_ns = 0
+        """When it began to connect, monotonic."""
+        self.receive_maximum: int | None = None
+        """Of CONNACK."""
         self.sock: socket.socket | ssl.SSLSocket
+        self._name = name
         self._recv: Callable[[int], bytes]
         self._pending: Callable[[], int] | None = None
-        self._ring = ring * 2
-        self._packet_bytes = packet_bytes
-        self._stamped = stamped
         self._version = version
         self._greeting = greeting
-        self._latencies = latencies
         self._out = b""
-        self._sample_ns = 0
-        self._sample_number = 0
 
     def open(self, address: tuple[str, int], family: socket.AddressFamily) -> None:
         """Begin to connect; the result shows as writable."""
@@ -118,6 +78,7 @@ class LoadConnection:
         plain.setblocking(False)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock, self.fd, self._recv = plain, plain.fileno(), plain.recv
+        self.opened_ns = time.perf_counter_ns()
         code = plain.connect_ex(address)
         if code not in (0, errno.EINPROGRESS):
             self.lose(f"connect: {errno.errorcode.get(code, str(code))}")
@@ -148,7 +109,10 @@ class LoadConnection:
                 return
             if self._out:
                 self.flush()
-            self._read_connack()
+            if self.stage is Stage.AWAITING_CONNACK:
+                self._read_connack()
+            elif self.stage is Stage.AWAITING_SUBACK:
+                self._read_suback()
         except ssl.SSLWantReadError:
             self.interest = READ
         except ssl.SSLWantWriteError:
@@ -165,13 +129,33 @@ class LoadConnection:
         if bounds is None or bounds[0] != wire.CONNACK_TYPE or bounds[2] != len(data):
             self.lose(f"the first packet was no CONNACK: {data[:16].hex()}")
             return
-        reason_code, receive_maximum = wire.connack(data[bounds[1] : bounds[2]], self._version)
+        reason_code, self.receive_maximum = wire.connack(data[bounds[1] : bounds[2]], self._version)
         if reason_code:
             self.lose(f"CONNACK refused with code 0x{reason_code:02x}")
             return
-        if receive_maximum is not None:
-            self.window = min(self.window, receive_maximum)
+        self._accepted()
+
+    def _accepted(self) -> None:
+        """CONNACK said yes: go on to RUNNING, or to what is before it."""
         self.stage = Stage.RUNNING
+
+    @property
+    def room_in_socket(self) -> bool:
+        """Whether all that was written has been taken by the socket."""
+        return not self._out
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether only a PINGREQ keeps the broker from missing this client."""
+        return self.room_in_socket
+
+    def _read_suback(self) -> None:
+        """Only a subscriber waits for one."""
+        raise NotImplementedError
+
+    def on_readable(self) -> int:
+        """Read and account for what came; the number of acknowledgements among it."""
+        raise NotImplementedError
 
     @property
     def running(self) -> bool:
@@ -194,65 +178,6 @@ class LoadConnection:
         if not data:
             self.lose("the broker closed the connection")
         return data
-
-    def on_readable(self) -> int:
-        """Read and account for acknowledgements; the number of new ones."""
-        data = self.receive()
-        if not data:
-            return 0
-        acks = self.acks
-        count = acks.receive_bytes(data)
-        if acks.problem is not None:
-            self.lose(acks.problem)
-        if self._sample_ns and acks.acknowledged > self._sample_number:
-            self._latencies.add_ns(time.perf_counter_ns() - self._sample_ns)
-            self._sample_ns = 0
-        return count
-
-    def room(self) -> int:
-        """Messages that may be sent now."""
-        if self._out:
-            return 0
-        acks = self.acks
-        return self.window - (acks.sent - acks.acknowledged) if self.qos else self.window
-
-    def refill(self) -> int:
-        """Fill the window when at least a quarter of it is free; the number of messages sent.
-
-        A quarter at a time makes one send for many acknowledgements and never leaves the pipe empty.
-        """
-        room = self.room()
-        if not room or room * 4 < self.window or self.stage is not Stage.RUNNING:
-            return 0
-        room = min(room, self.sent_max - self.acks.sent)
-        if room > 0:
-            self.publish(room)
-        return max(room, 0)
-
-    def publish(self, count: int) -> None:
-        """Send the next messages of the ring.
-
-        Args:
-            count: 1..room().
-        """
-        acks = self.acks
-        number = acks.sent
-        turn, position = divmod(number, acks.ring_count)
-        size = self._packet_bytes
-        if self._stamped:
-            now_ms = time.time_ns() // 1_000_000
-            first = min(count, acks.ring_count - position)
-            data = stamp(self._ring[position * size : (position + first) * size], now_ms, turn)
-            if first < count:
-                data += stamp(self._ring[: (count - first) * size], now_ms, turn + 1)
-        else:
-            data = self._ring[position * size : (position + count) * size]
-        # Each burst of a window, but with tiny windows not each message: two clock readings cost a tenth of a round trip.
-        if self.qos and not self._sample_ns and (number & 7 == 0 or self.window > 8):
-            self._sample_ns = self.due_ns or time.perf_counter_ns()
-            self._sample_number = number
-        acks.sent = number + count
-        self.write(data)
 
     def write(self, data: bytes) -> None:
         """Send, keeping what the socket doesn't take; `interest` says whether to wait for room."""
@@ -286,7 +211,7 @@ class LoadConnection:
     def lose(self, why: str) -> None:
         """Count the connection as lost; the descriptor is closed by `close`."""
         if self.stage is not Stage.LOST:
-            self.problem = f"connection {self.index}: {why}"
+            self.problem = f"{self._name} {self.index}: {why}"
             self.stage = Stage.LOST
 
     def close(self) -> None:

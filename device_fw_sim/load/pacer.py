@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 
-from device_fw_sim.load.connection import LoadConnection, Stage
+from device_fw_sim.load.connection import Stage
+from device_fw_sim.load.publisher import Publisher
 
 
 class Pacer:
     """Open loop: message k falls due at its time whatever the broker does, and latency counts from then."""
 
     def __init__(
-        self, connections: list[LoadConnection], rate: float, burst: int, messages_max: int | None
+        self, connections: list[Publisher], rate: float, burst: int, messages_max: int | None
     ) -> None:
         self._connections = connections
         self._burst = burst
@@ -20,7 +21,7 @@ class Pacer:
         self._started_ns = time.perf_counter_ns()
         self._done = 0
 
-    def due(self) -> list[LoadConnection]:
+    def due(self) -> list[Publisher]:
         """Give what fell due to its connections; the connections touched."""
         units = int((time.perf_counter_ns() - self._started_ns) / self._interval_ns)
         if self._units_max is not None:
@@ -38,7 +39,7 @@ class Pacer:
         return touched
 
 
-def send_backlog(connection: LoadConnection) -> None:
+def send_backlog(connection: Publisher) -> None:
     """Send what is due and fits the window."""
     count = min(connection.room(), connection.backlog)
     if count and connection.stage is Stage.RUNNING:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from device_fw_sim import limits
 from device_fw_sim.errors import OptionsError, SimError
 from device_fw_sim.load.connection import READ, WRITE, LoadConnection, Stage
+from device_fw_sim.load.histogram import LatencyHistogram
 from device_fw_sim.load.options import LoadOptions
 
 _EVENT_COUNT_MAX = 1_024
@@ -58,9 +59,12 @@ def connect_all(
     poll_set: PollSet,
     options: LoadOptions,
     context: ssl.SSLContext | None,
+    latencies: LatencyHistogram,
 ) -> float:
     """Bring every connection to RUNNING, at most 128 on their way at once.
 
+    Args:
+        latencies: Where the time of each goes, from connect() to RUNNING.
     Returns:
         Seconds that it took.
     Raises:
@@ -85,6 +89,7 @@ def connect_all(
             connection = poll_set.by_fd[fd]
             if _advanced(connection, context, options.host):
                 running += 1
+                latencies.add_ns(time.perf_counter_ns() - connection.opened_ns)
                 deadline = time.perf_counter() + _CONNECT_DEADLINE_S
             poll_set.update(connection)
         if time.perf_counter() > deadline:

@@ -1,7 +1,7 @@
 """Bytes of the few packets a load run needs, made independently of Homeport's codec.
 
 A measurement must not lean on the code it measures, and needs what no codec gives: packets of one fixed size at known
-offsets, and the bytes of the acknowledgements laid out beforehand. Sources: MQTT 3.1.1 and 5.0, sections 3.1, 3.3, 3.4.
+offsets, and the bytes of the acknowledgements laid out beforehand. Sources: MQTT 3.1.1 and 5.0, sections 3.1 to 3.9.
 """
 
 from __future__ import annotations
@@ -14,11 +14,18 @@ DISCONNECT: Final = b"\xe0\x00"
 
 CONNACK_TYPE: Final = 0x20
 PUBACK_TYPE: Final = 0x40
+PUBREC_TYPE: Final = 0x50
+PUBREL_TYPE: Final = 0x62
+PUBCOMP_TYPE: Final = 0x70
+SUBACK_TYPE: Final = 0x90
 PINGRESP_TYPE: Final = 0xD0
 DISCONNECT_TYPE: Final = 0xE0
 
 PUBACK_SHORT: Final = b"\x40\x02"
 """An acknowledgement's first two bytes when no reason code follows: all of 3.1.1, and success in 5.0."""
+PUBREC_SHORT: Final = b"\x50\x02"
+PUBREL_SHORT: Final = b"\x62\x02"
+PUBCOMP_SHORT: Final = b"\x70\x02"
 
 
 def remaining_length(length: int) -> bytes:
@@ -54,12 +61,12 @@ def connect(
 
 
 def publish_ring(topic: str, payloads: Sequence[bytes], qos: int, version: int) -> tuple[bytes, int]:
-    """PUBLISH packets one after the other, with packet ids 1, 2, … for QoS 1.
+    """PUBLISH packets one after the other, with packet ids 1, 2, … for QoS 1 and 2.
 
     Args:
         topic: Topic name, sent with every packet.
         payloads: One for each packet, all of the same size.
-        qos: 0 or 1.
+        qos: 0, 1 or 2.
         version: 4 or 5.
     Returns:
         The bytes, and the size of one packet.
@@ -76,6 +83,24 @@ def publish_ring(topic: str, payloads: Sequence[bytes], qos: int, version: int) 
         for index, payload in enumerate(payloads)
     ]
     return b"".join(packets), len(packets[0])
+
+
+def subscribe(topic_filter: str, qos: int, version: int) -> bytes:
+    """SUBSCRIBE with one filter and packet id 1 (§3.8)."""
+    body = b"\x00\x01" + (b"\x00" if version == 5 else b"") + text(topic_filter) + bytes((qos,))
+    return b"\x82" + remaining_length(len(body)) + body
+
+
+def suback_code(body: bytes) -> int:
+    """Reason code of a SUBACK body for one filter: its last byte in every version (§3.9.3)."""
+    return body[-1]
+
+
+def unasked(first_byte: int, body: bytes) -> str:
+    """What to say of a packet that a client of a load run doesn't expect."""
+    if first_byte == DISCONNECT_TYPE:
+        return f"the broker disconnected with reason code 0x{body[0] if body else 0:02x}"
+    return f"the broker sent a packet with first byte 0x{first_byte:02x} that nobody asked for"
 
 
 def ack_ring(ring_count: int, form: tuple[bytes, bytes]) -> bytes:
@@ -117,6 +142,20 @@ def connack(body: bytes, version: int) -> tuple[int, int | None]:
     if version != 5 or len(body) < 3:
         return reason_code, None
     return reason_code, _receive_maximum(body, 2)
+
+
+def behind_properties(body: bytes, start: int) -> int:
+    """Where the property list that begins at `start` ends (MQTT 5.0 §2.2.2).
+
+    Raises:
+        ValueError: It has no end.
+    """
+    length = 0
+    for digit_index, digit in enumerate(body[start : start + 4]):
+        length |= (digit & 0x7F) << (7 * digit_index)
+        if not digit & 0x80:
+            return start + digit_index + 1 + length
+    raise ValueError("the length of the properties has no end")
 
 
 _FIXED_SIZES: Final = {

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -213,3 +214,43 @@ async def test_load(live_broker: LiveBroker, tls: bool, version: int, qos: int) 
     report = await trio.to_thread.run_sync(partial(run_load, options))
     assert report.ok, report.failures
     assert report.acknowledged == report.sent == 5_000
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("connections", "subscribers", "subscribe_to"), [(4, 4, "own"), (1, 5, "own"), (3, 2, "all")]
+)
+async def test_load_with_subscribers(
+    live_broker: LiveBroker,
+    tls: bool,
+    version: Any,
+    qos: Any,
+    connections: int,
+    subscribers: int,
+    subscribe_to: Any,
+) -> None:
+    options = LoadOptions(
+        port=live_broker.tls_port if tls else live_broker.port,
+        tls=tls,
+        ca_file=str(live_broker.ca_file),
+        mqtt_version=version,
+        qos=qos,
+        credentials=live_broker.credentials,
+        client_id_prefix="delivered",
+        topic="delivered/{index}",
+        connections=connections,
+        subscribers=subscribers,
+        subscribe_to=subscribe_to,
+        payload="marked",
+        window=20,
+        duration_s=30,
+        warm_up_s=0,
+        messages_max=1_200,
+    )
+    report = await trio.to_thread.run_sync(partial(run_load, options))
+    assert report.ok, report.failures
+    assert report.deliveries is not None
+    each = {(4, "own"): 1, (5, "own"): 5, (2, "all"): 2}[subscribers, subscribe_to]
+    assert report.deliveries.delivered == report.deliveries.wanted == report.sent * each == 1_200 * each

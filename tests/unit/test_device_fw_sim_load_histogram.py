@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,3 +32,14 @@ def test_the_largest_latency_has_a_bucket() -> None:
     histogram = LatencyHistogram()
     histogram.add_ns(2**90)
     assert histogram.percentile_ms(99) > 1e9
+
+
+@given(st.lists(st.integers(0, 10**15), max_size=200))
+def test_many_at_once_are_counted_as_one_by_one(latencies_ns: list[int]) -> None:
+    one_by_one, at_once = LatencyHistogram(), LatencyHistogram()
+    for latency in latencies_ns:
+        one_by_one.add_ns(latency)
+    at_once.add_all_ns(array("Q", latencies_ns))
+    assert at_once.count == one_by_one.count
+    for percent in (1, 50, 95, 99, 100):
+        assert at_once.percentile_ms(percent) == one_by_one.percentile_ms(percent)

@@ -61,3 +61,50 @@ def test_missing_issuer_file_is_refused(tmp_path: object) -> None:
     with pytest.raises(OptionsError, match="issuer"):
         LoadOptions(tls=True, ca_file=f"{tmp_path}/none.pem").tls_context()
     assert LoadOptions(tls=True, tls_verify=False).tls_context() is not None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"payload": "json"},
+        {"subscribers": 20_000},
+        {"connections": 2, "subscribers": 3},
+        {"connections": 2, "subscribers": 2, "topic": "t"},
+        {"connections": 10_000, "subscribers": 200, "subscribe_to": "all"},
+        {
+            "connections": 2,
+            "subscribers": 2,
+            "topic": "{device}",
+            "client_id_prefix": "x",
+            "credentials": True,
+        },
+        {"payload_bytes": 15},
+    ],
+)
+def test_subscribers_that_could_not_account_are_refused(bad: dict[str, Any]) -> None:
+    if bad.pop("credentials", False):
+        bad["credentials"] = tuple(Credential(username=name, password="x") for name in ("a", "bb"))
+    with pytest.raises(OptionsError):
+        LoadOptions(**{"subscribers": 1, "payload": "marked", **bad})
+
+
+@pytest.mark.parametrize(
+    ("subscribe_to", "filters", "receivers"),
+    [
+        ("own", ["t/00/x", "t/01/x"], 2),
+        ("all", ["t/+/x", "t/+/x"], 22),
+        ("shared", ["$share/load/t/+/x", "$share/load/t/+/x"], 1),
+    ],
+)
+def test_who_gets_what(subscribe_to: Any, filters: list[str], receivers: int) -> None:
+    options = LoadOptions(
+        connections=11, subscribers=22, subscribe_to=subscribe_to, payload="marked", topic="t/{index}/x"
+    )
+    assert [options.filter_of(index) for index in (0, 12)] == filters
+    assert options.receivers_of_each == receivers
+    assert options.granted_qos == 1
+
+
+def test_without_subscribers_nobody_receives() -> None:
+    assert LoadOptions().receivers_of_each == 0
+    assert LoadOptions(subscribe_to="shared").receivers_of_each == 0
