@@ -118,7 +118,7 @@ class Connection:
         limits: ConnectionLimits,
         mono_ms: int,
     ) -> None:
-        connect, principal = accepted.connect, accepted.principal
+        connect = accepted.connect
         has_properties = connect.version == Version.MQTT_5
         self.sock = sock
         self.fd = sock.fileno()
@@ -129,8 +129,9 @@ class Connection:
         self.address = address
         self.accepted: Accepted | None = accepted
         self.client_id = accepted.client_id
-        self.principal = principal
-        self.client = (accepted.client_id, principal.name)
+        self.principal: Principal = accepted.principal
+        """Who it is now: its access may change while it is connected, its name never."""
+        self.client = (accepted.client_id, accepted.principal.name)
         self.version = connect.version
         self.has_properties = has_properties
         self.is_bridge = connect.is_bridge
@@ -165,7 +166,9 @@ class Connection:
         self.parser = PublishParser(
             has_properties=has_properties,
             packet_bytes_max=limits.packet_bytes_max,
-            admit_topic=lambda topic: admit_topic(topic, principal, policy, has_properties),
+            admit_topic=lambda topic: admit_topic(
+                topic, self.principal, policy, has_properties, self.client_id
+            ),
             keep_properties=lambda raw: keep_publish_properties(raw, limits.topic_alias_max),
         )
         self.outbound = Outbound(

@@ -42,6 +42,8 @@ class Commands(Protocol):
 
     def revoke(self, principal: str) -> int: ...
 
+    def access_changed(self, principal: str) -> None: ...
+
 
 class ControlServer:
     """Serves the control socket.
@@ -135,6 +137,8 @@ class ControlServer:
                         self._commands.kick(client_id)
                     case {"t": "revoke", "principal": str(principal)}:
                         self._commands.revoke(principal)
+                    case {"t": "access_changed", "principal": str(principal)}:
+                        self._commands.access_changed(principal)
                     case _:
                         log.debug("control message ignored", kind=message["t"])
 

@@ -4,7 +4,7 @@ Frame: u32 big-endian length (≤ CONTROL_FRAME_BYTES_MAX), then a msgpack map w
 each side is `hello` with its protocol version; an unknown `t` is ignored, so that either side may be newer.
 
     broker → node   hello {version}, grew {epoch, next_seq}, statistics {…}, first_contact {user_names}
-    node → broker   hello {version}, kick {client_id}, revoke {principal}
+    node → broker   hello {version}, kick {client_id}, revoke {principal}, access_changed {principal}
 """
 
 from __future__ import annotations

@@ -129,6 +129,10 @@ class DataPlane:
     def connection_count(self) -> int:
         return len(self._by_client_id)
 
+    def connections(self) -> list[Connection]:
+        """All that were admitted and not closed."""
+        return list(self._by_client_id.values())
+
     def owner_of(self, client_id: str) -> str | None:
         """The principal of the connection with this client id, or None."""
         connection = self._by_client_id.get(client_id)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import structlog
 import trio
 
 from appliance.core.errors import NotAuthorized, RemoteProtocolError, Unavailable
@@ -33,6 +34,8 @@ from .transport import RECEIVE_BYTES, Closed, PlainTransport, TlsTransport, Tran
 CONNECT_BYTES_MAX: Final = 128 * KIB
 """Client id 256, user name 256, password 4 KiB, a will's topic 64 KiB, and the rest for its payload."""
 TLS_READ_BYTES: Final = 16 * KIB
+
+log = structlog.get_logger(__name__)
 
 
 class DeviceAuthenticator(Protocol):
@@ -256,6 +259,11 @@ class Handshake:
             limiter=self._auth_limiter,
             abandon_on_cancel=True,
         )
+        if principal.role and not self._policy.knows_role(principal.role):
+            log.warning(
+                "a role is not in the configuration and opens nothing", device=principal.name, role=principal.role,
+                hint="Write a [[broker_role]] of that name, or change it with 'homeport device access'.",
+            )  # fmt: skip
         client_id = connect.client_id
         answer: dict[PropertyId, Value] = {}
         if not client_id:
@@ -273,7 +281,7 @@ class Handshake:
                 reason_code=ReasonCode.SERVER_BUSY,
                 code="connections_max",
             )
-        self._check_will(connect, principal)
+        self._check_will(connect, principal, client_id)
         keep_alive_s = connect.keep_alive_s
         if is_v5:
             if properties.integer(PropertyId.SESSION_EXPIRY_INTERVAL, 0):
@@ -303,11 +311,11 @@ class Handshake:
             client_packet_bytes_max=packet_bytes_max if isinstance(packet_bytes_max, int) else None,
         )
 
-    def _check_will(self, connect: Connect, principal: Principal) -> None:
+    def _check_will(self, connect: Connect, principal: Principal, client_id: str) -> None:
         will = connect.will
         if will is None:
             return
-        if not self._policy.may_publish(principal, validate_topic_name(will.topic)):
+        if not self._policy.may_publish(principal, validate_topic_name(will.topic), client_id):
             raise RemoteProtocolError(
                 f"{principal.name!r} may not publish a will to {will.topic!r}.",
                 reason_code=ReasonCode.NOT_AUTHORIZED,

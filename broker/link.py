@@ -79,6 +79,14 @@ class BrokerLink:
         """
         await self._send(encode_message("revoke", principal=principal))
 
+    async def access_changed(self, principal: str) -> None:
+        """Have the broker look at once at what a device or application may do now.
+
+        Raises:
+            Unavailable: the broker is not connected.
+        """
+        await self._send(encode_message("access_changed", principal=principal))
+
     async def _send(self, data: bytes) -> None:
         stream = self._stream
         if stream is None:

@@ -20,9 +20,13 @@ TOPIC_ALIAS_PROPERTY_BYTES: Final = 3
 """Identifier and two bytes."""
 
 
-def admit_topic(topic: bytes, principal: Principal, policy: AccessPolicy, has_properties: bool) -> bool:
+def admit_topic(
+    topic: bytes, principal: Principal, policy: AccessPolicy, has_properties: bool, client_id: str = ""
+) -> bool:
     """Whether a client may publish to a topic.
 
+    Args:
+        client_id: For a role's patterns with `%c`.
     Returns:
         False where it may not and MQTT 5 lets us say so in PUBACK.
     Raises:
@@ -30,14 +34,14 @@ def admit_topic(topic: bytes, principal: Principal, policy: AccessPolicy, has_pr
             PUBACK: the connection is closed rather than a reading acknowledged and dropped (MQTT 3.1.1 §3.3.5).
     """
     name = validate_topic_name(topic)
-    if policy.may_publish(principal, name):
+    if policy.may_publish(principal, name, client_id):
         return True
     if has_properties:
         return False
     raise RemoteProtocolError(
         f"{principal.name!r} may not publish to {name!r}.",
         reason_code=ReasonCode.NOT_AUTHORIZED,
-        hint="Publish below dm/<device id>/, add a [[mapping]] for the topic, or use an application's credentials.",
+        hint="Publish below dm/<device id>/, add a [[mapping]] for the topic, or give the client a [[broker_role]] that opens it.",
     )
 
 

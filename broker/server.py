@@ -24,6 +24,7 @@ from storage.log.head import Head
 from storage.log.reader import LogReader
 from storage.log.writer import LogWriter
 
+from .access_watch import AccessSource, AccessWatch
 from .connection import ConnectionLimits
 from .control import ControlServer
 from .data_plane import DataPlane
@@ -59,6 +60,7 @@ class BrokerServer:
         tls: Gives the TLS settings for the next connection; None where there is no certificate.
         control_path: Of the control socket, or None for no node (tests).
         version: Homeport's, for the log's start record.
+        access: Says what those who are connected may do now; None where that never changes (tests).
         on_revoke: Called when the node revokes a device's or an application's access, before its connections are closed.
     """
 
@@ -77,6 +79,7 @@ class BrokerServer:
         tls: Callable[[], ssl.SSLContext] | None,
         control_path: Path | None,
         version: str,
+        access: AccessSource | None = None,
         on_revoke: Callable[[str], None] = lambda _principal: None,
     ) -> None:
         self._config = config
@@ -100,6 +103,7 @@ class BrokerServer:
             next_seq=writer.head.next_seq,
         )
         slow_path.plane = self.plane
+        self._access = AccessWatch(access, policy, router, self.plane) if access is not None else None
         handshake = Handshake(
             authenticator,
             policy,
@@ -144,6 +148,11 @@ class BrokerServer:
                 "bytes": self._state.retained.size_bytes,
                 "refused": self._state.retained.refused_count,
             },
+            "access": {
+                "changed": self._access.changed if self._access else 0,
+                "cut_off": self._access.cut_off if self._access else 0,
+                "subscriptions_ended": self._access.subscriptions_ended if self._access else 0,
+            },
             "checkpoint": {
                 "written": self._keeper.checkpoint_count,
                 "failed": self._keeper.failure_count,
@@ -170,6 +179,8 @@ class BrokerServer:
                 self.plane.announce_start(msgpack.packb({"version": self._version}))
                 nursery.start_soon(self._fan_out.run, self.plane)
                 nursery.start_soon(self._keeper.run)
+                if self._access is not None:
+                    nursery.start_soon(self._access.run)
                 nursery.start_soon(self._listen, tcp, tls)
                 task_status.started(Ports(tcp=_port(tcp), tls=_port(tls)))
                 await self.plane.run()
@@ -185,6 +196,11 @@ class BrokerServer:
         """Close all connections of a device or application, which gets in no more; returns how many."""
         self._on_revoke(principal)
         return self.plane.revoke(principal)
+
+    def access_changed(self, principal: str) -> None:
+        """Look at once at what a device or application may do now."""
+        if self._access is not None:
+            self._access.look_now(principal)
 
     def drain(self) -> None:
         """Accept nobody more, say goodbye to all, write what was taken; `run` then returns."""

@@ -192,7 +192,7 @@ class SlowPath:
     def _grant(self, connection: Connection, wanted: Subscription) -> int:
         if parse_shared(wanted.topic_filter) is not None:
             return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
-        if not self._policy.may_subscribe(connection.principal, wanted.topic_filter):
+        if not self._policy.may_subscribe(connection.principal, wanted.topic_filter, connection.client_id):
             return ReasonCode.NOT_AUTHORIZED
         held = connection.filters.get(wanted.topic_filter)
         if held is None and (

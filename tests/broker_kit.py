@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,8 +22,10 @@ from appliance.core.config import BrokerConfig
 from appliance.core.errors import NotAuthorized
 from appliance.core.settings import Bind
 from appliance.identity import tls
-from appliance.management.access import AccessPolicy, Principal
+from appliance.management.access import AccessPolicy, Principal, Role
+from broker.access_watch import AccessSource
 from broker.connection import Accepted, Connection, ConnectionLimits
+from broker.handshake import DeviceAuthenticator
 from broker.mqtt.packets import Connect, Version, Will
 from broker.server import BrokerServer
 from broker.state.keeper import recover
@@ -206,6 +208,9 @@ async def running_broker(
     with_tls: bool = False,
     segment_bytes: int = 4 * 1024 * 1024,
     patterns: Sequence[str] = (),
+    roles: Mapping[str, Role] | None = None,
+    authenticator: DeviceAuthenticator | None = None,
+    access: AccessSource | None = None,
     on_revoke: Callable[[str], None] = lambda _principal: None,
 ) -> AsyncIterator[Running]:
     """Run a broker for as long as the block lasts, then drain it.
@@ -244,8 +249,9 @@ async def running_broker(
         reader=reader,
         state=recover(checkpoint_path, reader, retained=retained),
         checkpoint_path=checkpoint_path,
-        authenticator=KitAuthenticator(),
-        policy=AccessPolicy(patterns),
+        authenticator=authenticator or KitAuthenticator(),
+        policy=AccessPolicy(patterns, roles),
+        access=access,
         clock=clock,
         tls=(lambda: context) if context is not None else None,
         control_path=control_path,

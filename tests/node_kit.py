@@ -130,11 +130,17 @@ class Broker:
     connected: bool = True
     statistics: dict[str, Any] = field(default_factory=lambda: {"plane": {"connections": 3}})
     revoked: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
     async def revoke(self, principal: str) -> None:
         if not self.connected:
             raise Unavailable("The broker is not connected.", hint="Wait.")
         self.revoked.append(principal)
+
+    async def access_changed(self, principal: str) -> None:
+        if not self.connected:
+            raise Unavailable("The broker is not connected.", hint="Wait.")
+        self.changed.append(principal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

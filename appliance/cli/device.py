@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from appliance.cli.common import Context, table, verb
+from appliance.core.errors import UsageError
 from appliance.run.device_commands import Row, device_commands
 
 _COLUMNS = {
@@ -12,9 +13,11 @@ _COLUMNS = {
     "state": "STATE",
     "kind": "KIND",
     "access": "ACCESS",
+    "role": "ROLE",
     "name": "NAME",
     "tags": "TAGS",
 }
+_ROLE_HELP = "A [[broker_role]] of the configuration, which opens more than its own topics."
 _STATES = click.Choice(["active", "waiting", "rejected", "decommissioned"])
 
 
@@ -35,12 +38,32 @@ def device() -> None:
     show_default=True,
     help="own: its own topics; site: every topic.",
 )
+@click.option("--role", default="", help=_ROLE_HELP)
 @verb
-def add(context: Context, device_id: str, name: str, tags: tuple[str, ...], kind: str, access: str) -> None:
+def add(
+    context: Context, device_id: str, name: str, tags: tuple[str, ...], kind: str, access: str, role: str
+) -> None:
     """Register DEVICE_ID and print its token, this once."""
     with device_commands(context.config()) as commands:
-        added = commands.add(device_id, kind=kind, access=access, name=name, tags=tags)
+        added = commands.add(device_id, kind=kind, access=access, role=role, name=name, tags=tags)
     context.emit(added, f"Device {device_id} is registered. {_credential(added)}")
+
+
+@device.command("access")
+@click.argument("device_id")
+@click.option("--access", type=click.Choice(["own", "site"]), help="own: its own topics; site: every topic.")
+@click.option("--role", default="", help=_ROLE_HELP)
+@verb
+def access_(context: Context, device_id: str, access: str | None, role: str) -> None:
+    """Change what DEVICE_ID may publish and subscribe. It holds at once, for its connections too."""
+    if access is None and not role:
+        raise UsageError(
+            "Say what the device may do.", hint="Give --role NAME, --access own (no role) or --access site."
+        )
+    with device_commands(context.config()) as commands:
+        changed = commands.set_access(device_id, access=access or "own", role=role)
+    shown = f"access {changed['access']}" + (f" with the role {changed['role']}" if changed["role"] else "")
+    context.emit(changed, f"Device {device_id} has {shown}.")
 
 
 @device.command("list")

@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from appliance.core import config_file
-from appliance.core.limits import MIB, PACKET_BYTES_HARD_MAX, TOPIC_ALIAS_COUNT_HARD_MAX
-from appliance.core.settings import Bind, bind, bind_or_off, choice, folder, text, whole
+from appliance.core.limits import (
+    MIB,
+    PACKET_BYTES_HARD_MAX,
+    ROLE_PATTERN_COUNT_MAX,
+    TOPIC_ALIAS_COUNT_HARD_MAX,
+)
+from appliance.core.settings import Bind, bind, bind_or_off, choice, folder, text, texts, whole
 
 DEFAULT_PATH: Final = Path("/etc/homeport/homeport.toml")
 CONFIG_VARIABLE: Final = "HOMEPORT_CONFIG"
@@ -196,6 +201,29 @@ class MappingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerRoleConfig:
+    """What clients with this role may do beside the topics of their own name (docs/ACCESS.md)."""
+
+    name: str = text(
+        "dashboard",
+        low=1,
+        high=64,
+        pattern=(r"[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dots, dashes and underscores"),
+        help="What 'homeport device add --role' calls it.",
+    )
+    publish: tuple[str, ...] = texts(
+        high=1024,
+        count_max=ROLE_PATTERN_COUNT_MAX,
+        help="Topic patterns it may publish to: + and # as in MQTT, %u is the user name, %c the client id.",
+    )
+    subscribe: tuple[str, ...] = texts(
+        high=1024,
+        count_max=ROLE_PATTERN_COUNT_MAX,
+        help="Topic patterns it may subscribe to: a filter is granted if one of them covers all of it.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
     """The time-series store and the pipeline that fills it."""
 
@@ -250,6 +278,7 @@ class Config:
     broker: BrokerConfig = field(default_factory=BrokerConfig)
     devices: DevicesConfig = field(default_factory=DevicesConfig)
     mapping: tuple[MappingConfig, ...] = ()
+    broker_role: tuple[BrokerRoleConfig, ...] = ()
     store: StoreConfig = field(default_factory=StoreConfig)
     ui: UiConfig = field(default_factory=UiConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
@@ -265,7 +294,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "ui": UiConfig,
     "logging": LoggingConfig,
 }
-LISTS: Final[Mapping[str, type]] = {"mapping": MappingConfig}
+LISTS: Final[Mapping[str, type]] = {"mapping": MappingConfig, "broker_role": BrokerRoleConfig}
 MAPPING_COUNT_MAX: Final = 256
 
 
@@ -285,7 +314,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     values = config_file.read(path, environ, sections=SECTIONS, lists=LISTS, item_count_max=MAPPING_COUNT_MAX)
     sections = {name: kind(**values.sections[name]) for name, kind in SECTIONS.items()}
     mapping = tuple(_mapping(item) for item in values.lists["mapping"])
-    return Config(**sections, mapping=mapping, source=path)
+    roles = tuple(BrokerRoleConfig(**item) for item in values.lists["broker_role"])
+    return Config(**sections, mapping=mapping, broker_role=roles, source=path)
 
 
 def _mapping(item: dict[str, object]) -> MappingConfig:

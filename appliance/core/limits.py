@@ -58,6 +58,8 @@ SUBSCRIPTION_COUNT_MAX: Final = 1024
 """Per session."""
 SUBSCRIPTION_BYTES_MAX: Final = 256 * KIB
 """Characters of all topic filters of a session: 1,024 of 64 KiB would be 64 MiB."""
+ROLE_PATTERN_COUNT_MAX: Final = 32
+"""Of each list of a [[broker_role]]. They are one tree by level: a topic that none opens costs 1 µs, 10 at the very worst."""
 USER_PROPERTY_COUNT_MAX: Final = 64
 """Per packet."""
 MATCH_CACHE_WEIGHT_MAX: Final = 128 * KIB

@@ -1,7 +1,7 @@
 """One setting: its kind, default, unit, bounds and help, and how a raw value becomes a checked one.
 
 A configuration class declares its settings as dataclass fields made by the functions below (`whole`, `flag`,
-`choice`, `text`, `folder`, `bind`), so that one line holds everything that is known about a key; the commented
+`choice`, `text`, `texts`, `folder`, `bind`), so that one line holds everything that is known about a key; the commented
 homeport.toml and docs/CONFIGURATION.md are rendered from the same lines.
 
 Must not know: which sections exist, where values come from (file or environment).
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-Kind = Literal["whole", "flag", "choice", "text", "folder", "bind"]
+Kind = Literal["whole", "flag", "choice", "text", "texts", "folder", "bind"]
 
 _METADATA_KEY: Final = "homeport.setting"
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
@@ -59,10 +59,11 @@ class Setting:
 
     Attributes:
         unit: The unit of a number ("ms", "MiB", "connections" …), empty for the other kinds.
-        low, high: Bounds of a number, both included; of a text, its length in characters.
+        low, high: Bounds of a number, both included; of a text (of each of a list), its length in characters.
         choices: The words allowed, for a choice.
         may_be_off: The word "off" is allowed and becomes None (binds only).
         pattern: A regular expression that a text must match as a whole, and what it says in words.
+        count_max: Most texts of a list.
     """
 
     kind: Kind
@@ -74,6 +75,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     may_be_off: bool = False
     pattern: tuple[str, str] | None = None
+    count_max: int = 1
 
     def check(self, raw: object, *, relative_to: Path) -> Any:
         """Turn a value as TOML gives it into the checked one.
@@ -93,6 +95,8 @@ class Setting:
                 if not isinstance(raw, bool):
                     raise BadValueError(f"must be true or false, not {_type_name(raw)}")
                 return raw
+            case "texts":
+                return self._check_list(raw, relative_to)
         if not isinstance(raw, str):
             raise BadValueError(f"must be a text in quotes, not {_type_name(raw)}")
         return self._check_text(raw, relative_to)
@@ -115,7 +119,16 @@ class Setting:
                 if word not in _TRUE | _FALSE:
                     raise BadValueError(f'must be true or false, not "{raw}"')
                 return word in _TRUE
+            case "texts":
+                return self._check_list([part for part in raw.split(",") if part], relative_to)
         return self._check_text(raw, relative_to)
+
+    def _check_list(self, raw: object, relative_to: Path) -> tuple[str, ...]:
+        if not isinstance(raw, list) or not all(isinstance(part, str) for part in raw):
+            raise BadValueError(f"must be a list of texts in quotes, not {_type_name(raw)}")
+        if len(raw) > self.count_max:
+            raise BadValueError(f"must have at most {self.count_max} texts, not {len(raw)}")
+        return tuple(self._check_text(part, relative_to) for part in raw)
 
     def _check_text(self, raw: str, relative_to: Path) -> Any:
         match self.kind:
@@ -156,6 +169,8 @@ class Setting:
             return "true" if self.default else "false"
         if self.kind == "whole":
             return f"{self.default:_}" if self.default >= 10_000 else str(self.default)
+        if self.kind == "texts":
+            return "[" + ", ".join(f'"{part}"' for part in self.default) + "]"
         return f'"{"off" if self.default is None else self.default}"'
 
     def bounds_in_words(self) -> str:
@@ -172,6 +187,8 @@ class Setting:
             case "folder":
                 return f"a folder, up to {self.high} bytes as an absolute path"
         words = f"{self.low or 0} to {self.high} characters"
+        if self.kind == "texts":
+            words = f"a list of up to {self.count_max} texts of {words}"
         return f"{words}: {self.pattern[1]}" if self.pattern else words
 
 
@@ -197,6 +214,16 @@ def text(default: str, *, low: int = 0, high: int, help: str, pattern: tuple[str
     """Declare a text of `low` to `high` characters, with a pattern and its meaning in words."""
     declared: str = _field(
         Setting(kind="text", default=default, low=low, high=high, help=help, pattern=pattern)
+    )
+    return declared
+
+
+def texts(
+    default: tuple[str, ...] = (), *, low: int = 1, high: int, count_max: int, help: str
+) -> tuple[str, ...]:
+    """Declare a list of at most `count_max` texts of `low` to `high` characters."""
+    declared: tuple[str, ...] = _field(
+        Setting(kind="texts", default=default, low=low, high=high, count_max=count_max, help=help)
     )
     return declared
 

@@ -25,6 +25,9 @@ class CredentialReader(Protocol):
     def lookup(self, username: str) -> DeviceCredential | None:
         """The credential of a name, None if there is none."""
 
+    def take_changes(self) -> frozenset[str] | None:
+        """Names whose credential may have changed since the last call; None for anybody's."""
+
 
 class DeviceAuthenticator:
     """See the module's docstring.
@@ -76,7 +79,38 @@ class DeviceAuthenticator:
                 raise _refused("device_decommissioned", "The device was decommissioned.")
         if not matched:
             raise _refused("bad_credentials", "The token is wrong, expired or revoked.")
-        return Principal(name=credential.device_id, kind=credential.kind, access=credential.access)
+        return _principal(credential, offered)
+
+    def take_changes(self) -> frozenset[str] | None:
+        """Whose access may have changed since the last call; None for anybody's. Blocks as `authenticate` does."""
+        return self._reader.take_changes()
+
+    def reconsider(self, principal: Principal) -> Principal | None:
+        """Who somebody is now that was let in before; None if they would not be let in any more.
+
+        A token that has only run out since is no reason to cut its connections; one that was revoked is.
+
+        Raises:
+            Unavailable: the catalog can't be read and the last known good is too old.
+        """
+        credential = self._reader.lookup(principal.name)
+        if credential is None or credential.state != "active":
+            return None
+        if principal.proof and not any(
+            hmac.compare_digest(token.hash, principal.proof) for token in credential.tokens
+        ):
+            return None
+        return _principal(credential, principal.proof)
+
+
+def _principal(credential: DeviceCredential, proof: bytes) -> Principal:
+    return Principal(
+        name=credential.device_id,
+        kind=credential.kind,
+        access=credential.access,
+        role=credential.role,
+        proof=proof,
+    )
 
 
 _HINTS = {

@@ -1,32 +1,66 @@
 """Who may publish and subscribe to what. Pure; the broker asks once per connection and topic and caches the answer.
 
-Two kinds of access: "own" is a device that reaches its own topics and nothing else; "site" is a dashboard or a
-bridge of the site. The name comes from the credential, never from the client id or the topic.
+Everybody reaches the topics of their own name. Two things open more: access "site", which is everything but publishing
+into the broker's own topics, and a role of the configuration, which opens its patterns and nothing else. The name comes from
+the credential, never from the client id or the topic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.core.errors import UsageError
 from appliance.core.limits import DEVICE_ID_BYTES_MAX
+from appliance.management.topic_patterns import DEVICE, PatternSet, parse_pattern
 
 Kind = Literal["device", "application"]
 Access = Literal["own", "site"]
 
-DEVICE = "{device}"
-_ANY_LEVEL = ("+", "{metric}", "{stream}")
+BROKERS_OWN = "$SYS"
+"""Topics below it are the broker's: nobody publishes there but a bridge, and who may read them was told so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who a connection belongs to, once its credential was checked."""
+    """Who a connection belongs to, once its credential was checked.
+
+    Attributes:
+        role: Name of a role of the configuration, "" for none.
+        proof: Which of its credentials it showed (a token's keyed hash), b"" where there is nothing to tell them apart by.
+    """
 
     name: str
     kind: Kind = "device"
     access: Access = "own"
+    role: str = ""
+    proof: bytes = field(default=b"", repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a role opens beside the topics of one's own name."""
+
+    publish: PatternSet
+    subscribe: PatternSet
+
+    @classmethod
+    def of(cls, *, publish: Sequence[str] = (), subscribe: Sequence[str] = ()) -> Role:
+        """From the patterns of the configuration.
+
+        Raises:
+            UsageError: `topic_pattern_invalid`: see parse_pattern; or publishing into `$SYS`.
+        """
+        for text in publish:
+            levels = text.split("/")
+            if levels[0] == BROKERS_OWN and not _is_bridge_notification(levels):
+                raise UsageError(
+                    f"No role can publish to “{text[:100]}”: topics below {BROKERS_OWN} are the broker's own.",
+                    hint="Take the pattern out of the role's publish list.",
+                    code="topic_pattern_invalid",
+                )
+        return cls(PatternSet(publish), PatternSet(subscribe))
 
 
 def check_device_id(device_id: str) -> str:
@@ -63,44 +97,57 @@ def check_device_id(device_id: str) -> str:
     return device_id
 
 
+def role_unknown(role: str, known: Sequence[str]) -> UsageError:
+    """The error for a role that the configuration doesn't have."""
+    return UsageError(
+        f"There is no role “{role[:100]}” in the configuration.",
+        hint=f"Known: {', '.join(known)}."
+        if known
+        else "Write a [[broker_role]] into homeport.toml and restart.",
+        code="role_unknown",
+    )
+
+
 class AccessPolicy:
     """Answers may-publish and may-subscribe.
 
     Args:
-        patterns: Topic patterns of the configured mappings, such as `site/+/dev/{device}/telemetry`. `{device}` is
-            a whole level; patterns without it give a device nothing.
+        patterns: Topic patterns of the configured mappings, such as `site/+/dev/{device}/telemetry`. Patterns without
+            `{device}` give a device nothing.
+        roles: By name.
     Raises:
-        UsageError: `{device}` is only part of a level, or stands there twice.
+        UsageError: `topic_pattern_invalid`, see parse_pattern.
     """
 
-    def __init__(self, patterns: Sequence[str] = ()) -> None:
-        compiled = []
-        for pattern in patterns:
-            levels = tuple(pattern.split("/"))
-            count = levels.count(DEVICE)
-            if pattern.count(DEVICE) != count or count > 1:
-                raise UsageError(
-                    f"In the topic pattern “{pattern}” {DEVICE} must be one whole level, once.",
-                    hint="Write it like site/+/dev/{device}/telemetry.",
-                    code="topic_pattern_invalid",
-                )
-            if count:
-                compiled.append(levels)
-        self._patterns = tuple(compiled)
+    def __init__(self, patterns: Sequence[str] = (), roles: Mapping[str, Role] | None = None) -> None:
+        for text in patterns:
+            parse_pattern(text)  # Those without a device open nothing, and are checked all the same.
+        self._mapped = PatternSet(text for text in patterns if DEVICE in text.split("/"))
+        self._roles = dict(roles or {})
 
-    def may_publish(self, principal: Principal, topic: str) -> bool:
-        """Whether a principal may publish to a topic name (already checked to hold no wildcard)."""
-        if principal.access == "site":
-            return (topic != "$SYS" and not topic.startswith("$SYS/")) or _is_bridge_notification(topic)
-        if topic.startswith(f"dm/{principal.name}/"):
-            return True
-        if not self._patterns or topic.startswith("$"):
+    def knows_role(self, name: str) -> bool:
+        """Whether there is a role of this name; one that is gone from the configuration opens nothing."""
+        return name in self._roles
+
+    def may_publish(self, principal: Principal, topic: str, client_id: str = "") -> bool:
+        """Whether a principal may publish to a topic name (already checked to hold no wildcard).
+
+        Args:
+            client_id: Of the connection, for patterns with `%c`.
+        """
+        levels, name = topic.split("/"), principal.name
+        if levels[0] == BROKERS_OWN and not _is_bridge_notification(levels):
             return False
-        levels = topic.split("/")
-        return any(_matches(pattern, levels, principal.name) for pattern in self._patterns)
+        if principal.access == "site" or topic.startswith(f"dm/{principal.name}/"):
+            return True
+        if self._mapped.opens(levels, name=name, client_id=client_id):
+            return True
+        role = self._roles.get(principal.role)
+        return role is not None and role.publish.opens(levels, name=name, client_id=client_id)
 
-    def may_subscribe(self, principal: Principal, topic_filter: str) -> bool:
-        """Whether a principal may subscribe with a topic filter (already checked for its form).
+    def may_subscribe(self, principal: Principal, topic_filter: str, client_id: str = "") -> bool:
+        """Whether a principal may subscribe with a topic filter (already checked for its form): whether one pattern opens
+        every topic that the filter can match.
 
         A shared subscription is judged by the filter within it (MQTT 5.0 §4.8.2).
         """
@@ -109,27 +156,17 @@ class AccessPolicy:
         levels = topic_filter.split("/")
         if levels[0] == "$share":
             levels = levels[2:]
-        return levels[:2] == ["dm", principal.name]
+        if levels[:2] == ["dm", principal.name]:
+            return True
+        role = self._roles.get(principal.role)
+        if role is None or not levels:
+            return False
+        return role.subscribe.opens(levels, name=principal.name, client_id=client_id)
 
 
-def _is_bridge_notification(topic: str) -> bool:
+def _is_bridge_notification(levels: Sequence[str]) -> bool:
     """`$SYS/broker/connection/NAME/state`, where a bridging mosquitto says whether it is connected, by its will too.
 
     mosquitto, as the other end, takes this one topic below `$SYS` from clients as well.
     """
-    levels = topic.split("/")
-    return len(levels) == 5 and levels[1:3] == ["broker", "connection"] and levels[4] == "state"
-
-
-def _matches(pattern: tuple[str, ...], levels: list[str], name: str) -> bool:
-    for index, wanted in enumerate(pattern):
-        if wanted == "#":
-            return True
-        if index >= len(levels):
-            return False
-        if wanted == DEVICE:
-            if levels[index] != name:
-                return False
-        elif wanted not in (*_ANY_LEVEL, levels[index]):
-            return False
-    return len(pattern) == len(levels)
+    return len(levels) == 5 and list(levels[1:3]) == ["broker", "connection"] and levels[4] == "state"

@@ -20,10 +20,10 @@ from appliance.core.version import VERSION
 from appliance.identity import tls
 from appliance.identity.authenticator import DeviceAuthenticator
 from appliance.identity.keys import SiteKeys
-from appliance.management.access import AccessPolicy
 from appliance.run import layout
 from appliance.run.child import ChildLink
 from appliance.run.process import run_process
+from appliance.run.roles import access_policy
 from broker.server import BrokerServer, Ports
 from broker.state.broker_state import BrokerState
 from broker.state.keeper import recover
@@ -92,7 +92,9 @@ async def serve(config: Config, link: ChildLink) -> None:
     keys = SiteKeys.load_or_create(config.node.data_dir)
     certificate = tls.load_or_create(config.node.data_dir, node_name=config.node.name, clock=clock)
     context = server_context(certificate.path)
+    policy = access_policy(config)
     credentials = DeviceAuthReader(layout.catalog(config), clock=clock)
+    authenticator = DeviceAuthenticator(credentials, keys, clock=clock)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.serve)
         writer = await trio.to_thread.run_sync(open_writer, config, keys, clock)
@@ -106,8 +108,9 @@ async def serve(config: Config, link: ChildLink) -> None:
                 reader=reader,
                 state=state,
                 checkpoint_path=layout.broker_checkpoint(config),
-                authenticator=DeviceAuthenticator(credentials, keys, clock=clock),
-                policy=AccessPolicy([_any_metric(mapping.topic) for mapping in config.mapping]),
+                authenticator=authenticator,
+                access=authenticator,
+                policy=policy,
                 clock=clock,
                 tls=lambda: context,
                 control_path=layout.broker_socket(config),
@@ -127,11 +130,6 @@ async def serve(config: Config, link: ChildLink) -> None:
                 await trio.to_thread.run_sync(close_writer, writer)
             credentials.close()
         nursery.cancel_scope.cancel()
-
-
-def _any_metric(pattern: str) -> str:
-    """A mapping's pattern as an access pattern: whatever the metric."""
-    return pattern.replace("{metric}", "+").replace("{stream}", "+")
 
 
 def main() -> int:

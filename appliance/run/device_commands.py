@@ -8,16 +8,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import quote, urlencode
 
 from appliance.core.clock import SystemClock
 from appliance.core.config import Config
 from appliance.core.errors import Unavailable
 from appliance.identity.keys import SiteKeys, new_token
+from appliance.management.access import Access, Kind, role_unknown
 from appliance.run import layout
 from appliance.run.first_run import lock, prepare_folders
 from appliance.run.local_api import NODE_STOPPED, LocalApi
+from appliance.run.roles import roles_of
 from storage.catalog.catalog import Catalog
 
 Row = dict[str, Any]
@@ -27,11 +29,20 @@ PAGE_SIZE = 1000
 class DeviceCommands(Protocol):
     """What can be done with devices from the command line."""
 
-    def add(self, device_id: str, *, kind: str, access: str, name: str, tags: Sequence[str]) -> Row:
+    def add(
+        self, device_id: str, *, kind: str, access: str, role: str = "", name: str, tags: Sequence[str]
+    ) -> Row:
         """Register a device and make its token, which the answer holds as `token` and nobody can read again.
 
         Raises:
-            Conflict: there is one of that id. UsageError: the id, name or a tag can't be used.
+            Conflict: there is one of that id. UsageError: the id, name, role or a tag can't be used.
+        """
+
+    def set_access(self, device_id: str, *, access: str, role: str) -> Row:
+        """Change what a device may publish and subscribe; connections of it are held to it at once.
+
+        Raises:
+            NotFound: there is none of that id. UsageError: there is no such role, or it stands beside access "site".
         """
 
     def list(self, *, state: str | None) -> Iterator[Row]:
@@ -51,9 +62,24 @@ class ThroughNode:
     def __init__(self, api: LocalApi) -> None:
         self._api = api
 
-    def add(self, device_id: str, *, kind: str, access: str, name: str, tags: Sequence[str]) -> Row:
-        body = {"device_id": device_id, "kind": kind, "access": access, "name": name, "tags": list(tags)}
+    def add(
+        self, device_id: str, *, kind: str, access: str, role: str = "", name: str, tags: Sequence[str]
+    ) -> Row:
+        body = {
+            "device_id": device_id,
+            "kind": kind,
+            "access": access,
+            "role": role,
+            "name": name,
+            "tags": list(tags),
+        }
         answer: Row = self._api.post("/api/v1/devices", body)
+        return answer
+
+    def set_access(self, device_id: str, *, access: str, role: str) -> Row:
+        answer: Row = self._api.post(
+            f"/api/v1/devices/{quote(device_id, safe='')}/access", {"access": access, "role": role}
+        )
         return answer
 
     def list(self, *, state: str | None) -> Iterator[Row]:
@@ -73,18 +99,42 @@ class ThroughNode:
 
 
 class OnCatalog:
-    """Works on the catalog itself; the caller holds the node's lock."""
+    """Works on the catalog itself; the caller holds the node's lock.
 
-    def __init__(self, catalog: Catalog, keys: SiteKeys) -> None:
+    Args:
+        roles: Names of the configuration's roles.
+    """
+
+    def __init__(self, catalog: Catalog, keys: SiteKeys, roles: Sequence[str] = ()) -> None:
         self._catalog = catalog
         self._keys = keys
+        self._roles = roles
 
-    def add(self, device_id: str, *, kind: str, access: str, name: str, tags: Sequence[str]) -> Row:
+    def _check_role(self, role: str) -> None:
+        if role and role not in self._roles:
+            raise role_unknown(role, self._roles)
+
+    def add(
+        self, device_id: str, *, kind: str, access: str, role: str = "", name: str, tags: Sequence[str]
+    ) -> Row:
+        self._check_role(role)
         token = new_token()
         with self._catalog.transaction():
-            device = self._catalog.add_device(device_id, kind=kind, access=access, name=name, tags=tags)  # type: ignore[arg-type]
+            device = self._catalog.add_device(
+                device_id,
+                kind=cast(Kind, kind),
+                access=cast(Access, access),
+                role=role,
+                name=name,
+                tags=tags,
+            )
             self._catalog.set_token(device_id, self._keys.token_hash(token.encode()))
         return {**dataclasses.asdict(device), "token": token}
+
+    def set_access(self, device_id: str, *, access: str, role: str) -> Row:
+        self._check_role(role)
+        device = self._catalog.set_access(device_id, access=cast(Access, access), role=role)
+        return dataclasses.asdict(device)
 
     def list(self, *, state: str | None) -> Iterator[Row]:
         cursor: str | None = None
@@ -129,6 +179,6 @@ def device_commands(config: Config) -> Iterator[DeviceCommands]:
         keys = SiteKeys.load_or_create(config.node.data_dir)
         catalog = Catalog.open(layout.catalog(config), clock=SystemClock(), node_id=keys.node_id)
         try:
-            yield OnCatalog(catalog, keys)
+            yield OnCatalog(catalog, keys, list(roles_of(config)))
         finally:
             catalog.close()

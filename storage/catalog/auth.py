@@ -9,6 +9,8 @@ When it can't be read (locked beyond the busy timeout, missing, damaged) that la
 AUTH_LAST_KNOWN_GOOD_MS and each look-up counts as a fallback; what was revoked before is not in it, and `revoke` takes
 out what the node revokes over the control socket meanwhile. After that, nobody is let in and `Unavailable` says so.
 
+`take_changes` names who changed since it was last asked, for those who are connected already.
+
 Read-only, never `immutable`, no cursor left open: the writer's checkpoints are not held up.
 """
 
@@ -29,11 +31,13 @@ from storage.catalog import schema
 from storage.catalog.rows import DeviceState
 
 _CHANGED = """
-SELECT c.position, c.device_id, d.kind, d.access, d.state,
+SELECT c.position, c.device_id, d.kind, d.access, d.state, {role},
     (SELECT group_concat(t.token_hash || ':' || coalesce(t.expires_at_ms, ''))
      FROM device_tokens t WHERE t.device_id = c.device_id AND t.revoked_at_ms IS NULL)
 FROM auth_changes c LEFT JOIN devices d USING (device_id) WHERE c.position > ? ORDER BY c.position
 """
+_HAS_ROLE = "SELECT 1 FROM pragma_table_info('devices') WHERE name = 'role'"
+"""A node that has not been upgraded yet has left the catalog without that column: then nobody has a role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class DeviceCredential:
     access: Access
     state: DeviceState
     tokens: tuple[TokenHash, ...]
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,8 @@ class DeviceAuthReader:
         self._position = 0
         self._credentials: dict[str, DeviceCredential] = {}
         self._revoked: set[str] = set()
+        self._changed: set[str] | None = set()
+        """Whose rows were read since `take_changes`; None for anybody's, when the file is another one."""
         self._read_at_mono_ms: int | None = None
         self._failed_at_mono_ms: int | None = None
         self._failure = ""
@@ -130,6 +137,16 @@ class DeviceAuthReader:
             self._refresh()
             if self._failed_at_mono_ms is not None:
                 self._revoked.add(username)
+
+    def take_changes(self) -> frozenset[str] | None:
+        """Names whose credential or access may have changed since the last call; None where it may be anybody's.
+
+        Nothing while the catalog can't be read: what changed meanwhile is told when it can be again.
+        """
+        with self._lock:
+            self._refresh()
+            changed, self._changed = self._changed, set()
+            return None if changed is None else frozenset(changed)
 
     def statistics(self) -> AuthReaderStatistics:
         return AuthReaderStatistics(
@@ -189,17 +206,23 @@ class DeviceAuthReader:
             # Another file (a restored backup): its positions are its own. The old credentials are served until
             # the new ones were read.
             self._position = 0
+            self._changed = None
         self._file = file
 
     def _read_changes(self, connection: sqlite3.Connection) -> None:
-        rows = connection.execute(_CHANGED, (self._position,)).fetchall()
+        column = "d.role" if connection.execute(_HAS_ROLE).fetchone() else "''"
+        rows = connection.execute(_CHANGED.format(role=column), (self._position,)).fetchall()
         credentials = {} if self._position == 0 else self._credentials
-        for position, device_id, kind, access, state, tokens in rows:
+        for position, device_id, kind, access, state, role, tokens in rows:
             self._position = position
+            if self._changed is not None:
+                self._changed.add(device_id)
             if state is None:
                 credentials.pop(device_id, None)
             else:
-                credentials[device_id] = DeviceCredential(device_id, kind, access, state, _tokens(tokens))
+                credentials[device_id] = DeviceCredential(
+                    device_id, kind, access, state, _tokens(tokens), role
+                )
         self._credentials = credentials
         self._reloads += 1
 

@@ -9,9 +9,6 @@ from typing import Any
 from appliance.core.errors import Conflict, LimitExceeded, NotFound, UsageError
 from appliance.core.limits import (
     DEVICE_COUNT_MAX,
-    DEVICE_NAME_LENGTH_MAX,
-    DEVICE_TAG_COUNT_MAX,
-    DEVICE_TAG_LENGTH_MAX,
     DEVICE_TOKEN_COUNT_MAX,
     PAGE_ITEM_COUNT_DEFAULT,
     PAGE_ITEM_COUNT_MAX,
@@ -19,9 +16,12 @@ from appliance.core.limits import (
 )
 from appliance.management.access import Access, Kind, check_device_id
 from storage.catalog.database import CatalogDatabase, Value
+from storage.catalog.device_checks import check_name, check_role, check_tags
 from storage.catalog.rows import DEVICE_STATES, Device, DevicePage, DeviceState, DeviceToken
 
-_COLUMNS = "device_id, kind, access, state, name, tags, first_contact_at_ms, created_at_ms, updated_at_ms"
+_COLUMNS = (
+    "device_id, kind, access, role, state, name, tags, first_contact_at_ms, created_at_ms, updated_at_ms"
+)
 _STAMPED = "updated_at_ms = ?, origin = ?, hlc = ?"
 
 
@@ -34,16 +34,21 @@ class DeviceTable(CatalogDatabase):
         *,
         kind: Kind = "device",
         access: Access = "own",
+        role: str = "",
         name: str = "",
         tags: Sequence[str] = (),
     ) -> Device:
         """Register a device as active. It has no token yet.
 
+        Args:
+            role: A role of the configuration, "" for none; the caller knows which there are.
         Raises:
-            UsageError: a bad id, name or tag. Conflict: `device_exists`. LimitExceeded: `device_count`.
+            UsageError: a bad id, name or tag, or a role beside access "site" (`role_with_site`). Conflict: `device_exists`.
+            LimitExceeded: `device_count`.
         """
         check_device_id(device_id)
-        name, tags = _check_name(name), _check_tags(tags)
+        check_role(access, role)
+        name, tags = check_name(name), check_tags(tags)
         with self.transaction():
             if self.find_device(device_id):
                 raise Conflict(
@@ -52,7 +57,24 @@ class DeviceTable(CatalogDatabase):
                     code="device_exists",
                 )
             self._check_room()
-            self._insert(device_id, kind, access, "active", name, tags, first_contact_at_ms=None)
+            self._insert(device_id, kind, access, role, "active", name, tags, first_contact_at_ms=None)
+            return self.get_device(device_id)
+
+    def set_access(self, device_id: str, *, access: Access, role: str) -> Device:
+        """Change what a device may publish and subscribe.
+
+        Args:
+            role: A role of the configuration, "" for none; the caller knows which there are.
+        Raises:
+            NotFound: `device_unknown`. UsageError: a role beside access "site" (`role_with_site`).
+        """
+        check_role(access, role)
+        with self.transaction():
+            self.get_device(device_id)
+            self.execute(
+                f"UPDATE devices SET access = ?, role = ?, {_STAMPED} WHERE device_id = ?",  # noqa: S608
+                (access, role, self._clock.now_ms(), self.origin, self.hlc, device_id),
+            )
             return self.get_device(device_id)
 
     def find_device(self, device_id: str) -> Device | None:
@@ -152,7 +174,7 @@ class DeviceTable(CatalogDatabase):
                 except UsageError:
                     continue
                 if self.find_device(device_id) is None:
-                    self._insert(device_id, "device", "own", "waiting", "", (), first_contact_at_ms=at_ms)
+                    self._insert(device_id, "device", "own", "", "waiting", "", (), first_contact_at_ms=at_ms)
                     added.append(device_id)
         return added
 
@@ -267,6 +289,7 @@ class DeviceTable(CatalogDatabase):
         device_id: str,
         kind: Kind,
         access: Access,
+        role: str,
         state: DeviceState,
         name: str,
         tags: Sequence[str],
@@ -275,11 +298,12 @@ class DeviceTable(CatalogDatabase):
     ) -> None:
         now_ms = self._clock.now_ms()
         self.execute(
-            f"INSERT INTO devices ({_COLUMNS}, origin, hlc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            f"INSERT INTO devices ({_COLUMNS}, origin, hlc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
             (
                 device_id,
                 kind,
                 access,
+                role,
                 state,
                 name,
                 json.dumps(list(tags), ensure_ascii=False),
@@ -339,6 +363,7 @@ def _device(row: Any) -> Device:
         device_id=row["device_id"],
         kind=row["kind"],
         access=row["access"],
+        role=row["role"],
         state=row["state"],
         name=row["name"],
         tags=tuple(json.loads(row["tags"])),
@@ -346,26 +371,3 @@ def _device(row: Any) -> Device:
         created_at_ms=row["created_at_ms"],
         updated_at_ms=row["updated_at_ms"],
     )
-
-
-def _check_name(name: str) -> str:
-    name = name.strip()
-    if len(name) > DEVICE_NAME_LENGTH_MAX or not name.isprintable():
-        raise UsageError(
-            f"A device's name has at most {DEVICE_NAME_LENGTH_MAX} characters, all of them visible.",
-            hint="Choose a shorter name without line breaks.",
-            code="device_name_invalid",
-        )
-    return name
-
-
-def _check_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    checked = tuple(dict.fromkeys(tag.strip() for tag in tags))
-    good = all(0 < len(tag) <= DEVICE_TAG_LENGTH_MAX and tag.isprintable() for tag in checked)
-    if len(checked) > DEVICE_TAG_COUNT_MAX or not good:
-        raise UsageError(
-            f"A device has at most {DEVICE_TAG_COUNT_MAX} tags of 1 to {DEVICE_TAG_LENGTH_MAX} characters.",
-            hint="Use fewer or shorter tags.",
-            code="device_tags_invalid",
-        )
-    return checked

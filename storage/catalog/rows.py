@@ -19,6 +19,7 @@ class Device:
     device_id: str
     kind: Kind
     access: Access
+    role: str = ""
     state: DeviceState
     name: str
     tags: tuple[str, ...]

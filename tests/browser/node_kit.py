@@ -214,6 +214,7 @@ class FakePipeline:
 class FakeBroker:
     connected: bool = True
     revoked: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
     @property
     def statistics(self) -> Mapping[str, Any]:
@@ -225,6 +226,10 @@ class FakeBroker:
     async def revoke(self, principal: str) -> None:
         await trio.lowlevel.checkpoint()
         self.revoked.append(principal)
+
+    async def access_changed(self, principal: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.changed.append(principal)
 
 
 @dataclass(frozen=True, slots=True)

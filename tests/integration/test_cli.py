@@ -62,12 +62,35 @@ def test_devices_are_registered_listed_and_adopted_while_the_node_is_stopped(con
     assert all("token" not in device for device in listed)
 
 
+def test_a_role_is_given_and_taken_while_the_node_is_stopped(config_path: Path) -> None:
+    with config_path.open("a") as file:
+        file.write('\n[[broker_role]]\nname = "board"\nsubscribe = ["dm/#"]\n')
+    added = answer("device", "add", "b1", "--kind", "application", "--role", "board", "--config", config_path)
+    assert (added["access"], added["role"]) == ("own", "board")
+    refused = homeport("device", "add", "b2", "--access", "site", "--role", "board", "--config", config_path)
+    assert refused.exit_code == 2
+    changed = answer("device", "access", "b1", "--access", "site", "--config", config_path)
+    assert (changed["access"], changed["role"]) == ("site", "")
+    shown = homeport("device", "access", "b1", "--role", "board", "--config", config_path)
+    assert shown.stdout == "Device b1 has access own with the role board.\n"
+    (listed,) = answer("device", "list", "--config", config_path)["devices"]
+    assert (listed["device_id"], listed["role"]) == ("b1", "board")
+
+
 def test_for_people_a_token_is_printed_once_and_lists_are_tables(config_path: Path) -> None:
     added = homeport("device", "add", "pump-1", "--config", config_path)
     assert "shown only now" in added.stdout
     token = added.stdout.splitlines()[-1]
     listed = homeport("device", "list", "--config", config_path)
-    assert listed.stdout.splitlines()[0].split() == ["DEVICE", "STATE", "KIND", "ACCESS", "NAME", "TAGS"]
+    assert listed.stdout.splitlines()[0].split() == [
+        "DEVICE",
+        "STATE",
+        "KIND",
+        "ACCESS",
+        "ROLE",
+        "NAME",
+        "TAGS",
+    ]
     assert "pump-1" in listed.stdout
     assert token not in listed.stdout
     assert homeport("device", "list", "--state", "rejected", "--config", config_path).stdout == "(none)\n"
@@ -78,6 +101,10 @@ def test_for_people_a_token_is_printed_once_and_lists_are_tables(config_path: Pa
     [
         (["device", "adopt", "nobody"], 3, "device_unknown"),
         (["device", "add", "a/b"], 2, "device_id_invalid"),
+        (["device", "add", "a", "--role", "x"], 2, "role_unknown"),
+        (["device", "access", "a", "--role", "x"], 2, "role_unknown"),
+        (["device", "access", "a"], 2, "usage"),
+        (["device", "access", "a", "--access", "site"], 3, "device_unknown"),
         (["status"], 7, "node_stopped"),
         (["setup-code"], 7, "node_stopped"),
         (["log", "verify"], 3, "not_found"),
@@ -184,6 +211,7 @@ def test_help_of_every_verb_names_json_and_config() -> None:
         ["device", "add"],
         ["device", "list"],
         ["device", "adopt"],
+        ["device", "access"],
         ["log", "verify"],
     ):
         shown = homeport(*verb, "--help")

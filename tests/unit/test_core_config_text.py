@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from appliance.core import config_text
-from appliance.core.config import LISTS, SECTIONS, Config, MappingConfig, load
+from appliance.core.config import LISTS, SECTIONS, BrokerRoleConfig, Config, MappingConfig, load
 from appliance.core.settings import settings_of
 
 PACKAGED = Path(config_text.__file__).parents[1] / "homeport.toml"
@@ -30,7 +30,9 @@ def test_every_default_is_right_when_its_comment_sign_is_taken_off(tmp_path: Pat
     path = tmp_path / "homeport.toml"
     path.write_text(text)
     assert load(path, {}) == Config(
-        source=path, mapping=(MappingConfig(topic="tele/{device}/SENSOR", format="json", metric=None),)
+        source=path,
+        mapping=(MappingConfig(topic="tele/{device}/SENSOR", format="json", metric=None),),
+        broker_role=(BrokerRoleConfig(name="dashboard", publish=(), subscribe=()),),
     )
 
 

@@ -13,6 +13,7 @@ WHOLE = Setting(kind="whole", default=10, unit="ms", low=1, high=20, help="")
 FLAG = Setting(kind="flag", default=True, help="")
 CHOICE = Setting(kind="choice", default="a", choices=("a", "b", "c"), help="")
 TEXT = Setting(kind="text", default="x", low=1, high=3, pattern=("[a-z]+", "small letters"), help="")
+TEXTS = Setting(kind="texts", default=("x", "y"), low=1, high=3, count_max=2, help="")
 FOLDER = Setting(kind="folder", default=Path("/x"), low=1, high=30, help="")
 BIND = Setting(kind="bind", default=Bind(host="::1", port=1), help="")
 BIND_OR_OFF = Setting(kind="bind", default=None, may_be_off=True, help="")
@@ -26,6 +27,8 @@ BIND_OR_OFF = Setting(kind="bind", default=None, may_be_off=True, help="")
         (FLAG, False, False),
         (CHOICE, "b", "b"),
         (TEXT, "abc", "abc"),
+        (TEXTS, ["a", "bc"], ("a", "bc")),
+        (TEXTS, [], ()),
         (FOLDER, "var", Path("/etc/homeport/var")),
         (FOLDER, "/srv", Path("/srv")),
         (BIND, "0.0.0.0:0", Bind(host="0.0.0.0", port=0)),
@@ -51,6 +54,10 @@ def test_a_value_within_bounds_is_taken(setting: Setting, raw: object, value: ob
         (TEXT, "", "1 to 3 characters, not 0"),
         (TEXT, "abcd", "1 to 3 characters, not 4"),
         (TEXT, "A", 'small letters, not "A"'),
+        (TEXTS, "a", "a list of texts in quotes, not a text"),
+        (TEXTS, ["a", 1], "a list of texts in quotes, not a list"),
+        (TEXTS, ["a", "b", "c"], "at most 2 texts, not 3"),
+        (TEXTS, ["abcd"], "1 to 3 characters, not 4"),
         (FOLDER, "much/too/long/for/a/socket", "longer than 30 bytes"),
         (FOLDER, "", "characters"),
         (BIND, "off", "host:port"),
@@ -72,6 +79,8 @@ def test_a_value_out_of_bounds_is_refused_in_words(setting: Setting, raw: object
         (FLAG, "0", False),
         (CHOICE, "c", "c"),
         (BIND_OR_OFF, "off", None),
+        (TEXTS, "a,bc", ("a", "bc")),
+        (TEXTS, "", ()),
     ],
 )
 def test_text_from_the_environment_is_read(setting: Setting, raw: str, value: Any) -> None:
@@ -95,6 +104,8 @@ def test_bounds_and_defaults_are_told_in_words() -> None:
     assert FLAG.default_as_toml() == "true"
     assert CHOICE.bounds_in_words() == "a, b or c"
     assert TEXT.bounds_in_words() == "1 to 3 characters: small letters"
+    assert TEXTS.bounds_in_words() == "a list of up to 2 texts of 1 to 3 characters"
+    assert TEXTS.default_as_toml() == '["x", "y"]'
     assert BIND.default_as_toml() == '"[::1]:1"'
     assert BIND_OR_OFF.default_as_toml() == '"off"'
     assert BIND_OR_OFF.bounds_in_words() == "host:port or [ipv6]:port, or off"

@@ -26,6 +26,9 @@ class Credentials:
             raise Unavailable("The catalog can't be read.", code="catalog_unreadable")
         return self.credential if self.credential and username == self.credential.device_id else None
 
+    def take_changes(self) -> frozenset[str] | None:
+        return frozenset({"d"})
+
 
 @pytest.fixture
 def keys(tmp_path: Path) -> SiteKeys:
@@ -125,3 +128,22 @@ def test_the_same_comparisons_are_made_for_every_name(
         except NotAuthorized:
             pass
         assert compared == [64, 64]
+
+
+def test_somebody_who_was_let_in_is_reconsidered(keys: SiteKeys) -> None:
+    clock = ManualClock()
+    right = TokenHash(keys.token_hash(TOKEN), clock.now_ms() + 1000)
+    authenticator = _authenticator(keys, right, clock=clock)
+    assert authenticator.take_changes() == frozenset({"d"})
+    principal = authenticator.authenticate("d", TOKEN, "", "")
+    assert authenticator.reconsider(principal) == principal
+    clock.advance(2000)
+    assert authenticator.reconsider(principal) == principal, "a token that ran out cuts nobody off"
+    revoked = _authenticator(keys, TokenHash(keys.token_hash(b"other"), None))
+    assert revoked.reconsider(principal) is None
+    assert revoked.reconsider(Principal(name="d")) == Principal(name="d", kind="application", access="site")
+    assert revoked.reconsider(Principal(name="nobody")) is None
+    for state in ("waiting", "rejected", "decommissioned"):
+        assert _authenticator(keys, right, state=state).reconsider(principal) is None
+    with pytest.raises(Unavailable):
+        revoked.reconsider(Principal(name="outage"))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.core.errors import UsageError
-from appliance.management.access import AccessPolicy, Principal, check_device_id
+from appliance.management.access import AccessPolicy, Principal, Role, check_device_id, role_unknown
 
 POLICY = AccessPolicy(
     [
@@ -126,3 +126,85 @@ def test_what_can_not_be_a_device_id(device_id: str) -> None:
         check_device_id(device_id)
     assert refused.value.code == "device_id_invalid"
     assert refused.value.hint
+
+
+ROLES = {
+    "board": Role.of(subscribe=["dm/+/status", "$SYS/#", "mine/%c"]),
+    "bridge": Role.of(publish=["$SYS/broker/connection/+/state", "#"]),
+    "control": Role.of(publish=["dm/+/cmd/#", "room/%u/set", "+/x"], subscribe=["room/%u/#"]),
+}
+WITH_ROLES = AccessPolicy(["tele/{device}/SENSOR"], ROLES)
+
+
+def of_role(role: str) -> Principal:
+    return Principal(name="p1", kind="application", role=role)
+
+
+@pytest.mark.parametrize(
+    ("role", "topic", "allowed"),
+    [
+        ("control", "dm/d7/cmd/1", True),
+        ("control", "dm/d7/telemetry", False),
+        ("control", "dm/p1/anything", True),
+        ("control", "tele/p1/SENSOR", True),
+        ("control", "room/p1/set", True),
+        ("control", "room/p2/set", False),
+        ("control", "$SYS/x", False),
+        ("control", "$SYS/broker/connection/x/state", False),
+        ("bridge", "$SYS/broker/connection/x/state", True),
+        ("bridge", "$SYS/broker/connection/x/y", False),
+        ("bridge", "a/b", True),
+        ("board", "dm/d7/status", False),
+        ("gone", "dm/p1/x", True),
+        ("gone", "dm/d7/cmd/1", False),
+        ("", "dm/d7/cmd/1", False),
+    ],
+)
+def test_a_role_publishes_its_patterns_and_its_own(role: str, topic: str, allowed: bool) -> None:
+    assert WITH_ROLES.may_publish(of_role(role), topic, "c1") is allowed
+
+
+@pytest.mark.parametrize(
+    ("role", "topic_filter", "allowed"),
+    [
+        ("board", "dm/+/status", True),
+        ("board", "dm/d7/status", True),
+        ("board", "$share/g/dm/+/status", True),
+        ("board", "$share/g/dm/#", False),
+        ("board", "dm/+/+", False),
+        ("board", "$SYS/broker/#", True),
+        ("board", "mine/c1", True),
+        ("board", "mine/c2", False),
+        ("board", "mine/+", False),
+        ("control", "room/p1/+", True),
+        ("control", "$SYS/#", False),
+        ("control", "dm/p1/#", True),
+        ("gone", "dm/+/status", False),
+        ("board", "$share/g", False),
+    ],
+)
+def test_a_role_subscribes_to_what_one_pattern_covers(role: str, topic_filter: str, allowed: bool) -> None:
+    assert WITH_ROLES.may_subscribe(of_role(role), topic_filter, "c1") is allowed
+
+
+@pytest.mark.parametrize("client_id", ["+", "#", "a/b", "", "$SYS"])
+def test_no_client_id_opens_more_than_itself(client_id: str) -> None:
+    for topic_filter in ("mine/+", "mine/#", "mine/a/b", "mine/a", "mine/", "#"):
+        assert not WITH_ROLES.may_subscribe(of_role("board"), topic_filter, client_id)
+
+
+def test_nobody_is_given_the_brokers_own_topics_to_publish() -> None:
+    with pytest.raises(UsageError) as refused:
+        Role.of(publish=["$SYS/broker/#"])
+    assert refused.value.code == "topic_pattern_invalid"
+    assert WITH_ROLES.knows_role("board")
+    assert not WITH_ROLES.knows_role("gone")
+
+
+def test_a_role_that_nobody_wrote_is_refused_with_those_that_there_are() -> None:
+    assert role_unknown("x", ["a", "b"]).hint == "Known: a, b."
+    assert "[[broker_role]]" in role_unknown("x", []).hint
+
+
+def test_the_proof_of_a_principal_is_never_shown() -> None:
+    assert "secret" not in repr(Principal(name="d", proof=b"secret"))

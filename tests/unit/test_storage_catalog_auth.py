@@ -11,7 +11,7 @@ import pytest
 from appliance.core.clock import ManualClock
 from appliance.core.errors import Unavailable
 from appliance.core.limits import AUTH_LAST_KNOWN_GOOD_MS, AUTH_RETRY_AFTER_MS
-from storage.catalog import Catalog, DeviceAuthReader
+from storage.catalog import Catalog, DeviceAuthReader, schema
 
 
 @pytest.fixture
@@ -257,3 +257,90 @@ def test_the_writers_checkpoints_are_not_held_up(
     busy, _, _ = catalog.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0]
     assert busy == 0
     assert path.with_name("catalog.db-wal").stat().st_size == 0
+
+
+def test_changes_are_told_once_and_name_who_changed(catalog: Catalog, reader: DeviceAuthReader) -> None:
+    _add(catalog, "a", 1)
+    _add(catalog, "b", 2)
+    assert reader.take_changes() is None, "a file that was never read may hold anything"
+    assert reader.take_changes() == frozenset()
+    catalog.set_access("a", access="own", role="board")
+    credential = reader.lookup("a")
+    assert credential
+    assert credential.role == "board"
+    assert reader.take_changes() == frozenset({"a"}), (
+        "a look-up in between has read it, and it is told all the same"
+    )
+    catalog.revoke_tokens("b")
+    catalog.set_access("a", access="site", role="")
+    assert reader.take_changes() == frozenset({"a", "b"})
+
+
+def test_what_changes_while_the_catalog_is_away_is_told_when_it_is_back(
+    catalog: Catalog, reader: DeviceAuthReader, path: Path, clock: ManualClock
+) -> None:
+    _add(catalog, "a")
+    reader.take_changes()
+    catalog.set_access("a", access="own", role="board")
+    with Locked(path):
+        assert reader.take_changes() == frozenset()
+    clock.advance(AUTH_RETRY_AFTER_MS)
+    assert reader.take_changes() == frozenset({"a"})
+
+
+def test_another_file_may_change_anybody(path: Path, clock: ManualClock, reader: DeviceAuthReader) -> None:
+    for name in (path, path.with_name("other.db")):
+        Catalog.open(name, clock=clock, node_id=bytes(16)).close()
+    assert reader.take_changes() is None
+    assert reader.take_changes() == frozenset()
+    _put_in_place(path.with_name("other.db"), path)
+    assert reader.take_changes() is None
+
+
+def test_a_catalog_of_the_release_before_has_no_roles(path: Path, clock: ManualClock) -> None:
+    """The broker may start before the node has upgraded the catalog, and reads roles from then on."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    schema.migrate(connection, node_id="00" * 16, now_ms=1, known=schema.migrations()[:1])
+    connection.execute("UPDATE change_clock SET hlc = 1")
+    connection.execute(
+        "INSERT INTO devices (device_id, kind, access, state, created_at_ms, updated_at_ms, origin, hlc) "
+        "VALUES ('old', 'device', 'own', 'active', 1, 1, ?, 1)",
+        ("00" * 16,),
+    )
+    connection.close()
+    reader = DeviceAuthReader(path, clock=clock)
+    credential = reader.lookup("old")
+    assert credential
+    assert credential.role == ""
+    catalog = Catalog.open(path, clock=clock, node_id=bytes(16))
+    catalog.set_access("old", access="own", role="board")
+    upgraded = reader.lookup("old")
+    assert upgraded
+    assert upgraded.role == "board"
+    assert catalog.get_device("old").role == "board"
+    catalog.close()
+    reader.close()
+
+
+def test_the_release_before_reads_and_writes_a_catalog_with_roles(catalog: Catalog, path: Path) -> None:
+    """Its statements, word by word: whoever has a role has access "own" there, which opens less."""
+    catalog.add_device("a", role="board")
+    old = sqlite3.connect(path, isolation_level=None)
+    assert old.execute(
+        "SELECT device_id, kind, access, state, name, tags, first_contact_at_ms, created_at_ms, updated_at_ms FROM devices"
+    ).fetchone()[:4] == ("a", "device", "own", "active")
+    assert old.execute(
+        "SELECT c.position, c.device_id, d.kind, d.access, d.state, "
+        "(SELECT group_concat(t.token_hash || ':' || coalesce(t.expires_at_ms, '')) "
+        "FROM device_tokens t WHERE t.device_id = c.device_id AND t.revoked_at_ms IS NULL) "
+        "FROM auth_changes c LEFT JOIN devices d USING (device_id) WHERE c.position > 0"
+    ).fetchall() == [(1, "a", "device", "own", "active", None)]
+    old.execute("BEGIN IMMEDIATE")
+    old.execute("UPDATE change_clock SET hlc = hlc + 1")
+    old.execute(
+        "INSERT INTO devices (device_id, kind, access, state, name, tags, first_contact_at_ms, created_at_ms, updated_at_ms, "
+        "origin, hlc) SELECT 'b', 'device', 'own', 'active', '', '[]', NULL, 1, 1, node_id, hlc FROM change_clock"
+    )
+    old.execute("COMMIT")
+    old.close()
+    assert catalog.get_device("b").role == ""

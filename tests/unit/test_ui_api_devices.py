@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.core.config import BrokerRoleConfig, Config
 from appliance.identity import DeviceAuthenticator
 from storage.catalog import Catalog, DeviceAuthReader
 from tests.node_kit import NOW_MS, LiveDevice, Node, Value, running_node
@@ -194,3 +195,38 @@ async def test_the_status_counts_devices_by_state_and_active_ones_by_presence(tm
         }
         assert (status["node"], status["broker"]["connected"]) == ("box", True)
         assert status["pipeline"]["behind_records"] == 7
+
+
+WITH_ROLE = Config(broker_role=(BrokerRoleConfig(name="board"),))
+
+
+async def test_access_is_changed_and_the_broker_is_told(tmp_path: Path) -> None:
+    async with running_node(tmp_path, config=WITH_ROLE) as node, node.client(local=True) as client:
+        made = await client.post("/api/v1/devices", json={"device_id": "d", "role": "board"})
+        assert (made.status_code, made.json()["access"], made.json()["role"]) == (201, "own", "board")
+        answer = await client.post("/api/v1/devices/d/access", json={"access": "site"})
+        assert (answer.status_code, answer.json()["access"], answer.json()["role"]) == (200, "site", "")
+        assert node.broker.changed == ["d"]
+        node.broker.connected = False
+        answer = await client.post("/api/v1/devices/d/access", json={"access": "own", "role": "board"})
+        assert (answer.status_code, answer.json()["role"]) == (200, "board"), "the broker notices by itself"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"access": "own", "role": "nothing"}, 422, "role_unknown"),
+        ({"access": "site", "role": "board"}, 422, "role_with_site"),
+        ({"access": "all"}, 422, None),
+    ],
+)
+async def test_access_that_makes_no_sense(
+    tmp_path: Path, body: dict[str, str], status: int, code: str | None
+) -> None:
+    async with running_node(tmp_path, config=WITH_ROLE) as node, node.client(local=True) as client:
+        await client.post("/api/v1/devices", json={"device_id": "d"})
+        answer = await client.post("/api/v1/devices/d/access", json=body)
+        assert answer.status_code == status, answer.text
+        if code:
+            assert answer.json()["code"] == code
+        assert (await client.post("/api/v1/devices/x/access", json={"access": "own"})).status_code == 404

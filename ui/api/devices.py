@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from appliance.core.errors import Unavailable
 from appliance.identity import new_token
+from appliance.management.access import role_unknown
 from appliance.management.freshness import freshness
 from appliance.management.readings import Quality
 from storage import catalog
@@ -31,6 +34,7 @@ def _fields(services: Services, device: catalog.Device) -> dict[str, object]:
         "device_id": device.device_id,
         "kind": device.kind,
         "access": device.access,
+        "role": device.role,
         "state": device.state,
         "name": device.name,
         "tags": device.tags,
@@ -102,12 +106,13 @@ async def get_device(call: Call) -> Reply:
 
 async def create_device(call: Call) -> Reply:
     new: structs.NewDevice = call.body
+    check_role_known(call.services, new.role)
     token = new_token()
     token_hash = call.services.keys.token_hash(token.encode())
 
     def write(writer: Catalog) -> catalog.Device:
         device = writer.add_device(
-            new.device_id, kind=new.kind, access=new.access, name=new.name, tags=new.tags
+            new.device_id, kind=new.kind, access=new.access, role=new.role, name=new.name, tags=new.tags
         )
         writer.set_token(new.device_id, token_hash)
         return device
@@ -144,6 +149,27 @@ async def decommission_device(call: Call) -> Reply:
     device = await call.services.catalog.write(lambda writer: writer.decommission_device(device_id))
     closed = await close_connections(call.services, device_id)
     return Reply(content=_with_token(call.services, device, None, closed=closed))
+
+
+async def set_access(call: Call) -> Reply:
+    wish: structs.AccessRequest = call.body
+    device_id = call.path["device_id"]
+    check_role_known(call.services, wish.role)
+    device = await call.services.catalog.write(
+        lambda writer: writer.set_access(device_id, access=wish.access, role=wish.role)
+    )
+    with contextlib.suppress(
+        Unavailable
+    ):  # The broker looks at the catalog by itself: within a second, or when it is back.
+        await call.services.broker.access_changed(device_id)
+    return Reply(content=device_answer(call.services, device))
+
+
+def check_role_known(services: Services, role: str) -> None:
+    """Refuse a role that the configuration doesn't have. Raises UsageError: `role_unknown`."""
+    known = [each.name for each in services.config.broker_role]
+    if role and role not in known:
+        raise role_unknown(role, known)
 
 
 async def create_token(call: Call) -> Reply:
@@ -254,6 +280,16 @@ ENDPOINTS = (
         summary="End a device for good; its readings stay",
         answer=structs.DeviceWithToken,
         errors=(404, 409),
+        tags=_TAGS,
+    ),
+    Endpoint(
+        method="POST",
+        path=_DEVICE + "/access",
+        handler=set_access,
+        summary="Change what a device may publish and subscribe; holds at once",
+        body=structs.AccessRequest,
+        answer=structs.Device,
+        errors=(404,),
         tags=_TAGS,
     ),
     Endpoint(

@@ -28,6 +28,7 @@ Quality = Literal["good", "uncertain", "bad"]
 Scalar = float | int | str | bool | None
 
 DeviceId = Annotated[str, Meta(min_length=1, max_length=DEVICE_ID_BYTES_MAX)]
+RoleName = Annotated[str, Meta(max_length=64)]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_ITEM_COUNT_MAX)]
 
 
@@ -88,6 +89,7 @@ class Device(Answer, kw_only=True, frozen=True):
     device_id: str
     kind: Literal["device", "application"]
     access: Literal["own", "site"]
+    role: str
     state: DeviceState
     name: str
     tags: tuple[str, ...]
@@ -137,11 +139,19 @@ class NewDevice(Request, kw_only=True, frozen=True):
     device_id: DeviceId
     kind: Literal["device", "application"] = "device"
     access: Literal["own", "site"] = "own"
+    role: RoleName = ""
     name: Annotated[str, Meta(max_length=DEVICE_NAME_LENGTH_MAX)] = ""
     tags: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=DEVICE_TAG_LENGTH_MAX)], ...],
         Meta(max_length=DEVICE_TAG_COUNT_MAX),
     ] = ()
+
+
+class AccessRequest(Request, kw_only=True, frozen=True):
+    """What a device may publish and subscribe beside its own topics: everything (`site`), or what a `[[broker_role]]` opens."""
+
+    access: Literal["own", "site"]
+    role: RoleName = ""
 
 
 class TokenRequest(Request, kw_only=True, frozen=True):
