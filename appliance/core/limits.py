@@ -35,6 +35,8 @@ COMPRESS_BODY_BYTES_MAX: Final = 64 * KIB
 STREAM_NAME_BYTES_MAX: Final = 64
 TORN_FILE_COUNT_MAX: Final = 16
 """Cut tails kept aside; the oldest goes first. One is at most one frame, usually under 512 KiB."""
+WRITE_FAILURE_APART_MS_MIN: Final = 600_000
+"""A write or fsync that fails is survived in a new segment; again within ten minutes, and the disk is not to be trusted."""
 READER_SEGMENT_COUNT_MAX: Final = 8
 """Descriptors of segments one reader keeps open."""
 READ_BYTES_DEFAULT: Final = 4 * MIB

@@ -30,8 +30,9 @@ from broker.state.keeper import recover
 from broker.state.retained import RetainedMessages
 from broker.tls import server_context
 from storage.catalog.auth import DeviceAuthReader
+from storage.log.body_packer import Compression
 from storage.log.reader import LogReader
-from storage.log.writer import Compression, LogWriter
+from storage.log.writer import LogWriter
 
 SWITCH_INTERVAL_S: Final = 0.000_2
 """How long the event loop may keep the interpreter from the log's thread. Between a block's write and its fsync, and

@@ -6,12 +6,13 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.core.limits import PAGE_BYTES
-from storage.log.disk import Disk, write_all
+from appliance.core.errors import LogFull, UsageError
+from appliance.core.limits import PAGE_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN
+from storage.log.disk import NO_SPACE, Disk, write_all
 from storage.log.layout import ZERO_HASH
 from storage.log.manifest import SegmentSummary
 from storage.log.names import SegmentName
-from storage.log.segment_header import SegmentHeader, encode_segment_header
+from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
 
 
 @dataclass(slots=True)
@@ -92,3 +93,43 @@ def begin_segment(
 def segment_name(header: SegmentHeader) -> SegmentName:
     """The name of a segment that is written to."""
     return SegmentName(header.epoch, header.first_seq, "open")
+
+
+def hash_before(disk: Disk, directory: Path, name: SegmentName) -> bytes:
+    """The hash that a segment's header says it continues; zeros when neither copy of the header is whole.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    descriptor = disk.open(directory / str(name))
+    try:
+        header = decode_segment_header(disk.pread(descriptor, PAGE_BYTES, 0))
+    finally:
+        disk.close(descriptor)
+    return header.continues_hash if header is not None else ZERO_HASH
+
+
+def check_segment_bytes(size: int) -> None:
+    """Whether a segment may have this size.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if not SEGMENT_BYTES_MIN <= size <= SEGMENT_BYTES_MAX:
+        raise UsageError(
+            f"A segment of {size} bytes is out of bounds.",
+            hint=f"Choose {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} bytes.",
+        )
+
+
+def check_room(error: OSError, size: int, directory: Path) -> None:
+    """Tells a full disk from one that fails.
+
+    Raises:
+        LogFull: the error says that there is no space.
+    """
+    if error.errno in NO_SPACE:
+        raise LogFull(
+            f"There is no room for the next {size} bytes of log in {directory}.",
+            hint="Free space on this disk; publishes are refused until then, and it goes on by itself.",
+        ) from error

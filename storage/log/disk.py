@@ -20,6 +20,8 @@ DIRECT_READ_BYTES: Final = 1 * MIB
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 NO_DIRECT_IO: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP})
 """What a file system says that has no O_DIRECT."""
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What it says when it is full."""
 
 
 class SharedMap(Protocol):

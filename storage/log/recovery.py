@@ -17,14 +17,13 @@ is in the cache need not be on the disk. The cases (docs/LOG_FORMAT.md "Recovery
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from appliance.core.errors import StorageError
 from appliance.core.limits import PAGE_BYTES, TORN_FILE_COUNT_MAX
-from storage.log.disk import NO_DIRECT_IO, Disk, write_all
+from storage.log.direct_read import past_the_cache
+from storage.log.disk import NO_SPACE, Disk, write_all
 from storage.log.head import Head
 from storage.log.layout import genesis_hash
 from storage.log.names import MANIFEST_NEW, SPARE, TORN, SegmentName, segments_in_order
@@ -32,8 +31,6 @@ from storage.log.scan import DamagedRange, Position, Scan, scan_segment
 from storage.log.seal import read_footer
 from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
 from storage.log.window import WINDOW_BYTES, Window
-
-NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,36 +208,18 @@ def _examine(disk: Disk, directory: Path, name: SegmentName) -> _Found:
     """Fsyncs a segment, then walks all of it past the page cache."""
     path = directory / str(name)
     descriptor = disk.open(path, write=name.state == "open")
-    refused = ""
-    direct: int | None = None
     try:
         disk.fsync(descriptor)
-        size = disk.size(descriptor)
-        try:
-            direct = disk.open_direct(path)
-            disk.pread_direct(direct, PAGE_BYTES, 0)
-        except OSError as error:
-            if error.errno not in NO_DIRECT_IO:
-                raise
-            refused = f"the file system has no O_DIRECT: {error.strerror}"
-        usable = direct if not refused else None
-
-        def read_at(length: int, offset: int) -> bytes:
-            if usable is None:
-                return disk.pread(descriptor, length, offset)
-            return disk.pread_direct(usable, length, offset)
-
-        window = Window(read_at, size)
-        page = window.get(0, PAGE_BYTES)
-        header = decode_segment_header(page)
-        whole = header is not None and page == encode_segment_header(header)
-        salt = header.salt if header else None
-        start = Position(PAGE_BYTES, name.first_seq, header.continues_hash if header else b"")
-        scan = scan_segment(window, str(name), epoch=name.epoch, salt=salt, start=start)
-        return _Found(header, whole, scan, refused)
+        with past_the_cache(disk, path, descriptor) as direct:
+            window = Window(direct.read_at, disk.size(descriptor))
+            page = window.get(0, PAGE_BYTES)
+            header = decode_segment_header(page)
+            whole = header is not None and page == encode_segment_header(header)
+            salt = header.salt if header else None
+            start = Position(PAGE_BYTES, name.first_seq, header.continues_hash if header else b"")
+            scan = scan_segment(window, str(name), epoch=name.epoch, salt=salt, start=start)
+            return _Found(header, whole, scan, direct.refused)
     finally:
-        if direct is not None:
-            disk.close(direct)
         disk.close(descriptor)
 
 

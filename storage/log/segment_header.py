@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.core.errors import UsageError
 from appliance.core.limits import PAGE_BYTES, STREAM_NAME_BYTES_MAX
 from storage.log.layout import FORMAT_VERSION, NODE_ID_BYTES, ZERO_HASH, crc32c
 
@@ -122,3 +123,15 @@ def _decode_copy(copy: bytes) -> SegmentHeader | None:
         sealed_first_seq=sealed_first_seq,
         sealed_root=sealed_root,
     )
+
+
+def check_stream(stream: str, node_id: bytes) -> None:
+    """Whether a header has room for them.
+
+    Raises:
+        UsageError: it hasn't.
+    """
+    if not 0 < len(stream.encode()) <= STREAM_NAME_BYTES_MAX or len(node_id) != NODE_ID_BYTES:
+        raise UsageError(
+            "A stream's name has 1 to 64 bytes, a node id 16.", hint="This is a mistake in the caller."
+        )

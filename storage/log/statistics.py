@@ -23,6 +23,8 @@ class LogWriterStatistics:
     write_us_total: int
     sync_us_total: int
     sync_us_max: int
+    write_failures_total: int
+    last_write_failure: str
     sealed_segment_count: int
     sealed_bytes: int
     sealed_total: int
@@ -44,6 +46,13 @@ class AppendCounters:
         self.write_ns = 0
         self.sync_ns = 0
         self.sync_ns_max = 0
+        self.failures = 0
+        self.last_failure = ""
+
+    def note_failure(self, what: str) -> None:
+        """Counts a write or fsync that failed."""
+        self.failures += 1
+        self.last_failure = what
 
     def count(self, header: FrameHeader, frame_bytes: int, write_ns: int, sync_ns: int) -> None:
         """Counts one appended frame."""
@@ -79,6 +88,8 @@ class AppendCounters:
             write_us_total=self.write_ns // 1000,
             sync_us_total=self.sync_ns // 1000,
             sync_us_max=self.sync_ns_max // 1000,
+            write_failures_total=self.failures,
+            last_write_failure=self.last_failure,
             sealed_segment_count=sealed_segment_count,
             sealed_bytes=sealed_bytes,
             sealed_total=sealed_total,

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.core.clock import Clock
-from storage.log.disk import Disk
+from storage.log.disk import NO_SPACE, Disk
 from storage.log.manifest import SegmentSummary, read_manifest, summary_of, write_manifest
 from storage.log.names import SPARE, SegmentName
-from storage.log.recovery import NO_SPACE
 from storage.log.scan import DamagedRange
 from storage.log.seal import read_footer, seal_segment
 from storage.log.signer import Signer

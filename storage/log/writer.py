@@ -2,51 +2,55 @@
 
 Theory of operation: `append` is called from one thread at a time. It makes one frame of one block, writes it with
 one pwritev into preallocated space, calls fdatasync once, and then publishes the new head. A segment that is full
-or old is followed by the next, and sealed beside the appending (upkeep.py). Whatever fails in write or fsync ends
-this writer for good: after a failed fsync the kernel may call the same pages clean, so only a recovery that reads
-the disk can say what is there.
+or old is followed by the next, and sealed beside the appending (upkeep.py).
+
+A write or fsync that fails is never tried again where it failed: after it the kernel may call the same pages clean. The
+segment is closed for good, what was acknowledged of it is proved from the disk (failed_segment.py), and the block goes
+into a new segment. A second failure within WRITE_FAILURE_APART_MS_MIN, or a proof that fails, ends this writer for good.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal
-
-import zstandard
+from typing import Final
 
 from appliance.core.clock import Clock
-from appliance.core.errors import LogBroken, LogFull, LogLocked, UsageError
+from appliance.core.errors import LogBroken, LogFull, UsageError
 from appliance.core.limits import (
-    COMPRESS_BODY_BYTES_MAX,
-    COMPRESS_BODY_BYTES_MIN,
     FRAME_BYTES_HARD_MAX,
     FRAME_RECORD_COUNT_MAX,
     PAGE_BYTES,
     SEGMENT_BYTES_DEFAULT,
-    SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN,
-    STREAM_NAME_BYTES_MAX,
+    WRITE_FAILURE_APART_MS_MIN,
 )
-from storage.log.active_segment import ActiveSegment, begin_segment, next_header, segment_name
+from storage.log.active_segment import (
+    ActiveSegment,
+    begin_segment,
+    check_room,
+    check_segment_bytes,
+    hash_before,
+    next_header,
+    segment_name,
+)
+from storage.log.body_packer import BodyPacker, Compression
+from storage.log.directory_lock import take_lock
 from storage.log.disk import Disk, OsDisk, write_all
-from storage.log.frame import FLAG_ZSTD, FrameHeader, encode_frame, frame_bytes
+from storage.log.failed_segment import prove_acknowledged
+from storage.log.frame import FrameHeader, encode_frame
 from storage.log.head import Head, HeadFile
-from storage.log.layout import NODE_ID_BYTES, ZERO_HASH
-from storage.log.names import HEAD, LOCK, SegmentName
-from storage.log.recovery import NO_SPACE, Recovered, RecoveryReport, recover
+from storage.log.names import HEAD, SegmentName
+from storage.log.recovery import Recovered, RecoveryReport, recover
 from storage.log.scan import Position
 from storage.log.seal import set_aside
-from storage.log.segment_header import decode_segment_header
+from storage.log.segment_header import check_stream
 from storage.log.signer import Signer
 from storage.log.statistics import AppendCounters, LogWriterStatistics
 from storage.log.upkeep import Upkeep
 
-Compression = Literal["auto", "none", "zstd"]
-ZSTD_LEVEL: Final = 1
 SEAL_AFTER_MS_DEFAULT: Final = 3_600_000
 
 
@@ -80,8 +84,8 @@ class LogWriter:
         self._upkeep = upkeep
         self._segment_bytes = segment_bytes
         self._seal_after_ms = seal_after_ms
-        self._compression = compression
-        self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True)
+        self._packer = BodyPacker(compression)
+        self._failed_mono_ms: int | None = None
         self._broken: LogBroken | None = None
         self._closed = False
         self._counters = AppendCounters()
@@ -123,26 +127,13 @@ class LogWriter:
             StorageError: it belongs to another node or stream.
             LogBroken: the disk failed while recovering.
         """
-        if not 0 < len(stream.encode()) <= STREAM_NAME_BYTES_MAX or len(node_id) != NODE_ID_BYTES:
-            raise UsageError(
-                "A stream's name has 1 to 64 bytes, a node id 16.", hint="This is a mistake in the caller."
-            )
-        if not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
-            raise UsageError(
-                f"A segment of {segment_bytes} bytes is out of bounds.",
-                hint=f"Choose {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} bytes.",
-            )
+        check_stream(stream, node_id)
+        check_segment_bytes(segment_bytes)
         disk = disk or OsDisk()
         try:
             with ExitStack() as undo:
-                disk.make_directory(directory)
-                lock_descriptor = disk.open(directory / LOCK, create=True)
+                lock_descriptor = take_lock(disk, directory)
                 undo.callback(disk.close, lock_descriptor)
-                if not disk.lock(lock_descriptor):
-                    raise LogLocked(
-                        f"Another process writes the log in {directory}.",
-                        hint="Stop the other homeport that uses this data directory, then start again.",
-                    )
                 head_file = HeadFile(disk, directory / HEAD)
                 undo.callback(head_file.close)
                 recovered = recover(
@@ -196,26 +187,19 @@ class LogWriter:
                 f"A block of {record_count} records and {len(body)} bytes is out of bounds.",
                 hint="Blocks are closed at 65,535 records and 512 KiB; a single record has at most 17 MiB.",
             )
-        flags, stored = self._compress(body)
-        size = frame_bytes(len(stored))
-        active = self._room_for(size)
+        flags, stored = self._packer.pack(body)
         next_seq = self._position.next_seq
         header = FrameHeader(
             flags, self._epoch, len(stored), len(body), record_count, next_seq, first_time_ms, last_time_ms, self._position.hash
         )  # fmt: skip
-        buffers, frame_hash = encode_frame(header, stored, active.salt)
+        active = self._room_for(header.frame_bytes)
         try:
-            started_ns = time.perf_counter_ns()
-            write_all(self._disk, active.descriptor, buffers, active.offset)
-            written_ns = time.perf_counter_ns()
-            self._disk.fdatasync(active.descriptor)
-            synced_ns = time.perf_counter_ns()
+            frame_hash = self._write(active, header, stored)
         except OSError as error:
-            raise self._break(f"Writing to {active.name} failed: {error}.") from error
-        active.offset += size
+            active, frame_hash = self._write_elsewhere(active, header, stored, error)
+        active.offset += header.frame_bytes
         self._position = Position(active.offset, next_seq + record_count, frame_hash)
         self._publish(active)
-        self._counters.count(header, size, written_ns - started_ns, synced_ns - written_ns)
         if not active.spare_ordered and active.offset * 2 > active.limit:
             active.spare_ordered = True
             self._upkeep.prepare_spare_later()
@@ -288,16 +272,7 @@ class LogWriter:
                 self._seal_leftover(name, successor)
 
     def _seal_leftover(self, name: SegmentName, successor: SegmentName) -> None:
-        path = self._directory / str(successor)
-
-        def end_hash() -> bytes:
-            descriptor = self._disk.open(path)
-            try:
-                header = decode_segment_header(self._disk.pread(descriptor, PAGE_BYTES, 0))
-            finally:
-                self._disk.close(descriptor)
-            return header.continues_hash if header is not None else ZERO_HASH
-
+        end_hash = lambda: hash_before(self._disk, self._directory, successor)  # noqa: E731
         self._upkeep.seal_later(name, successor.first_seq, end_hash)
 
     def _check_usable(self) -> None:
@@ -306,15 +281,47 @@ class LogWriter:
         if self._closed:
             raise UsageError("The log's writer is closed.", hint="This is a mistake in the caller.")
 
-    def _compress(self, body: bytes) -> tuple[int, bytes]:
-        """The frame's flags and the body as it is stored."""
-        size = len(body)
-        if self._compression == "none" or (
-            self._compression == "auto" and not COMPRESS_BODY_BYTES_MIN < size <= COMPRESS_BODY_BYTES_MAX
-        ):
-            return 0, body
-        packed = self._compressor.compress(body)
-        return (FLAG_ZSTD, packed) if frame_bytes(len(packed)) < frame_bytes(size) else (0, body)
+    def _write(self, active: ActiveSegment, header: FrameHeader, stored: bytes) -> bytes:
+        """One pwritev, one fdatasync; gives the frame's hash."""
+        buffers, frame_hash = encode_frame(header, stored, active.salt)
+        started_ns = time.perf_counter_ns()
+        write_all(self._disk, active.descriptor, buffers, active.offset)
+        written_ns = time.perf_counter_ns()
+        self._disk.fdatasync(active.descriptor)
+        synced_ns = time.perf_counter_ns()
+        self._counters.count(header, header.frame_bytes, written_ns - started_ns, synced_ns - written_ns)
+        return frame_hash
+
+    def _write_elsewhere(
+        self, failed: ActiveSegment, header: FrameHeader, stored: bytes, error: OSError
+    ) -> tuple[ActiveSegment, bytes]:
+        """A write or fsync failed: close its segment for good, prove what was acknowledged, use a new one."""
+        self._note_failure(f"Writing to {failed.name} failed: {error}.")
+        end = Position(failed.offset, self._position.next_seq, self._position.hash)
+        self._active = None
+        with suppress(OSError):  # it may report the same failure once more
+            self._disk.close(failed.descriptor)
+        try:
+            problem = prove_acknowledged(self._disk, self._directory, failed.name, end)
+        except OSError as unreadable:
+            problem = f"What was acknowledged can't be read back: {unreadable}."
+        if problem:
+            raise self._break(f"Writing to {failed.name} failed: {error}. {problem}")
+        active = self._room_for(header.frame_bytes)
+        try:
+            return active, self._write(active, header, stored)
+        except OSError as again:
+            raise self._break(
+                f"Writing to {failed.name} failed: {error}. Then {active.name} failed too: {again}."
+            ) from again
+
+    def _note_failure(self, what: str) -> None:
+        """Counts a failure that is survived by going on elsewhere; a second one soon after ends this writer."""
+        self._counters.note_failure(what)
+        now_ms, before_ms = self._clock.mono_ms(), self._failed_mono_ms
+        if before_ms is not None and now_ms - before_ms < WRITE_FAILURE_APART_MS_MIN:
+            raise self._break(f"{what} It is the second failure within {(now_ms - before_ms) // 1000 + 1} s.")
+        self._failed_mono_ms = now_ms
 
     def _is_due(self, active: ActiveSegment) -> bool:
         return self._clock.mono_ms() - active.since_mono_ms >= self._seal_after_ms
@@ -354,13 +361,16 @@ class LogWriter:
         try:
             descriptor = self._upkeep.take_spare(limit, self._directory / str(segment_name(header)))
         except OSError as error:
-            raise self._no_room_or_broken(error, limit) from error
+            check_room(error, limit, self._directory)
+            self._note_failure(f"Allocating {limit} bytes failed: {error}.")
+            return self._begin_segment(size)
         try:
             active = begin_segment(
                 self._disk, self._directory, descriptor, limit, header, self._clock.mono_ms()
             )
-        except OSError as error:
-            raise self._break(f"Beginning the segment at {header.first_seq} failed: {error}.") from error
+        except OSError as error:  # its name is used again: it never held a frame
+            self._note_failure(f"Beginning the segment at {header.first_seq} failed: {error}.")
+            return self._begin_segment(size)
         self._active = active
         self._publish(active)
         return active
@@ -372,16 +382,9 @@ class LogWriter:
             self._disk.allocate(active.descriptor, limit)
             self._disk.fdatasync(active.descriptor)
         except OSError as error:
-            raise self._no_room_or_broken(error, limit) from error
+            check_room(error, limit, self._directory)
+            raise self._break(f"Allocating {limit} bytes failed: {error}.") from error
         active.limit = limit
-
-    def _no_room_or_broken(self, error: OSError, size: int) -> LogFull | LogBroken:
-        if error.errno not in NO_SPACE:
-            return self._break(f"Allocating {size} bytes failed: {error}.")
-        return LogFull(
-            f"There is no room for the next {size} bytes of log in {self._directory}.",
-            hint="Free space on this disk; publishes are refused until then, and it goes on by itself.",
-        )
 
     def _publish(self, active: ActiveSegment) -> None:
         position = self._position

@@ -5,6 +5,7 @@ The model of the disk is in log_crash_model.py. Each state is written out and op
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import tempfile
@@ -57,6 +58,31 @@ def sealing_by_age(directory: Path) -> RecordingDisk:
     return disk
 
 
+class FailsToSync(RecordingDisk):
+    """The n-th fdatasync of a segment says EIO: any of its pages may be on the disk, and none surely is."""
+
+    def __init__(self, root: Path, at: int) -> None:
+        super().__init__(root)
+        self._left = at
+
+    def fdatasync(self, descriptor: int) -> None:
+        if self._left == 0:
+            self._left = -1
+            raise OSError(errno.EIO, "injected")
+        self._left -= 1
+        super().fdatasync(descriptor)
+
+
+def failing_to_sync(directory: Path) -> RecordingDisk:
+    """A frame whose fdatasync fails goes into a new segment; the old one keeps whatever became of it."""
+    disk = FailsToSync(directory, at=4)  # the new segment's header is the first
+    writer = open_writer(directory, disk=disk, segment_bytes=SEGMENT_BYTES, compression="none")
+    acknowledge_blocks(disk, writer, [100, 5000, 300, 9000, 200, 12_000, 9000], seed=4)
+    assert writer.statistics().write_failures_total == 1
+    writer.close()
+    return disk
+
+
 def write_out(content: dict[str, bytes], directory: Path) -> Path:
     target = Path(tempfile.mkdtemp(dir=directory))
     for name, data in content.items():
@@ -103,7 +129,7 @@ def quick_path(tmp_path: Path) -> Iterator[Path]:
         yield Path(directory)
 
 
-@pytest.mark.parametrize("scenario", [appending, sealing_by_age])
+@pytest.mark.parametrize("scenario", [appending, sealing_by_age, failing_to_sync])
 def test_the_power_goes_at_any_step(quick_path: Path, scenario: Callable[[Path], RecordingDisk]) -> None:
     (quick_path / "log").mkdir()
     disk = scenario(quick_path / "log")

@@ -14,6 +14,7 @@ import pytest
 
 from appliance.core.clock import ManualClock
 from appliance.core.errors import LogBroken, LogFull, LogLocked, StorageError, UsageError
+from appliance.core.limits import WRITE_FAILURE_APART_MS_MIN
 from storage.log import LogReader, LogWriter
 from storage.log.verify import verify
 from tests.storage_log_kit import (
@@ -233,6 +234,97 @@ def test_a_failed_write_or_sync_ends_the_writer_for_good(tmp_path: Path, operati
     assert writer.head == head
     assert "Input/output error" in writer.statistics().broken
     assert [as_written(block) for block in read_all(tmp_path)[0]] == written
+    writer.close()
+
+
+@pytest.mark.parametrize("operation", ["pwritev", "fdatasync"])
+@pytest.mark.parametrize("block_count", [0, 3])
+def test_a_write_or_sync_that_fails_once_goes_on_in_a_new_segment(
+    tmp_path: Path, operation: str, block_count: int
+) -> None:
+    """Never again in the segment that failed; what was acknowledged of it is proved from the disk first."""
+    disk = HookedDisk()
+    writer = open_writer(tmp_path, disk=disk)
+    written = append_blocks(writer, block_count)
+    failed = next(tmp_path.glob("*.open"))
+    before = failed.read_bytes()
+    fail_once(disk, operation)
+    calls = len(disk.calls)
+    written += append_blocks(writer, 3, seed=5)
+    after = disk.calls[calls:]
+    touched = [called for called, name in after if name == failed.name]
+    if block_count:
+        # Opened again to be read past the page cache, and nothing else.
+        assert (
+            touched[: 1 + (operation == "fdatasync")]
+            == ["pwritev", "fdatasync"][: 1 + (operation == "fdatasync")]
+        )
+        assert set(touched[1 + (operation == "fdatasync") :]) <= {"open", "open_direct", "pread_direct"}
+        assert "pread_direct" in touched or "open_direct" in touched
+        assert failed.read_bytes()[: len(before) // 2] != b""
+        assert len(list(tmp_path.glob("*.open"))) == 2
+    statistics = writer.statistics()
+    assert (statistics.write_failures_total, statistics.broken) == (1, "")
+    assert "Input/output error" in statistics.last_write_failure
+    assert [as_written(block) for block in read_all(tmp_path)[0]] == written
+    writer.close()
+    assert verify(tmp_path).ok
+    writer = open_writer(tmp_path)
+    assert writer.wait_idle(10)
+    assert not writer.statistics().damaged
+    written += append_blocks(writer, 2, seed=9)
+    writer.close()
+    assert [as_written(block) for block in read_all(tmp_path)[0]] == written
+    report = verify(tmp_path)
+    assert report.ok
+    assert all(segment.sealed for segment in report.segments[:-1])
+
+
+def fail_once(disk: HookedDisk, operation: str) -> None:
+    def fail(called: str, name: str) -> None:
+        if called == operation and threading.current_thread().name != "log-upkeep":
+            disk.hook = lambda called, name: None
+            raise OSError(errno.EIO, "Input/output error")
+
+    disk.hook = fail
+
+
+def test_a_second_failure_soon_after_ends_the_writer_and_a_late_one_does_not(tmp_path: Path) -> None:
+    clock, disk = ManualClock(), HookedDisk()
+    writer = open_writer(tmp_path, clock=clock, disk=disk)
+    written = append_blocks(writer, 2)
+    fail_once(disk, "fdatasync")
+    written += append_blocks(writer, 1, seed=2)
+    clock.advance(WRITE_FAILURE_APART_MS_MIN)
+    fail_once(disk, "fdatasync")
+    written += append_blocks(writer, 1, seed=3)
+    clock.advance(WRITE_FAILURE_APART_MS_MIN - 1)
+    fail_once(disk, "fdatasync")
+    with pytest.raises(LogBroken, match="second failure within 600 s"):
+        writer.append(b"lost", 1, 1, 1)
+    writer.close()
+    assert [as_written(block) for block in read_all(tmp_path)[0]] == written
+
+
+def test_nothing_is_acknowledged_when_the_proof_fails(tmp_path: Path) -> None:
+    """The failed sync took an acknowledged page with it: the writer ends, and says which records."""
+    disk = HookedDisk()
+    writer = open_writer(tmp_path, disk=disk)
+    append_blocks(writer, 3)
+    failed = next(tmp_path.glob("*.open"))
+
+    def rot(called: str, name: str) -> None:
+        if called == "fdatasync":
+            disk.hook = lambda called, name: None
+            with failed.open("r+b") as file:
+                file.seek(2 * 4096)
+                file.write(b"rotten")
+            raise OSError(errno.EIO, "Input/output error")
+
+    disk.hook = rot
+    with pytest.raises(LogBroken, match="Acknowledged records from"):
+        writer.append(b"lost", 1, 1, 1)
+    assert "Acknowledged records from" in writer.statistics().broken
     writer.close()
 
 
