@@ -16,6 +16,7 @@ import trio
 from appliance.core.errors import Unavailable
 from appliance.management.access import AccessPolicy, Principal
 
+from .identity import LOCAL
 from .mqtt.reason_codes import ReasonCode
 from .router import Router
 from .session_records import CloseReason
@@ -77,6 +78,8 @@ class AccessWatch:
         affected: dict[Key, Principal] = {}
         for connection in self._plane.connections():
             who = connection.principal
+            if who is LOCAL:
+                continue  # Of the kernel's making: the catalog has no word on it.
             if found is None or before is None or who.name in found or who.name in before or who.name in told:
                 affected[who.name, who.proof] = who
         if not affected:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -60,6 +60,7 @@ class PlaneStatistics:
     """Counters since start, and gauges of now."""
 
     connections: int
+    connections_by_transport: dict[str, int]
     subscriptions: int
     received_messages: int
     received_bytes: int
@@ -191,6 +192,7 @@ class DataPlane:
     def statistics(self) -> PlaneStatistics:
         return PlaneStatistics(
             connections=len(self._by_client_id),
+            connections_by_transport=dict(Counter(c.transport.name for c in self._by_client_id.values())),
             subscriptions=self._router.subscription_count,
             received_messages=self._intake.received_messages,
             received_bytes=self._intake.received_bytes,

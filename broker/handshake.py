@@ -1,4 +1,4 @@
-"""From an accepted socket to a connection the data plane can take: TLS, CONNECT, who it is, CONNACK.
+"""From an arrival to a connection the data plane can take: CONNECT, who it is, CONNACK.
 
 Rare and slow things are allowed here: each handshake is a trio task of its own with one deadline over all of it, and
 nothing is taken from a stranger but CONNECT_BYTES_MAX.
@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 import trio
@@ -21,7 +20,9 @@ from appliance.core.errors import NotAuthorized, RemoteProtocolError, Unavailabl
 from appliance.core.limits import KIB
 from appliance.management.access import AccessPolicy, Principal
 
+from .arrival import Arrival, Refused, receive_some, send_all
 from .connection import Accepted
+from .identity import DeviceAuthenticator, Proof, identify, read_common_name
 from .mqtt.codec import decode, encode
 from .mqtt.packets import Connack, Connect, Version
 from .mqtt.properties import Properties, Value
@@ -29,87 +30,22 @@ from .mqtt.property_table import PropertyId
 from .mqtt.reason_codes import ConnectReturnCode, ReasonCode, connect_return_code
 from .mqtt.topics import validate_topic_name
 from .mqtt.wire import remaining_length
-from .transport import RECEIVE_BYTES, Closed, PlainTransport, TlsTransport, Transport
+from .transport import RECEIVE_BYTES, TlsTransport, Transport
 
 CONNECT_BYTES_MAX: Final = 128 * KIB
 """Client id 256, user name 256, password 4 KiB, a will's topic 64 KiB, and the rest for its payload."""
-TLS_READ_BYTES: Final = 16 * KIB
-
 log = structlog.get_logger(__name__)
 
-
-class DeviceAuthenticator(Protocol):
-    """Who a connection belongs to; appliance.identity has the real one."""
-
-    def authenticate(
-        self, username: str | None, password: bytes | None, client_id: str, address: str
-    ) -> Principal:
-        """Blocks for as long as the catalog takes. Raises NotAuthorized, or Unavailable if it can't be asked."""
+NAME_OR_PASSWORD: Final = frozenset({"bad_credentials", "unknown_device", "certificate_mismatch"})
+"""Refusals that MQTT calls a bad user name or password; any other is not authorized."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandshakeLimits:
-    connect_timeout_ms: int
     packet_bytes_max: int
     receive_maximum: int
     topic_alias_max: int
     keep_alive_s_max: int
-
-
-class Refused(Exception):  # noqa: N818 - what happened
-    """CONNECT was refused; the client has been told."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-async def secure(sock: socket.socket, context: ssl.SSLContext) -> TlsTransport:
-    """Do the server's side of a TLS handshake.
-
-    Raises:
-        Closed: the peer went away, or TLS failed.
-    """
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_side=True)
-    while True:
-        wants_read = False
-        try:
-            tls.do_handshake()
-        except ssl.SSLWantReadError:
-            wants_read = True
-        except ssl.SSLError as error:
-            await _send(sock, outgoing.read())
-            raise Closed(f"TLS handshake failed: {error.reason or error}") from error
-        if outgoing.pending:
-            await _send(sock, outgoing.read())
-        if not wants_read:
-            return TlsTransport(sock, tls, incoming, outgoing)
-        incoming.write(await _receive(sock, sock.recv, TLS_READ_BYTES))
-
-
-async def _receive(sock: socket.socket, receive: Callable[[int], bytes], bytes_max: int) -> bytes:
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        try:
-            data = receive(bytes_max)
-        except (BlockingIOError, InterruptedError):
-            continue
-        except OSError as error:
-            raise Closed(str(error)) from error
-        if not data:
-            raise Closed("end of stream")
-        return data
-
-
-async def _send(sock: socket.socket, data: bytes) -> None:
-    while data:
-        try:
-            data = data[sock.send(data) :]
-        except (BlockingIOError, InterruptedError):
-            await trio.lowlevel.wait_writable(sock)
-        except OSError as error:
-            raise Closed(str(error)) from error
 
 
 async def read_connect(sock: socket.socket, transport: Transport) -> tuple[Connect, bytes]:
@@ -140,7 +76,7 @@ async def read_connect(sock: socket.socket, transport: Transport) -> tuple[Conne
             if packet.version == Version.MQTT_5:
                 remaining_length(data[:5], 1)  # only MQTT 5 asks for the shortest form
             return packet, data[at + length :]
-        data += await _receive(sock, transport.receive, RECEIVE_BYTES)
+        data += await receive_some(sock, transport.receive, RECEIVE_BYTES)
 
 
 class Handshake:
@@ -170,57 +106,72 @@ class Handshake:
         self._owner_of = owner_of
         self._on_unknown = on_unknown
         self._has_room_for = has_room_for
+        self._revocation_count = 0
 
-    async def accept(
-        self, sock: socket.socket, address: str, context: ssl.SSLContext | None
-    ) -> tuple[Transport, Accepted]:
-        """TLS where there is a context, then CONNECT, then the checks.
+    async def accept(self, arrival: Arrival) -> Accepted:
+        """CONNECT, then the checks. The caller sets the deadline.
 
         Raises:
-            Closed: the peer went away or TLS failed.
+            Closed: the peer went away.
             Refused: CONNECT was answered with a reason code, or was not CONNECT at all.
-            trio.TooSlowError: it took longer than the connect timeout.
         """
-        with trio.fail_after(self._limits.connect_timeout_ms / 1000):
-            transport: Transport = (
-                await secure(sock, context) if context is not None else PlainTransport(sock)
-            )
-            connect: Connect | None = None
-            try:
-                connect, rest = await read_connect(sock, transport)
-                return transport, await self._check(connect, rest, address)
-            except RemoteProtocolError as error:
-                await self._refuse(sock, transport, connect, error)
-                raise Refused(error.code, error.message) from error
-            except Unavailable as error:
-                busy = RemoteProtocolError(error.message, reason_code=ReasonCode.SERVER_UNAVAILABLE)
-                await self._refuse(sock, transport, connect, busy)
-                raise Refused(error.code, error.message) from error
-            except NotAuthorized as error:
-                if error.code == "unknown_device" and connect is not None and connect.username:
-                    self._on_unknown(connect.username)
-                code = ReasonCode.BAD_USER_NAME_OR_PASSWORD
-                if error.code not in ("bad_credentials", "unknown_device"):
-                    code = ReasonCode.NOT_AUTHORIZED
-                await self._refuse(
-                    sock, transport, connect, RemoteProtocolError(error.message, reason_code=code)
-                )
-                raise Refused(error.code, error.message) from error
+        sock, transport = arrival.sock, arrival.transport
+        connect: Connect | None = None
+        try:
+            connect, rest = await read_connect(sock, transport)
+            return await self._check(connect, rest, arrival)
+        except RemoteProtocolError as error:
+            await self._refuse(sock, transport, connect, error)
+            raise Refused(error.code, error.message) from error
+        except Unavailable as error:
+            busy = RemoteProtocolError(error.message, reason_code=ReasonCode.SERVER_UNAVAILABLE)
+            await self._refuse(sock, transport, connect, busy)
+            raise Refused(error.code, error.message) from error
+        except NotAuthorized as error:
+            if error.code == "unknown_device" and connect is not None:
+                self._tell_unknown(connect, arrival.proof)
+            code = ReasonCode.BAD_USER_NAME_OR_PASSWORD
+            if error.code not in NAME_OR_PASSWORD:
+                code = ReasonCode.NOT_AUTHORIZED
+            await self._refuse(sock, transport, connect, RemoteProtocolError(error.message, reason_code=code))
+            raise Refused(error.code, error.message) from error
 
-    async def turn_away(
-        self, sock: socket.socket, address: str, context: ssl.SSLContext | None, reason: ReasonCode
-    ) -> None:
-        """Answer a CONNECT that can't be served now with a reason code; the caller closes the socket."""
-        with trio.move_on_after(self._limits.connect_timeout_ms / 1000):
-            try:
-                transport: Transport = (
-                    await secure(sock, context) if context is not None else PlainTransport(sock)
-                )
-                connect, _ = await read_connect(sock, transport)
-                error = RemoteProtocolError("The broker is busy.", reason_code=reason)
-                await self._refuse(sock, transport, connect, error)
-            except (Closed, RemoteProtocolError):
-                return  # It went away, or it spoke no MQTT: there is nobody to tell.
+    async def turn_away(self, arrival: Arrival, reason: ReasonCode) -> None:
+        """Answer a CONNECT that can't be served now with a reason code; the caller closes the socket.
+
+        Raises:
+            Closed, RemoteProtocolError: it went away, or it spoke no MQTT: there is nobody to tell.
+        """
+        connect, _ = await read_connect(arrival.sock, arrival.transport)
+        error = RemoteProtocolError("The broker is busy.", reason_code=reason)
+        await self._refuse(arrival.sock, arrival.transport, connect, error)
+
+    def revoked(self) -> None:
+        """Somebody's access was revoked just now: who is being looked up is looked up once more."""
+        self._revocation_count += 1
+
+    async def _identify(self, connect: Connect, arrival: Arrival) -> Principal:
+        """Who this is, as of the moment of returning: a revocation never slips in between look-up and admission."""
+        while True:
+            count = self._revocation_count
+            principal = await trio.to_thread.run_sync(
+                identify,
+                self._authenticator,
+                connect,
+                arrival.address,
+                arrival.proof,
+                limiter=self._auth_limiter,
+                abandon_on_cancel=True,
+            )
+            if count == self._revocation_count:
+                return principal
+
+    def _tell_unknown(self, connect: Connect, proof: Proof) -> None:
+        name = connect.username
+        if proof.certificate is not None:
+            name = read_common_name(proof.certificate)
+        if name:
+            self._on_unknown(name)
 
     async def _refuse(
         self, sock: socket.socket, transport: Transport, connect: Connect | None, error: RemoteProtocolError
@@ -236,9 +187,9 @@ class Handshake:
             # 3.x has no word for a will that isn't supported; a client that is told anything can say so to somebody.
             code = connect_return_code(code) or ConnectReturnCode.SERVER_UNAVAILABLE
         packet = encode(Connack(session_present=False, reason_code=code), version)
-        await _send(sock, transport.seal(packet))
+        await send_all(sock, transport.seal(packet))
 
-    async def _check(self, connect: Connect, rest: bytes, address: str) -> Accepted:
+    async def _check(self, connect: Connect, rest: bytes, arrival: Arrival) -> Accepted:
         properties = connect.properties
         is_v5 = connect.version == Version.MQTT_5
         if PropertyId.AUTHENTICATION_METHOD in properties:
@@ -250,15 +201,7 @@ class Handshake:
                 "Persistent sessions are not supported: connect with clean session.",
                 reason_code=ReasonCode.SERVER_UNAVAILABLE,
             )
-        principal = await trio.to_thread.run_sync(
-            self._authenticator.authenticate,
-            connect.username,
-            connect.password,
-            connect.client_id,
-            address,
-            limiter=self._auth_limiter,
-            abandon_on_cancel=True,
-        )
+        principal = await self._identify(connect, arrival)
         if principal.role and not self._policy.knows_role(principal.role):
             log.warning(
                 "a role is not in the configuration and opens nothing", device=principal.name, role=principal.role,

@@ -1,24 +1,30 @@
-"""Accepts connections, bounded in number and in rate, and hands them to the data plane after their handshake."""
+"""Accepts connections, bounded in number and in rate, and hands them to the data plane after their handshake.
+
+One deadline over all that a stranger may take: a proxy's header, TLS, CONNECT, the look-up.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
-import ssl
+import stat
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
 import trio
 
 from appliance.core.clock import Clock
+from appliance.core.errors import RemoteProtocolError
 from appliance.management.access import AccessPolicy
 
-from .connection import Connection, ConnectionLimits
+from .arrival import Arrival, Door, Entrance, Refused
+from .connection import Accepted, Connection, ConnectionLimits
 from .data_plane import DataPlane
-from .handshake import Handshake, Refused
+from .handshake import Handshake
 from .mqtt.reason_codes import ReasonCode
 from .transport import Closed
 
@@ -43,6 +49,8 @@ PASSING: Final = frozenset(
 )  # fmt: skip
 """What accept says of a connection that failed before it was accepted (accept(2), "Error handling"), not of itself."""
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+UNIX_MODE: Final = 0o660
+"""Of a Unix socket: its owner's programs, and those of its group, who need a token."""
 IPV6_NETWORK_BYTES: Final = 8
 """Of an IPv6 address: one host has all of a /64 to connect from."""
 
@@ -52,6 +60,8 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class ListenerStatistics:
     accepted: int
+    accepted_by_transport: dict[str, int]
+    proxied: int
     refused_by_code: dict[str, int]
     rate_limited: int
     given_way: int
@@ -111,10 +121,48 @@ def open_listener(host: str, port: int) -> socket.socket:
     return sock
 
 
+def open_unix_listener(path: Path) -> socket.socket:
+    """A listening Unix socket, not blocking, in place of one that nobody listens on any more.
+
+    Raises:
+        OSError: it can't be made: somebody listens on it, something else is there, or the folder is missing, not ours
+            to write, or one in which others could put their own socket in its place.
+    """
+    folder = os.stat(path.parent)
+    if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
+        raise PermissionError(errno.EPERM, f"{path.parent} may be written by everybody")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Nothing else runs in between: the mask is the whole process's.
+    before = os.umask(0o777 ^ UNIX_MODE)
+    try:
+        if path.exists():
+            _remove_stale(path)
+        sock.bind(str(path))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(before)
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise FileExistsError(errno.EEXIST, f"{path} is there and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        trial.setblocking(False)
+        if trial.connect_ex(str(path)) != errno.ECONNREFUSED:
+            raise OSError(errno.EADDRINUSE, f"somebody listens on {path}")
+    path.unlink()
+
+
 class Listeners:
     """All doors of the broker.
 
     Args:
+        connect_timeout_ms: From accept to CONNACK's being due.
         handshakes_max: How many may be between accept and CONNACK; more wait in the kernel's queue.
         rate_per_address_max: Connects a second.
     """
@@ -122,15 +170,19 @@ class Listeners:
     def __init__(
         self,
         plane: DataPlane,
+        entrance: Entrance,
         handshake: Handshake,
         policy: AccessPolicy,
         limits: ConnectionLimits,
         clock: Clock,
         *,
+        connect_timeout_ms: int,
         handshakes_max: int,
         rate_per_address_max: int,
     ) -> None:
         self._plane = plane
+        self._entrance = entrance
+        self._connect_timeout_ms = connect_timeout_ms
         self._handshake = handshake
         self._policy = policy
         self._limits = limits
@@ -140,37 +192,34 @@ class Listeners:
         """Who has a handshake's place, oldest first: since when (monotonic ms), and how to end it."""
         self._turning_away = trio.CapacityLimiter(TURNED_AWAY_MAX)
         self._rate = ConnectRate(rate_per_address_max, clock)
-        self._accepted = self._rate_limited = self._given_way = 0
+        self._accepted_by_transport: dict[str, int] = {}
+        self._rate_limited = self._given_way = 0
         self._refused_by_code: dict[str, int] = {}
 
     def statistics(self) -> ListenerStatistics:
         return ListenerStatistics(
-            accepted=self._accepted,
+            accepted=sum(self._accepted_by_transport.values()),
+            accepted_by_transport=dict(self._accepted_by_transport),
+            proxied=self._entrance.proxied,
             refused_by_code=dict(self._refused_by_code),
             rate_limited=self._rate_limited,
             given_way=self._given_way,
             handshakes=self._handshakes.borrowed_tokens,
         )
 
-    async def serve(self, listener: socket.socket, context: Callable[[], ssl.SSLContext] | None) -> None:
-        """Accept until cancelled; closes the listener.
-
-        Args:
-            context: For TLS: gives the context to use for the next connection.
-        """
+    async def serve(self, listener: socket.socket, door: Door) -> None:
+        """Accept until cancelled; closes the listener."""
         try:
             async with trio.open_nursery() as nursery:
                 while True:
                     await trio.lowlevel.wait_readable(listener)
                     for _ in range(ACCEPTS_PER_TURN_MAX):
-                        if not await self._accept_one(listener, context, nursery):
+                        if not await self._accept_one(listener, door, nursery):
                             break
         finally:
             listener.close()
 
-    async def _accept_one(
-        self, listener: socket.socket, context: Callable[[], ssl.SSLContext] | None, nursery: trio.Nursery
-    ) -> bool:
+    async def _accept_one(self, listener: socket.socket, door: Door, nursery: trio.Nursery) -> bool:
         """Accept one connection; False if there is none for now."""
         token = object()
         await self._take_place(token)
@@ -191,25 +240,17 @@ class Listeners:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        address = str(peer[0]) if peer else "local"
-        nursery.start_soon(self._serve_one, sock, address, context() if context is not None else None, token)
+        nursery.start_soon(self._serve_one, sock, peer, door, token)
         return True
 
-    async def _serve_one(
-        self, sock: socket.socket, address: str, context: ssl.SSLContext | None, token: object
-    ) -> None:
+    async def _serve_one(self, sock: socket.socket, peer: object, door: Door, token: object) -> None:
         is_taken = False
         try:
-            if self._rate.take(address):
-                _, scope = self._strangers[token]
-                with scope:
-                    is_taken = await self._introduce(sock, address, context)
-                if scope.cancelled_caught:
-                    self._given_way += 1
-            else:
-                self._rate_limited += 1
-                self._give_place_back(token)
-                await self._turn_away(sock, address, context, ReasonCode.CONNECTION_RATE_EXCEEDED)
+            _, scope = self._strangers[token]
+            with scope:
+                is_taken = await self._introduce(sock, peer, door, token)
+            if scope.cancelled_caught:
+                self._given_way += 1
         finally:
             self._give_place_back(token)
             if not is_taken:
@@ -236,12 +277,24 @@ class Listeners:
         if self._strangers.pop(token, None) is not None:
             self._handshakes.release_on_behalf_of(token)
 
-    async def _introduce(self, sock: socket.socket, address: str, context: ssl.SSLContext | None) -> bool:
+    async def _introduce(self, sock: socket.socket, peer: object, door: Door, token: object) -> bool:
+        """Everything from the first byte to CONNACK; whether the data plane has taken the connection."""
+        address = _shown(peer)
         try:
-            transport, accepted = await self._handshake.accept(sock, address, context)
+            with trio.fail_after(self._connect_timeout_ms / 1000):
+                address = await self._entrance.find_source(sock, peer)
+                if not self._rate.take(address):
+                    self._rate_limited += 1
+                    self._give_place_back(token)
+                    await self._turn_away(sock, address, door, ReasonCode.CONNECTION_RATE_EXCEEDED)
+                    return False
+                arrival = await self._entrance.enter(sock, address, door)
+                accepted = await self._handshake.accept(arrival)
         except Refused as refused:
             self._count_refused(refused.code)
-            log.info("client refused", address=address, code=refused.code, reason=str(refused))
+            log.info(
+                "client refused", address=address, code=refused.code, reason=str(refused), hint=refused.hint
+            )
             return False
         except Closed as closed:
             self._count_refused("closed")
@@ -251,31 +304,40 @@ class Listeners:
             self._count_refused("timeout")
             log.info("client was too slow to connect", address=address)
             return False
-        self._accepted += 1
+        self._admit(arrival, accepted)
+        return True
+
+    def _admit(self, arrival: Arrival, accepted: Accepted) -> None:
+        name = arrival.transport.name
+        self._accepted_by_transport[name] = self._accepted_by_transport.get(name, 0) + 1
         self._plane.admit(
             Connection(
-                sock=sock,
-                transport=transport,
-                address=address,
+                sock=arrival.sock,
+                transport=arrival.transport,
+                address=arrival.address,
                 accepted=accepted,
                 policy=self._policy,
                 limits=self._limits,
                 mono_ms=self._clock.mono_ms(),
             )
         )
-        return True
 
-    async def _turn_away(
-        self, sock: socket.socket, address: str, context: ssl.SSLContext | None, reason: ReasonCode
-    ) -> None:
+    async def _turn_away(self, sock: socket.socket, address: str, door: Door, reason: ReasonCode) -> None:
         try:
             self._turning_away.acquire_nowait()
         except trio.WouldBlock:
             return
         try:
-            await self._handshake.turn_away(sock, address, context, reason)
+            await self._handshake.turn_away(await self._entrance.enter(sock, address, door), reason)
+        except (Closed, RemoteProtocolError):
+            return  # It went away, or it spoke no MQTT: there is nobody to tell.
         finally:
             self._turning_away.release()
 
     def _count_refused(self, code: str) -> None:
         self._refused_by_code[code] = self._refused_by_code.get(code, 0) + 1
+
+
+def _shown(peer: object) -> str:
+    """Of an accepted socket, as long as no more is known: an address, or nothing of a Unix socket."""
+    return str(peer[0]) if isinstance(peer, tuple) else "local"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,16 +24,19 @@ from storage.log.reader import LogReader
 from storage.log.writer import LogWriter
 
 from .access_watch import AccessSource, AccessWatch
+from .arrival import Door, Entrance
 from .connection import ConnectionLimits
 from .control import ControlServer
 from .data_plane import DataPlane
 from .fan_out import FanOut
-from .handshake import DeviceAuthenticator, Handshake, HandshakeLimits
-from .listener import Listeners, open_listener
+from .handshake import Handshake, HandshakeLimits
+from .identity import DeviceAuthenticator
+from .listener import Listeners, open_listener, open_unix_listener
 from .router import Router
 from .slow_path import SlowPath
 from .state.broker_state import BrokerState
 from .state.keeper import StateKeeper
+from .tls import TlsContexts
 
 AUTH_THREAD_COUNT_MAX: Final = 4
 
@@ -57,7 +59,7 @@ class BrokerServer:
         reader: The same log, for subscribers that were too slow.
         state: As `state.keeper.recover` gave it.
         checkpoint_path: Where it is written from time to time, and when the broker has drained.
-        tls: Gives the TLS settings for the next connection; None where there is no certificate.
+        tls: The TLS settings; None where there is no certificate.
         control_path: Of the control socket, or None for no node (tests).
         version: Homeport's, for the log's start record.
         access: Says what those who are connected may do now; None where that never changes (tests).
@@ -76,7 +78,7 @@ class BrokerServer:
         authenticator: DeviceAuthenticator,
         policy: AccessPolicy,
         clock: Clock,
-        tls: Callable[[], ssl.SSLContext] | None,
+        tls: TlsContexts | None,
         control_path: Path | None,
         version: str,
         access: AccessSource | None = None,
@@ -104,11 +106,10 @@ class BrokerServer:
         )
         slow_path.plane = self.plane
         self._access = AccessWatch(access, policy, router, self.plane) if access is not None else None
-        handshake = Handshake(
+        self._handshake = Handshake(
             authenticator,
             policy,
             HandshakeLimits(
-                connect_timeout_ms=config.connect_timeout_ms,
                 packet_bytes_max=config.packet_bytes_max,
                 receive_maximum=config.receive_maximum,
                 topic_alias_max=config.topic_alias_max,
@@ -121,7 +122,8 @@ class BrokerServer:
         )
         self._listeners = Listeners(
             self.plane,
-            handshake,
+            Entrance(config.proxy_protocol),
+            self._handshake,
             policy,
             ConnectionLimits(
                 packet_bytes_max=config.packet_bytes_max,
@@ -131,6 +133,7 @@ class BrokerServer:
                 queue_bytes_max=config.session_queue_bytes_max,
             ),
             clock,
+            connect_timeout_ms=config.connect_timeout_ms,
             handshakes_max=config.handshakes_max,
             rate_per_address_max=config.connect_rate_per_address_max,
         )
@@ -157,6 +160,7 @@ class BrokerServer:
                 "written": self._keeper.checkpoint_count,
                 "failed": self._keeper.failure_count,
             },
+            "tls": dataclasses.asdict(self._tls.statistics()) if self._tls is not None else {},
             "log": _plain(dataclasses.asdict(self._writer.statistics())),
         }
 
@@ -170,9 +174,7 @@ class BrokerServer:
         """
         with ExitStack() as stack:
             stack.callback(self.plane.tear_down)
-            tcp = self._open(self._config.tcp_bind, "broker.tcp_bind", stack)
-            has_tls = self._tls is not None
-            tls = self._open(self._config.tls_bind, "broker.tls_bind", stack) if has_tls else None
+            doors = self._open_doors(stack)
             async with trio.open_nursery() as nursery:
                 if self._control is not None:
                     await nursery.start(self._control.serve)
@@ -181,8 +183,11 @@ class BrokerServer:
                 nursery.start_soon(self._keeper.run)
                 if self._access is not None:
                     nursery.start_soon(self._access.run)
-                nursery.start_soon(self._listen, tcp, tls)
-                task_status.started(Ports(tcp=_port(tcp), tls=_port(tls)))
+                if self._tls is not None:
+                    nursery.start_soon(self._tls.watch)
+                nursery.start_soon(self._listen, doors)
+                ports = {door.name: _port(sock) for sock, door in doors}
+                task_status.started(Ports(tcp=ports.get("tcp"), tls=ports.get("tls")))
                 await self.plane.run()
                 nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
@@ -195,6 +200,7 @@ class BrokerServer:
     def revoke(self, principal: str) -> int:
         """Close all connections of a device or application, which gets in no more; returns how many."""
         self._on_revoke(principal)
+        self._handshake.revoked()
         return self.plane.revoke(principal)
 
     def access_changed(self, principal: str) -> None:
@@ -212,13 +218,24 @@ class BrokerServer:
         plane = self.plane
         return plane.connection_count < self._config.connections_max or plane.owner_of(client_id) is not None
 
-    async def _listen(self, tcp: socket.socket | None, tls: socket.socket | None) -> None:
+    async def _listen(self, doors: list[tuple[socket.socket, Door]]) -> None:
         with self._stop_listening:
             async with trio.open_nursery() as nursery:
-                if tcp is not None:
-                    nursery.start_soon(self._listeners.serve, tcp, None)
-                if tls is not None:
-                    nursery.start_soon(self._listeners.serve, tls, self._tls)
+                for sock, door in doors:
+                    nursery.start_soon(self._listeners.serve, sock, door)
+
+    def _open_doors(self, stack: ExitStack) -> list[tuple[socket.socket, Door]]:
+        """All listening sockets that the configuration asks for. Raises ConfigError."""
+        config, tls = self._config, self._tls
+        doors = []
+        if config.tcp_bind is not None:
+            doors.append((_open(config.tcp_bind, "broker.tcp_bind", stack), Door(name="tcp")))
+        if config.tls_bind is not None and tls is not None:
+            door = Door(name="tls", context=tls.mqtt)
+            doors.append((_open(config.tls_bind, "broker.tls_bind", stack), door))
+        if config.unix_path is not None:
+            doors.append((_open_unix(config.unix_path, stack), Door(name="unix")))
+        return doors
 
     def _on_unknown(self, user_name: str) -> None:
         if self._control is not None:
@@ -228,21 +245,31 @@ class BrokerServer:
         if self._control is not None:
             self._control.log_grew(head)
 
-    @staticmethod
-    def _open(bind: Bind | None, key: str, stack: ExitStack) -> socket.socket | None:
-        if bind is None:
-            return None
-        try:
-            return stack.enter_context(open_listener(bind.host, bind.port))
-        except OSError as error:
-            raise ConfigError(
-                f"{key} = {bind} can't be listened on: {error.strerror}.",
-                hint="Stop what has the port (ss -ltnp shows it), or choose another in homeport.toml.",
-            ) from error
+
+def _open(bind: Bind, key: str, stack: ExitStack) -> socket.socket:
+    try:
+        return stack.enter_context(open_listener(bind.host, bind.port))
+    except OSError as error:
+        raise ConfigError(
+            f"{key} = {bind} can't be listened on: {error.strerror}.",
+            hint="Stop what has the port (ss -ltnp shows it), or choose another in homeport.toml.",
+        ) from error
 
 
-def _port(sock: socket.socket | None) -> int | None:
-    return None if sock is None else int(sock.getsockname()[1])
+def _open_unix(path: Path, stack: ExitStack) -> socket.socket:
+    try:
+        sock = stack.enter_context(open_unix_listener(path))
+    except OSError as error:
+        raise ConfigError(
+            f"broker.unix_path = {path} can't be listened on: {error.strerror}.",
+            hint="Name a socket in a folder that is there, that Homeport may write and that others may not.",
+        ) from error
+    stack.callback(path.unlink, missing_ok=True)
+    return sock
+
+
+def _port(sock: socket.socket) -> int | None:
+    return None if sock.family == socket.AF_UNIX else int(sock.getsockname()[1])
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:

@@ -41,12 +41,16 @@ class Transport(Protocol):
 
 
 class PlainTransport:
-    """TCP or a Unix socket."""
+    """TCP or a Unix socket.
 
-    __slots__ = ("receive",)
-    name = "tcp"
+    Args:
+        name: Of the way in, for the statistics.
+    """
 
-    def __init__(self, sock: socket.socket) -> None:
+    __slots__ = ("name", "receive")
+
+    def __init__(self, sock: socket.socket, name: str = "tcp") -> None:
+        self.name = name
         self.receive: Callable[[int], bytes] = sock.recv
 
     def seal(self, data: bytes) -> bytes:
@@ -69,6 +73,10 @@ class TlsTransport:
         self._tls = tls
         self._incoming = incoming
         self._outgoing = outgoing
+
+    def peer_certificate(self) -> bytes | None:
+        """The client's certificate, DER, if it showed one and it was verified."""
+        return self._tls.getpeercert(binary_form=True)
 
     def receive(self, bytes_max: int) -> bytes:
         """As `socket.recv`; of plaintext all that has come whole."""

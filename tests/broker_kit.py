@@ -25,12 +25,12 @@ from appliance.identity import tls
 from appliance.management.access import AccessPolicy, Principal, Role
 from broker.access_watch import AccessSource
 from broker.connection import Accepted, Connection, ConnectionLimits
-from broker.handshake import DeviceAuthenticator
+from broker.identity import DeviceAuthenticator
 from broker.mqtt.packets import Connect, Version, Will
 from broker.server import BrokerServer
 from broker.state.keeper import recover
 from broker.state.retained import RetainedMessages
-from broker.tls import server_context
+from broker.tls import TlsContexts, TlsFiles
 from broker.transport import PlainTransport, Transport
 from storage.log.block import Block
 from storage.log.columns import Kind
@@ -116,6 +116,11 @@ class KitAuthenticator:
             return Principal(name=username, kind="application", access="site")
         return Principal(name=username)
 
+    def authenticate_certificate(self, common_name: str, client_id: str, address: str) -> Principal:
+        if common_name == "stranger":
+            raise NotAuthorized("No such device.", code="unknown_device")
+        return Principal(name=common_name)
+
 
 async def wait_until(condition: Callable[[], object]) -> None:
     """Wait until a condition holds, with a deadline."""
@@ -173,11 +178,18 @@ class Running:
         self.peers.append(peer)
         return peer
 
-    async def open_tls(self, *, version: int = 4) -> Peer:
-        """The same over TLS."""
+    async def open_tls(self, *, version: int = 4, client: Path | None = None, header: bytes = b"") -> Peer:
+        """The same over TLS.
+
+        Args:
+            client: The certificate to show, with its key.
+            header: What goes before TLS, as a proxy sends it.
+        """
         assert self.tls_port is not None
         assert self.certificate is not None
-        peer = await Peer.open_tls(self.tls_port, self.certificate, version=version)
+        peer = await Peer.open_tls(
+            self.tls_port, self.certificate, version=version, client=client, header=header
+        )
         self.peers.append(peer)
         return peer
 
@@ -230,13 +242,13 @@ async def running_broker(
         segment_bytes=segment_bytes,
     )
     certificate: Path | None = None
-    context: ssl.SSLContext | None = None
+    contexts: TlsContexts | None = None
     if with_tls:
         config = replace(config, tls_bind=EVERYWHERE)
         certificate = tls.load_or_create(
             directory, node_name="kit", clock=SystemClock(), names=["localhost"], addresses=["127.0.0.1"]
         ).path
-        context = server_context(certificate)
+        contexts = TlsContexts(TlsFiles.of(config, certificate))
     reader = LogReader(log_directory)
     retained = RetainedMessages(
         messages_max=config.retained_messages_max, bytes_max=config.retained_bytes_max
@@ -253,7 +265,7 @@ async def running_broker(
         policy=AccessPolicy(patterns, roles),
         access=access,
         clock=clock,
-        tls=(lambda: context) if context is not None else None,
+        tls=contexts,
         control_path=control_path,
         version="kit",
         on_revoke=on_revoke,
@@ -331,12 +343,33 @@ class Peer:
         return cls(trio.SocketStream(sock), version)
 
     @classmethod
-    async def open_tls(cls, port: int, certificate: Path, *, version: int = 4) -> Peer:
-        plain = await cls.open(port, version=version)
-        context = ssl.create_default_context(cafile=str(certificate))
-        stream = trio.SSLStream(plain.stream, context, server_hostname="127.0.0.1")
+    async def open_unix(cls, path: Path, *, version: int = 4) -> Peer:
+        """Connect by a Unix socket."""
         with trio.fail_after(DEADLINE_S):
-            await stream.do_handshake()
+            return cls(await trio.open_unix_socket(path), version)
+
+    @classmethod
+    async def open_tls(
+        cls,
+        port: int,
+        certificate: Path,
+        *,
+        version: int = 4,
+        client: Path | None = None,
+        header: bytes = b"",
+    ) -> Peer:
+        context = ssl.create_default_context(cafile=str(certificate))
+        if client is not None:
+            context.load_cert_chain(client)
+        plain = await cls.open(port, version=version)
+        stream = trio.SSLStream(plain.stream, context, server_hostname="127.0.0.1")
+        try:
+            await plain.send(header)
+            with trio.fail_after(DEADLINE_S):
+                await stream.do_handshake()
+        except BaseException:
+            plain.drop()
+            raise
         return cls(stream, version)
 
     async def send(self, *packets: bytes) -> None:

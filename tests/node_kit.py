@@ -128,7 +128,12 @@ class Telemetry:
 @dataclass
 class Broker:
     connected: bool = True
-    statistics: dict[str, Any] = field(default_factory=lambda: {"plane": {"connections": 3}})
+    statistics: dict[str, Any] = field(
+        default_factory=lambda: {
+            "plane": {"connections": 3, "connections_by_transport": {"tls": 2, "unix": 1}},
+            "tls": {"failing": False},
+        }
+    )
     revoked: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
 

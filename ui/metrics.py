@@ -27,6 +27,8 @@ from ui.services import Services
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 
+BY_TRANSPORT: Final = "plane.connections_by_transport."
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Described:
@@ -67,6 +69,8 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_sign_in_attempts", "counter", "Attempts to sign in or to claim the box."),
         Described("homeport_sign_in_refused", "counter", "Of them refused because there were too many."),
         Described("homeport_tls_certificate_expires_seconds", "gauge", "Until the certificate in use ends."),
+        Described("homeport_broker_connections", "gauge", "Clients connected now, by way in.", ("transport",)),
+        Described("homeport_broker_tls_failing", "gauge", "1 while the TLS files can't be used and what was loaded before is in force."),
         Described("homeport_statistic", "gauge", "Any other number of a room's statistics().", ("room", "name")),
     )
 }  # fmt: skip
@@ -132,12 +136,20 @@ class NodeCollector:
         if self._log_head is not None:
             out.add("homeport_log_next_seq", self._log_head.next_seq)
             out.add("homeport_log_epoch", self._log_head.epoch)
-        for name, value in numbers(services.broker.statistics):
-            out.add("homeport_statistic", value, "broker", name)
+        self._broker(out)
         if services.store is not None:
             for name, value in numbers(services.store()):
                 out.add("homeport_statistic", value, "store", name)
         yield from out.families()
+
+    def _broker(self, out: Collected) -> None:
+        for name, value in numbers(self._services.broker.statistics):
+            if name.startswith(BY_TRANSPORT):
+                out.add("homeport_broker_connections", value, name.removeprefix(BY_TRANSPORT))
+            elif name == "tls.failing":
+                out.add("homeport_broker_tls_failing", value)
+            else:
+                out.add("homeport_statistic", value, "broker", name)
 
     def _pipeline(self, out: Collected) -> None:
         statistics = self._services.pipeline.statistics()

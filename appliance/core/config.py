@@ -10,6 +10,7 @@ rendered from these lines (`python -m appliance.core.config_text`), which a test
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +23,35 @@ from appliance.core.limits import (
     ROLE_PATTERN_COUNT_MAX,
     TOPIC_ALIAS_COUNT_HARD_MAX,
 )
-from appliance.core.settings import Bind, bind, bind_or_off, choice, folder, text, texts, whole
+from appliance.core.settings import (
+    BadValueError,
+    Bind,
+    bind,
+    bind_or_off,
+    choice,
+    file_or_off,
+    folder,
+    listing,
+    text,
+    texts,
+    whole,
+)
 
 DEFAULT_PATH: Final = Path("/etc/homeport/homeport.toml")
 CONFIG_VARIABLE: Final = "HOMEPORT_CONFIG"
 SOCKET_PATH_BYTES_MAX: Final = 107
 """The kernel's: a Unix socket's path has 108 bytes with its closing zero."""
 RUN_DIR_BYTES_MAX: Final = SOCKET_PATH_BYTES_MAX - len("/broker.sock")
+PATH_BYTES_MAX: Final = 4000
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text.strip())
+    except ValueError as error:
+        raise BadValueError(f"must be addresses such as 10.0.0.5 or 10.0.0.0/24: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +113,28 @@ class BrokerConfig:
         help="MQTT without TLS; tokens cross the wire readable, so only this machine by default.",
     )
     tls_bind: Bind | None = bind_or_off("0.0.0.0:8883", help="MQTT over TLS.")
+    unix_path: Path | None = file_or_off(
+        high=SOCKET_PATH_BYTES_MAX,
+        help="MQTT over a Unix socket, for programs of this machine; Homeport's own user and root need no token there.",
+    )
+    tls_client_auth: str = choice(
+        "off",
+        ("off", "optional", "required"),
+        help="Whether devices show a certificate over TLS: its common name is then the device.",
+    )
+    tls_client_ca: Path | None = file_or_off(
+        high=PATH_BYTES_MAX, help="PEM bundle of the authorities whose certificates devices may show."
+    )
+    tls_client_crl: Path | None = file_or_off(
+        high=PATH_BYTES_MAX, help="PEM file of those authorities' revocation lists; each of them needs one."
+    )
+    proxy_protocol: tuple[Network, ...] = listing(
+        _network,
+        of="addresses such as 10.0.0.5 or 10.0.0.0/24",
+        high=64,
+        count_max=64,
+        help="Proxies that say by PROXY protocol version 2 for whom they connect; from them nothing else is taken.",
+    )
     connections_max: int = whole(
         10_000, unit="connections", low=1, high=100_000, help="Connections served at once; more are refused."
     )

@@ -62,6 +62,11 @@ SUBSCRIPTION_BYTES_MAX: Final = 256 * KIB
 """Characters of all topic filters of a session: 1,024 of 64 KiB would be 64 MiB."""
 ROLE_PATTERN_COUNT_MAX: Final = 32
 """Of each list of a [[broker_role]]. They are one tree by level: a topic that none opens costs 1 µs, 10 at the very worst."""
+PROXY_HEADER_BYTES_MAX: Final = 4 * KIB
+"""PROXY protocol 2 allows 64 KiB behind its 16 bytes; addresses are at most 216, and what proxies add (names, TLS) fits 1 KiB."""
+TLS_FILE_BYTES_MAX: Final = 4 * MIB
+"""A key, a certificate bundle or a revocation list: the bundle of all public authorities is 0.2 MiB; 100,000 revoked
+certificates are 3.5 MiB."""
 USER_PROPERTY_COUNT_MAX: Final = 64
 """Per packet."""
 MATCH_CACHE_WEIGHT_MAX: Final = 128 * KIB

@@ -1,8 +1,8 @@
 """One setting: its kind, default, unit, bounds and help, and how a raw value becomes a checked one.
 
 A configuration class declares its settings as dataclass fields made by the functions below (`whole`, `flag`,
-`choice`, `text`, `texts`, `folder`, `bind`), so that one line holds everything that is known about a key; the commented
-homeport.toml and docs/CONFIGURATION.md are rendered from the same lines.
+`choice`, `text`, `texts`, `listing`, `folder`, `file_or_off`, `bind`), so that one line holds everything that is known about a
+key; the commented homeport.toml and docs/CONFIGURATION.md are rendered from the same lines.
 
 Must not know: which sections exist, where values come from (file or environment).
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
-Kind = Literal["whole", "flag", "choice", "text", "texts", "folder", "bind"]
+Kind = Literal["whole", "flag", "choice", "text", "texts", "folder", "file", "bind"]
 
+_Item = TypeVar("_Item")
 _METADATA_KEY: Final = "homeport.setting"
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
@@ -61,9 +63,10 @@ class Setting:
         unit: The unit of a number ("ms", "MiB", "connections" …), empty for the other kinds.
         low, high: Bounds of a number, both included; of a text (of each of a list), its length in characters.
         choices: The words allowed, for a choice.
-        may_be_off: The word "off" is allowed and becomes None (binds only).
+        may_be_off: The word "off" is allowed and becomes None (binds and files).
         pattern: A regular expression that a text must match as a whole, and what it says in words.
         count_max: Most texts of a list.
+        item: Makes the value of a text of a list (raises BadValueError), and what it is in words.
     """
 
     kind: Kind
@@ -76,6 +79,7 @@ class Setting:
     may_be_off: bool = False
     pattern: tuple[str, str] | None = None
     count_max: int = 1
+    item: tuple[Callable[[str], Any], str] | None = None
 
     def check(self, raw: object, *, relative_to: Path) -> Any:
         """Turn a value as TOML gives it into the checked one.
@@ -128,7 +132,8 @@ class Setting:
             raise BadValueError(f"must be a list of texts in quotes, not {_type_name(raw)}")
         if len(raw) > self.count_max:
             raise BadValueError(f"must have at most {self.count_max} texts, not {len(raw)}")
-        return tuple(self._check_text(part, relative_to) for part in raw)
+        read = self.item[0] if self.item is not None else lambda part: part
+        return tuple(read(self._check_text(part, relative_to)) for part in raw)
 
     def _check_text(self, raw: str, relative_to: Path) -> Any:
         match self.kind:
@@ -140,12 +145,14 @@ class Setting:
                 if self.may_be_off and raw == "off":
                     return None
                 return Bind.parse(raw)
-            case "folder":
+            case "folder" | "file":
+                if self.may_be_off and raw == "off":
+                    return None
                 self._length(raw)
-                folder = relative_to / raw
-                if len(bytes(folder)) > (self.high or 4096):
-                    raise BadValueError(f"is longer than {self.high} bytes once made absolute: {folder}")
-                return folder
+                path = relative_to / raw
+                if len(bytes(path)) > (self.high or 4096):
+                    raise BadValueError(f"is longer than {self.high} bytes once made absolute: {path}")
+                return path
         self._length(raw)
         if self.pattern is not None and re.fullmatch(self.pattern[0], raw) is None:
             raise BadValueError(f'must be {self.pattern[1]}, not "{raw}"')
@@ -186,7 +193,13 @@ class Setting:
                 return "host:port or [ipv6]:port" + (", or off" if self.may_be_off else "")
             case "folder":
                 return f"a folder, up to {self.high} bytes as an absolute path"
+            case "file":
+                return f"a file, up to {self.high} bytes as an absolute path" + (
+                    ", or off" if self.may_be_off else ""
+                )
         words = f"{self.low or 0} to {self.high} characters"
+        if self.kind == "texts" and self.item is not None:
+            return f"a list of up to {self.count_max}: {self.item[1]}"
         if self.kind == "texts":
             words = f"a list of up to {self.count_max} texts of {words}"
         return f"{words}: {self.pattern[1]}" if self.pattern else words
@@ -231,6 +244,29 @@ def texts(
 def folder(default: str, *, high: int, help: str) -> Path:
     """Declare a folder; a relative one is relative to the configuration file."""
     declared: Path = _field(Setting(kind="folder", default=Path(default), low=1, high=high, help=help))
+    return declared
+
+
+def file_or_off(default: str = "off", *, high: int, help: str) -> Path | None:
+    """Declare a file; a relative one is relative to the configuration file, and "off" means that there is none."""
+    value = None if default == "off" else Path(default)
+    setting = Setting(kind="file", default=value, low=1, high=high, may_be_off=True, help=help)
+    declared: Path | None = _field(setting)
+    return declared
+
+
+def listing(
+    read: Callable[[str], _Item], *, of: str, high: int, count_max: int, help: str
+) -> tuple[_Item, ...]:
+    """Declare a list, empty by default, of values that are written as texts of up to `high` characters.
+
+    Args:
+        read: Makes the value of a text; raises BadValueError.
+        of: What a value is, in words.
+    """
+    declared: tuple[_Item, ...] = _field(
+        Setting(kind="texts", default=(), low=1, high=high, count_max=count_max, item=(read, of), help=help)
+    )
     return declared
 
 

@@ -1,4 +1,4 @@
-"""Checks the user name and token that a device connects with.
+"""Checks the user name and token that a device connects with, or the name in its certificate.
 
 The work is the same for every name, known or not: one keyed hash, one look-up in memory, two comparisons that take
 the same time whatever they find. Blocks for some microseconds, for the catalog's busy timeout at the worst.
@@ -71,15 +71,29 @@ class DeviceAuthenticator:
             raise _refused("unknown_device", "No device has this user name.")
         # Without a valid token nobody can prove to be the device; the state is then all there is to say.
         if matched or not usable:
-            if credential.state == "waiting":
-                raise _refused("waiting_for_adoption", "The device waits for adoption.")
-            if credential.state == "rejected":
-                raise _refused("device_rejected", "An operator rejected the device.")
-            if credential.state == "decommissioned":
-                raise _refused("device_decommissioned", "The device was decommissioned.")
+            _check_state(credential)
         if not matched:
             raise _refused("bad_credentials", "The token is wrong, expired or revoked.")
         return _principal(credential, offered)
+
+    def authenticate_certificate(self, common_name: str, client_id: str, address: str) -> Principal:
+        """Who the owner of a certificate is. TLS has verified it; the catalog says whether the device may come in.
+
+        Nothing secret is compared: whoever is asked about has proved the name. The look-up is the one that tokens have,
+        with the same cache, last known good and revocations.
+
+        Args:
+            common_name: Of the certificate's subject: the device id.
+            client_id: Not part of the decision.
+            address: Not part of the decision.
+        Raises:
+            NotAuthorized, Unavailable: as `authenticate`, without `bad_credentials`.
+        """
+        credential = self._reader.lookup(common_name)
+        if credential is None:
+            raise _refused("unknown_device", "No device has this certificate's common name.")
+        _check_state(credential)
+        return _principal(credential, b"")
 
     def take_changes(self) -> frozenset[str] | None:
         """Whose access may have changed since the last call; None for anybody's. Blocks as `authenticate` does."""
@@ -111,6 +125,15 @@ def _principal(credential: DeviceCredential, proof: bytes) -> Principal:
         role=credential.role,
         proof=proof,
     )
+
+
+def _check_state(credential: DeviceCredential) -> None:
+    if credential.state == "waiting":
+        raise _refused("waiting_for_adoption", "The device waits for adoption.")
+    if credential.state == "rejected":
+        raise _refused("device_rejected", "An operator rejected the device.")
+    if credential.state == "decommissioned":
+        raise _refused("device_decommissioned", "The device was decommissioned.")
 
 
 _HINTS = {

@@ -28,7 +28,7 @@ from broker.server import BrokerServer, Ports
 from broker.state.broker_state import BrokerState
 from broker.state.keeper import recover
 from broker.state.retained import RetainedMessages
-from broker.tls import server_context
+from broker.tls import TlsContexts, TlsFiles
 from storage.catalog.auth import DeviceAuthReader
 from storage.log.body_packer import Compression
 from storage.log.reader import LogReader
@@ -92,7 +92,7 @@ async def serve(config: Config, link: ChildLink) -> None:
     clock = SystemClock()
     keys = SiteKeys.load_or_create(config.node.data_dir)
     certificate = tls.load_or_create(config.node.data_dir, node_name=config.node.name, clock=clock)
-    context = server_context(certificate.path)
+    contexts = TlsContexts(TlsFiles.of(config.broker, certificate.path))
     policy = access_policy(config)
     credentials = DeviceAuthReader(layout.catalog(config), clock=clock)
     authenticator = DeviceAuthenticator(credentials, keys, clock=clock)
@@ -113,7 +113,7 @@ async def serve(config: Config, link: ChildLink) -> None:
                 access=authenticator,
                 policy=policy,
                 clock=clock,
-                tls=lambda: context,
+                tls=contexts,
                 control_path=layout.broker_socket(config),
                 version=VERSION,
                 on_revoke=credentials.revoke,

@@ -20,11 +20,14 @@ from typing import Final
 
 from appliance.core.clock import Clock
 from appliance.core.config import Config
-from appliance.core.errors import HomeportError
+from appliance.core.errors import ConfigError, HomeportError
 from appliance.core.limits import MIB
+from appliance.identity.tls import RENEW_BEFORE_DAYS
 from appliance.run import layout
 from appliance.run.first_run import check_folder
 from appliance.run.local_api import NODE_STOPPED, LocalApi
+from broker import tls_files
+from broker.tls import TlsFiles, server_context
 from storage.catalog.catalog import Catalog
 from storage.log.reader import LogReader
 
@@ -38,6 +41,16 @@ EARLIEST_NOW_MS: Final = 1_735_689_600_000
 """2025-01-01: no box that runs this can rightly believe that it is earlier."""
 CLOCK_BACK_MS: Final = 60_000
 SOCKET_TIMEOUT_S: Final = 5.0
+DAY_MS: Final = 86_400_000
+CRL_WARN_DAYS: Final = 2
+"""Lists are usually issued for a week and renewed daily."""
+CERTIFICATE_HINT: Final = "Restart Homeport: it makes a new one; give devices its tls.crt. Renew it where it came from if it isn't ours."
+AUTHORITY_HINT: Final = (
+    "Add the authority's new certificate to broker.tls_client_ca; the broker takes it as it runs."
+)
+CRL_HINT: Final = (
+    "Put the authority's newest list in broker.tls_client_crl: with one that ended, no certificate is taken."
+)
 _TIMEX_BYTES: Final = 512
 """More than the kernel's struct timex, which has 208 on 64-bit machines."""
 _TIME_ERROR: Final = 5
@@ -76,6 +89,7 @@ def examine(config: Config, clock: Clock) -> list[Check]:
         ("sync time", lambda: check_sync_time(config.node.data_dir)),
         ("log", lambda: check_log(layout.telemetry_log(config))),
         ("catalog", lambda: check_catalog(layout.catalog(config), clock)),
+        ("certificate", lambda: check_certificates(config, clock)),
         ("sockets", lambda: check_sockets(config)),
     ]
     found = [
@@ -211,6 +225,37 @@ def check_catalog(path: Path, clock: Clock) -> Check:
             name="catalog", result=Result.FAILED, detail=f"The catalog is damaged: {answer}.", hint=hint
         )
     return Check(name="catalog", result=Result.OK, detail="The catalog is whole.")
+
+
+def check_certificates(config: Config, clock: Clock) -> Iterable[Check]:
+    """The broker's TLS files can be used as they are now, and go on to be.
+
+    A running broker keeps to what it loaded before when they can't: this is where that shows before its next start.
+    """
+    path = config.node.data_dir / "identity" / "tls.pem"
+    if not path.exists():
+        yield Check(name="certificate", result=Result.SKIPPED, detail="There is no certificate yet.")
+        return
+    files = TlsFiles.of(config.broker, path)
+    try:
+        server_context(files)
+        ends = [("certificate", tls_files.certificate_ends_at_ms(path), CERTIFICATE_HINT)]
+        if files.client_ca is not None:
+            ends.append(("authorities", tls_files.certificate_ends_at_ms(files.client_ca), AUTHORITY_HINT))
+        if files.client_crl is not None:
+            ends.append(("revocation list", tls_files.crl_ends_at_ms(files.client_crl), CRL_HINT))
+    except ConfigError as error:
+        detail = f"{error.message} A broker that runs keeps to what it loaded before, until its next start."
+        yield Check(name="certificate", result=Result.FAILED, detail=detail, hint=error.hint)
+        return
+    for name, ends_at_ms, hint in ends:
+        days = (ends_at_ms - clock.now_ms()) / DAY_MS
+        if days < 0:
+            yield Check(name=name, result=Result.FAILED, detail=f"It ended {-days:.0f} days ago.", hint=hint)
+        elif days < (CRL_WARN_DAYS if name == "revocation list" else RENEW_BEFORE_DAYS):
+            yield Check(name=name, result=Result.WARNING, detail=f"It ends in {days:.0f} days.", hint=hint)
+        else:
+            yield Check(name=name, result=Result.OK, detail=f"It can be used, for {days:.0f} more days.")
 
 
 def check_sockets(config: Config) -> Iterable[Check]:

@@ -58,7 +58,15 @@ async def test_kick_revoke_statistics_and_growth(tmp_path: Path) -> None:
         await running.wait_until(lambda: bool(node.grew))
         await running.wait_until(lambda: node.link.statistics.get("plane", {}).get("connections") == 3)
         assert node.link.statistics["log"]["broken"] == ""
-        assert set(node.link.statistics) == {"plane", "listeners", "log", "retained", "checkpoint", "access"}
+        assert set(node.link.statistics) == {
+            "plane",
+            "listeners",
+            "log",
+            "retained",
+            "checkpoint",
+            "tls",
+            "access",
+        }
         await node.link.kick("other")
         assert await other.disconnected() == 0x98
         await node.link.kick("nobody")

@@ -14,6 +14,7 @@ import trio
 import broker.control
 import broker.listener
 from appliance.core.errors import HomeportError, NotAuthorized, Unavailable
+from broker.arrival import Door
 from broker.link import BrokerLink
 from tests.broker_kit import KitAuthenticator, Running, running_broker
 from tests.protocol import builder
@@ -147,7 +148,9 @@ class TestAccept:
 
         async def serve() -> None:
             with scope:
-                await running.server._listeners.serve(cast(socket.socket, Unlucky(sock, *errors)), None)
+                await running.server._listeners.serve(
+                    cast(socket.socket, Unlucky(sock, *errors)), Door(name="tcp")
+                )
 
         trio.lowlevel.spawn_system_task(serve)
         return scope.cancel

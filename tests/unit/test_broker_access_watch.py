@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from appliance.core.errors import NotAuthorized, Unavailable
 from appliance.management.access import Principal, Role
 from broker import access_watch
 from storage.log.columns import Kind
-from tests.broker_kit import Peer, Running, running_broker
+from tests.broker_kit import CONFIG, Peer, Running, running_broker
 from tests.protocol import builder
 
 ROLES = {
@@ -37,6 +38,9 @@ class Directory:
         if principal is None:
             raise NotAuthorized("Nobody.", code="bad_credentials")
         return principal
+
+    def authenticate_certificate(self, common_name: str, client_id: str, address: str) -> Principal:
+        return self.authenticate(common_name, None, client_id, address)
 
     def change(self, name: str, principal: Principal | None, *, is_noticed: bool = True) -> None:
         with self._lock:
@@ -176,3 +180,19 @@ async def test_a_role_that_is_gone_opens_nothing(tmp_path: Path) -> None:
         writer = await broker.connect("cw", username="w", version=5)
         assert await refused_publish(writer, "room/w/x") == 0x87
         assert await refused_publish(writer, "dm/w/x") == 0
+
+
+async def test_whom_the_kernel_vouches_for_the_catalog_does_not_end(tmp_path: Path) -> None:
+    directory = Directory(Principal(name="w", role="writer"))
+    config = replace(CONFIG, unix_path=tmp_path / "mqtt.sock")
+    async with running_broker(tmp_path, config=config, authenticator=directory, access=directory) as broker:
+        local = await Peer.open_unix(tmp_path / "mqtt.sock")
+        broker.peers.append(local)
+        await local.connect("local", username=None)
+        writer = await broker.connect("cw", username="w")
+        directory.changes = None
+        directory.known.clear()
+        broker.server.access_changed("$local")
+        assert await writer.disconnected() is None
+        await local.ping()
+        assert broker.statistics()["access"]["cut_off"] == 1

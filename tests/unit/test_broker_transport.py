@@ -11,7 +11,7 @@ import pytest
 
 from appliance.core.clock import SystemClock
 from appliance.identity import tls
-from broker.tls import server_context
+from broker.tls import TlsFiles, server_context
 from broker.transport import Closed, PlainTransport, TlsTransport
 
 
@@ -42,7 +42,9 @@ class Secured:
         context = ssl.create_default_context(cafile=str(certificate))
         context.maximum_version = version
         self.client = context.wrap_bio(self.client_in, self.client_out, server_hostname="localhost")
-        server = server_context(certificate).wrap_bio(server_in, server_out, server_side=True)
+        server = server_context(TlsFiles(certificate=certificate)).wrap_bio(
+            server_in, server_out, server_side=True
+        )
         for _ in range(6):
             for end, outgoing, incoming in (
                 (self.client, self.client_out, server_in),

@@ -89,3 +89,15 @@ def test_an_error_says_file_line_and_nearest_key(tmp_path: Path) -> None:
     assert raised.value.message == f"{path}:3: broker.tls_bnd is not a known key."
     assert raised.value.hint == "Did you mean tls_bind?"
     assert raised.value.code == "config_invalid"
+
+
+def test_proxies_are_networks(tmp_path: Path) -> None:
+    path = _write(tmp_path, '[broker]\nproxy_protocol = ["10.0.0.5", "2001:db8::/32"]\n')
+    assert [str(network) for network in load(path, {}).broker.proxy_protocol] == [
+        "10.0.0.5/32",
+        "2001:db8::/32",
+    ]
+    for wrong in ("10.0.0.5/8", "proxy.example", "10.0.0.0/33"):
+        path = _write(tmp_path, f'[broker]\nproxy_protocol = ["{wrong}"]\n')
+        with pytest.raises(ConfigError, match=r"homeport\.toml:2: broker\.proxy_protocol must be addresses"):
+            load(path, {})

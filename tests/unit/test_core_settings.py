@@ -17,6 +17,16 @@ TEXTS = Setting(kind="texts", default=("x", "y"), low=1, high=3, count_max=2, he
 FOLDER = Setting(kind="folder", default=Path("/x"), low=1, high=30, help="")
 BIND = Setting(kind="bind", default=Bind(host="::1", port=1), help="")
 BIND_OR_OFF = Setting(kind="bind", default=None, may_be_off=True, help="")
+FILE = Setting(kind="file", default=None, low=1, high=30, may_be_off=True, help="")
+
+
+def _even(text: str) -> int:
+    if not text.isdecimal() or int(text) % 2:
+        raise BadValueError(f'must be even numbers, not "{text}"')
+    return int(text)
+
+
+LISTING = Setting(kind="texts", default=(), low=1, high=3, count_max=2, item=(_even, "even numbers"), help="")
 
 
 @pytest.mark.parametrize(
@@ -34,6 +44,10 @@ BIND_OR_OFF = Setting(kind="bind", default=None, may_be_off=True, help="")
         (BIND, "0.0.0.0:0", Bind(host="0.0.0.0", port=0)),
         (BIND, "[::1]:8883", Bind(host="::1", port=8883)),
         (BIND_OR_OFF, "off", None),
+        (FILE, "off", None),
+        (FILE, "ca.pem", Path("/etc/homeport/ca.pem")),
+        (LISTING, [], ()),
+        (LISTING, ["2", "4"], (2, 4)),
     ],
 )
 def test_a_value_within_bounds_is_taken(setting: Setting, raw: object, value: object) -> None:
@@ -60,6 +74,11 @@ def test_a_value_within_bounds_is_taken(setting: Setting, raw: object, value: ob
         (TEXTS, ["abcd"], "1 to 3 characters, not 4"),
         (FOLDER, "much/too/long/for/a/socket", "longer than 30 bytes"),
         (FOLDER, "", "characters"),
+        (FILE, "much/too/long/for/this/setting", "longer than 30 bytes"),
+        (LISTING, "2", "a list of texts"),
+        (LISTING, [2], "a list of texts"),
+        (LISTING, ["3"], 'even numbers, not "3"'),
+        (LISTING, ["2", "2", "2"], "at most 2 texts, not 3"),
         (BIND, "off", "host:port"),
         (BIND, "8883", "host:port"),
         (BIND, "::1:8883", "host:port"),
@@ -81,13 +100,18 @@ def test_a_value_out_of_bounds_is_refused_in_words(setting: Setting, raw: object
         (BIND_OR_OFF, "off", None),
         (TEXTS, "a,bc", ("a", "bc")),
         (TEXTS, "", ()),
+        (FILE, "off", None),
+        (LISTING, "2,4", (2, 4)),
+        (LISTING, "", ()),
     ],
 )
 def test_text_from_the_environment_is_read(setting: Setting, raw: str, value: Any) -> None:
     assert setting.check_text(raw, relative_to=HERE) == value
 
 
-@pytest.mark.parametrize(("setting", "raw"), [(WHOLE, "x"), (WHOLE, "99"), (FLAG, "maybe"), (BIND, "x")])
+@pytest.mark.parametrize(
+    ("setting", "raw"), [(WHOLE, "x"), (WHOLE, "99"), (FLAG, "maybe"), (BIND, "x"), (LISTING, "1")]
+)
 def test_bad_text_from_the_environment_is_refused(setting: Setting, raw: str) -> None:
     with pytest.raises(BadValueError):
         setting.check_text(raw, relative_to=HERE)
@@ -109,3 +133,7 @@ def test_bounds_and_defaults_are_told_in_words() -> None:
     assert BIND.default_as_toml() == '"[::1]:1"'
     assert BIND_OR_OFF.default_as_toml() == '"off"'
     assert BIND_OR_OFF.bounds_in_words() == "host:port or [ipv6]:port, or off"
+    assert FILE.default_as_toml() == '"off"'
+    assert FILE.bounds_in_words() == "a file, up to 30 bytes as an absolute path, or off"
+    assert LISTING.default_as_toml() == "[]"
+    assert LISTING.bounds_in_words() == "a list of up to 2: even numbers"

@@ -102,6 +102,33 @@ def test_the_state_is_told_to_who_has_the_token_or_when_there_is_none(
     assert _code(_authenticator(keys, state=state), "d", b"anything") == code
 
 
+class TestCertificates:
+    def test_the_catalog_knows_the_name(self, keys: SiteKeys) -> None:
+        expected = Principal(name="d", kind="application", access="site")
+        assert _authenticator(keys).authenticate_certificate("d", "", "") == expected, "a token isn't needed"
+
+    @pytest.mark.parametrize(
+        ("name", "state", "code"),
+        [
+            ("x", "active", "unknown_device"),
+            ("", "active", "unknown_device"),
+            ("D", "active", "unknown_device"),
+            ("d", "waiting", "waiting_for_adoption"),
+            ("d", "rejected", "device_rejected"),
+            ("d", "decommissioned", "device_decommissioned"),
+        ],
+    )
+    def test_refusals(self, keys: SiteKeys, name: str, state: DeviceState, code: str) -> None:
+        with pytest.raises(NotAuthorized) as refused:
+            _authenticator(keys, state=state).authenticate_certificate(name, "", "")
+        assert refused.value.code == code
+        assert refused.value.hint
+
+    def test_an_outage(self, keys: SiteKeys) -> None:
+        with pytest.raises(Unavailable):
+            _authenticator(keys).authenticate_certificate("outage", "", "")
+
+
 def test_an_outage_is_no_refusal(keys: SiteKeys) -> None:
     with pytest.raises(Unavailable):
         _authenticator(keys).authenticate("outage", TOKEN, "", "")

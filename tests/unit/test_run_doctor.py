@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance.core.clock import ManualClock, SystemClock
 from appliance.core.config import Config, NodeConfig
+from appliance.identity import tls
 from appliance.identity.keys import SiteKeys
 from appliance.run import doctor
 from appliance.run.doctor import Check, Result
 from appliance.run.first_run import prepare_folders
 from storage.catalog.catalog import Catalog
+from tests.pki_kit import Authority
 
 
 @pytest.fixture
@@ -49,6 +53,55 @@ def test_whatever_is_not_ok_has_a_next_step_or_is_not_there_yet(tmp_path: Path, 
     for check in doctor.examine(config, ManualClock(now_ms=0)):
         if check.result in (Result.WARNING, Result.FAILED):
             assert check.hint.endswith((".", str(config.node.data_dir))), check
+
+
+class TestCertificates:
+    def _config(self, config: Config, **broker: Any) -> Config:
+        tls.load_or_create(
+            config.node.data_dir, node_name="box", clock=SystemClock(), names=["box"], addresses=[]
+        )
+        return dataclasses.replace(config, broker=dataclasses.replace(config.broker, **broker))
+
+    def _look(self, config: Config, days_from_now: int = 0) -> dict[str, Check]:
+        clock = ManualClock(now_ms=SystemClock().now_ms() + days_from_now * doctor.DAY_MS)
+        return _by_name(list(doctor.check_certificates(config, clock)))
+
+    def test_before_there_is_one(self, config: Config) -> None:
+        assert self._look(config)["certificate"].result is Result.SKIPPED
+
+    @pytest.mark.parametrize(
+        ("days", "result"), [(0, Result.OK), (770, Result.WARNING), (830, Result.FAILED)]
+    )
+    def test_its_end(self, config: Config, days: int, result: Result) -> None:
+        found = self._look(self._config(config), days)["certificate"]
+        assert found.result is result
+        assert bool(found.hint) is (result is not Result.OK)
+
+    def test_a_file_that_a_running_broker_could_not_take(self, config: Config) -> None:
+        changed = self._config(config)
+        (config.node.data_dir / "identity" / "tls.pem").write_text("half a fi")
+        found = self._look(changed)["certificate"]
+        assert found.result is Result.FAILED
+        assert "keeps to what it loaded before" in found.detail
+
+    def test_authorities_and_revocation_list(self, config: Config, tmp_path: Path) -> None:
+        authority = Authority(tmp_path)
+        changed = self._config(
+            config,
+            tls_client_auth="required",
+            tls_client_ca=authority.path,
+            tls_client_crl=authority.revoke([], days=(-1, 7)),
+        )
+        found = self._look(changed)
+        assert found["authorities"].result is Result.WARNING, "it ends within 60 days"
+        assert found["revocation list"].result is Result.OK
+        assert self._look(changed, 6)["revocation list"].result is Result.WARNING
+        assert self._look(changed, 8)["revocation list"].result is Result.FAILED
+
+    def test_settings_that_do_not_go_together(self, config: Config) -> None:
+        found = self._look(self._config(config, tls_client_auth="required"))["certificate"]
+        assert found.result is Result.FAILED
+        assert "tls_client_ca" in found.hint
 
 
 def test_a_full_disk_fails_and_a_filling_one_warns(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
