@@ -11,6 +11,7 @@ from device_fw_sim import limits
 from device_fw_sim.errors import LoadFailed
 from device_fw_sim.load import wire
 from device_fw_sim.load.connection import WRITE, Stage
+from device_fw_sim.load.cpu_time import cpu_time_s
 from device_fw_sim.load.crew import Crew
 from device_fw_sim.load.options import LoadOptions
 from device_fw_sim.load.pacer import Pacer, send_backlog
@@ -92,14 +93,15 @@ class _Run:
             for publisher in self._publishers:
                 self._refill(publisher)
                 self._poll_set.update(publisher)
-        measured_at, total_then, delivered_then, cpu_then = begin, 0, 0, time.process_time()
+        measured_at, total_then, delivered_then = begin, 0, 0
+        cpu_then, watched_then = time.process_time(), self._watched_s()
         second_at, second_total, measuring = begin, 0, False
         ping_at = begin
         while (now := time.perf_counter()) < end:
             if not measuring and now >= measure_from:
                 measuring = True
-                measured_at, total_then, cpu_then = now, self._total, time.process_time()
-                delivered_then = self._tally.total
+                measured_at, total_then, delivered_then = now, self._total, self._tally.total
+                cpu_then, watched_then = time.process_time(), self._watched_s()
                 found.begin_deliveries(self._tally)
                 second_at, second_total = now, self._total
             if measuring and now >= second_at + 1:
@@ -122,6 +124,7 @@ class _Run:
         found.measured_delivered = self._tally.total - delivered_then
         found.end_deliveries(self._tally)
         found.cpu_ratio = (time.process_time() - cpu_then) / found.measured_s
+        found.watched_cpu_ratio = (self._watched_s() - watched_then) / found.measured_s
 
     def _turn(self, timeout_s: float, *, refill: bool) -> None:
         by_fd = self._poll_set.by_fd
@@ -161,6 +164,10 @@ class _Run:
             if publisher.waits_for_room:
                 # Nothing comes back: the next call follows when the socket has room again.
                 publisher.interest = WRITE
+
+    def _watched_s(self) -> float:
+        pid = self._options.watched_pid
+        return 0.0 if pid is None else cpu_time_s(pid)
 
     def _finished(self) -> bool:
         if self._options.messages_max is None:

@@ -54,6 +54,7 @@ class LoadOptions:
         messages_max: Stop after as many messages sent, None for no bound.
         connects_per_s: Pace of the ramp, None for as fast as the broker accepts.
         keep_alive_s: Of CONNECT; with more than 0, quiet connections send PINGREQ.
+        watched_pid: Process of this machine (the broker) whose CPU time in the measured time is reported; None for nobody's.
         tolerate_loss: Report missing acknowledgements without raising (for runs in which the broker is killed).
         seed: Of the payloads.
     """
@@ -83,6 +84,7 @@ class LoadOptions:
     messages_max: int | None = None
     connects_per_s: float | None = None
     keep_alive_s: int = 0
+    watched_pid: int | None = None
     tolerate_loss: bool = False
     seed: int = 1
 

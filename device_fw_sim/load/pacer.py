@@ -23,7 +23,8 @@ class Pacer:
 
     def due(self) -> list[Publisher]:
         """Give what fell due to its connections; the connections touched."""
-        units = int((time.perf_counter_ns() - self._started_ns) / self._interval_ns)
+        # The first is due at the start, the next an interval later.
+        units = int((time.perf_counter_ns() - self._started_ns) / self._interval_ns) + 1
         if self._units_max is not None:
             units = min(units, self._units_max)
         touched = []

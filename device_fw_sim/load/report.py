@@ -55,6 +55,7 @@ class LoadReport:
         connect_p50_ms: From connect() to CONNACK, with a subscriber to SUBACK.
         deliveries: None without subscribers.
         generator_cpu_ratio: CPU time of this process in the measured time; near 1.0 the generator is what was measured.
+        watched_cpu_ratio: The same of the process `watched_pid`; None without one.
         acknowledged_by_connection: In the order of the connections; only with `tolerate_loss`, to be compared with what
             a killed broker still has.
         per_second: Acknowledgements in each second of the measured time.
@@ -92,6 +93,7 @@ class LoadReport:
     latency_p99_ms: float
     latency_max_ms: float
     generator_cpu_ratio: float
+    watched_cpu_ratio: float | None
     deliveries: DeliveryReport | None
     acknowledged_by_connection: tuple[int, ...]
     per_second: tuple[int, ...]

@@ -32,6 +32,7 @@ class Measurements:
     delivered_s: float = 0.0
     measured_delivered: int = 0
     cpu_ratio: float = 0.0
+    watched_cpu_ratio: float = 0.0
     per_second: list[int] = field(default_factory=list)
     _is_over: bool = False
 
@@ -109,6 +110,7 @@ def summarize(options: LoadOptions, crew: Crew, found: Measurements) -> LoadRepo
         latency_p99_ms=latencies.percentile_ms(99),
         latency_max_ms=latencies.percentile_ms(100),
         generator_cpu_ratio=round(found.cpu_ratio, 3),
+        watched_cpu_ratio=None if options.watched_pid is None else round(found.watched_cpu_ratio, 3),
         deliveries=deliveries,
         acknowledged_by_connection=(
             tuple(each.acknowledged_total for each in acks) if options.tolerate_loss else ()

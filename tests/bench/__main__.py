@@ -11,6 +11,8 @@ import click
 
 NAMES = {
     "broker": "tests.bench.bench_broker",
+    "suite": "tests.bench.bench_suite",
+    "fairness": "tests.bench.bench_fairness",
     "amqtt": "tests.bench.bench_amqtt",
     "loss": "tests.bench.bench_loss",
     "connections": "tests.bench.bench_connections",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import click
 from tests.bench import harness
 from tests.bench.bench_broker import Start, start_homeport, start_mosquitto
 from tests.bench.harness import Goal
-from tests.interop.brokers import LiveBroker
+from tests.bench.watch import memory
 
 PLAIN_KIB_WANTED, TLS_KIB_WANTED, SERVED_S_WANTED = 12.0, 40.0, 60.0
-_SAMPLE_S = 0.1
 
 
 @click.command("connections")
@@ -66,34 +64,16 @@ def _one(
     start: Start, count: int, duration_s: float, tls: bool, data: Path | None
 ) -> tuple[dict[str, Any], float]:
     """The report, and KiB of the broker's resident memory for each connection (the highest seen, less that before)."""
-    with harness.data_folder(data) as folder, start(folder) as broker:
-        before_kib = _resident_kib(broker)
-        highest_kib, stop = [before_kib], threading.Event()
-
-        def watch() -> None:
-            while not stop.wait(_SAMPLE_S):
-                highest_kib[0] = max(highest_kib[0], _resident_kib(broker))
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
-            report = harness.generate(
-                {
-                    **harness.target(broker, tls=tls),
-                    "connections": count,
-                    "window": 1,
-                    "rate": count / 10,
-                    "duration_s": duration_s,
-                    "topic": "dm/bench-{index}/telemetry",
-                    "keep_alive_s": 60,
-                }
-            )
-        finally:
-            stop.set()
-            watcher.join()
-        return report, (highest_kib[0] - before_kib) / count
-
-
-def _resident_kib(broker: LiveBroker) -> int:
-    status = Path(f"/proc/{broker.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
+    with harness.data_folder(data) as folder, start(folder) as broker, memory(broker) as used:
+        report = harness.generate(
+            {
+                **harness.target(broker, tls=tls),
+                "connections": count,
+                "window": 1,
+                "rate": count / 10,
+                "duration_s": duration_s,
+                "topic": "dm/bench-{index}/telemetry",
+                "keep_alive_s": 60,
+            }
+        )
+    return report, used.grown_kib / count
