@@ -77,6 +77,7 @@ class Connection:
         "client",
         "client_id",
         "client_slot",
+        "connected_at_ms",
         "fd",
         "filter_bytes",
         "filters",
@@ -95,8 +96,10 @@ class Connection:
         "parser",
         "principal",
         "receive",
+        "received_bytes",
         "retained",
         "send",
+        "sent_bytes",
         "sock",
         "transport",
         "unacknowledged_count",
@@ -141,6 +144,12 @@ class Connection:
         self.limits = limits
         self.last_packet_mono_ms = mono_ms
         self.last_packet_at_ms = 0
+        self.connected_at_ms = 0
+        """When it was told that it is connected, wall time."""
+        self.received_bytes = 0
+        """Plain, as they came out of TLS."""
+        self.sent_bytes = 0
+        """As the socket took them."""
         self.unacknowledged_count = 0
         self.batch_identity: object = None
         """Of the batch that has this client in its dictionary, at `client_slot`."""
@@ -225,6 +234,7 @@ class Connection:
             sent = send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
+        self.sent_bytes += sent
         if sent < len(data):
             self.unsent = memoryview(data)[sent:]
             self.is_blocked = True
@@ -272,11 +282,13 @@ class Connection:
 
     def _send(self, data: bytes | memoryview) -> int:
         try:
-            return self.send(data)
+            sent = self.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
             raise Closed(str(error)) from error
+        self.sent_bytes += sent
+        return sent
 
     @property
     def unsent_bytes(self) -> int:

@@ -1,8 +1,9 @@
-"""The broker's end of the control socket: tells the node what happened, does what the node asks.
+"""The broker's end of the control socket: tells the node what happened, does and answers what the node asks.
 
 Several nodes' connections are served at once (a new node process may come before the old one's socket has gone). A
 node that does not read loses notices in between, never holds the broker up: `grew` and `statistics` say how things are
-now, so only the newest matters.
+now, so only the newest matters. Of each node BROKER_QUESTION_COUNT_MAX questions are answered at once; one that asks and
+does not take the answers is read no further.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
 import trio
 
-from appliance.core.errors import RemoteProtocolError
+from appliance.core.errors import HomeportError, RemoteProtocolError
+from appliance.core.limits import BROKER_QUESTION_COUNT_MAX
 from storage.log.head import Head
 
-from .control_messages import CONTROL_VERSION, MessageReader, encode_message
+from .control_messages import CONTROL_VERSION, MessageReader, encode_error, encode_message
 
 STATISTICS_INTERVAL_MS: Final = 1000
 GREW_INTERVAL_MS: Final = 10
@@ -38,11 +40,28 @@ log = structlog.get_logger(__name__)
 class Commands(Protocol):
     """What the node may ask for."""
 
-    def kick(self, client_id: str) -> bool: ...
-
     def revoke(self, principal: str) -> int: ...
 
     def access_changed(self, principal: str) -> None: ...
+
+
+class Answers(Protocol):
+    """Who knows the answers (questions.Questions)."""
+
+    async def answer(self, question: str, fields: Mapping[str, Any]) -> dict[str, Any]: ...
+
+
+class _Line:
+    """One node's connection: what is sent from several tasks goes one after the other."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.questions = trio.CapacityLimiter(BROKER_QUESTION_COUNT_MAX)
+        self._sending = trio.Lock()
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        async with self._sending:
+            await self.stream.send_all(encode_message(kind, **fields))
 
 
 class ControlServer:
@@ -51,12 +70,20 @@ class ControlServer:
     Args:
         path: Of the Unix socket; its directory is private to this user (0700).
         commands: Who does what the node asks.
+        answers: Who answers what the node asks.
         statistics: Gives a map of numbers to send every second.
     """
 
-    def __init__(self, path: Path, commands: Commands, statistics: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        commands: Commands,
+        answers: Answers,
+        statistics: Callable[[], dict[str, Any]],
+    ) -> None:
         self._path = path
         self._commands = commands
+        self._answers = answers
         self._statistics = statistics
         self._head: Head | None = None
         self._waiting = trio.lowlevel.ParkingLot()
@@ -112,12 +139,12 @@ class ControlServer:
 
     async def _serve_client(self, client: trio.socket.SocketType) -> None:
         self._clients += 1
-        stream = trio.SocketStream(client)
+        line = _Line(trio.SocketStream(client))
         try:
-            async with stream, trio.open_nursery() as nursery:
-                await stream.send_all(encode_message("hello", version=CONTROL_VERSION))
-                nursery.start_soon(self._tell, stream)
-                await self._listen(stream)
+            async with line.stream, trio.open_nursery() as nursery:
+                await line.send("hello", version=CONTROL_VERSION)
+                nursery.start_soon(self._tell, line)
+                await self._listen(line, nursery)
                 nursery.cancel_scope.cancel()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             log.info("a node's control connection was lost")
@@ -128,34 +155,49 @@ class ControlServer:
         finally:
             self._clients -= 1
 
-    async def _listen(self, stream: trio.SocketStream) -> None:
+    async def _listen(self, line: _Line, nursery: trio.Nursery) -> None:
         reader = MessageReader()
-        while data := await stream.receive_some():
+        while data := await line.stream.receive_some():
             for message in reader.receive_bytes(bytes(data)):
                 match message:
-                    case {"t": "kick", "client_id": str(client_id)}:
-                        self._commands.kick(client_id)
                     case {"t": "revoke", "principal": str(principal)}:
                         self._commands.revoke(principal)
                     case {"t": "access_changed", "principal": str(principal)}:
                         self._commands.access_changed(principal)
+                    case {"t": "ask", "id": int(number), "question": str(question), "fields": dict(fields)}:
+                        token = object()
+                        await line.questions.acquire_on_behalf_of(token)
+                        nursery.start_soon(self._answer, line, token, number, question, fields)
                     case _:
                         log.debug("control message ignored", kind=message["t"])
 
-    async def _tell(self, stream: trio.SocketStream) -> None:
+    async def _answer(
+        self, line: _Line, token: object, number: int, question: str, fields: dict[str, Any]
+    ) -> None:
+        try:
+            try:
+                body = await self._answers.answer(question, fields)
+            except HomeportError as error:
+                await line.send("answer", id=number, error=encode_error(error))
+            else:
+                await line.send("answer", id=number, body=body)
+        finally:
+            line.questions.release_on_behalf_of(token)
+
+    async def _tell(self, line: _Line) -> None:
         told: Head | None = None
         statistics_at = trio.current_time()
         while True:
             if self._contacts:
                 contacts, self._contacts = self._contacts, {}
-                await stream.send_all(encode_message("first_contact", user_names=list(contacts)))
+                await line.send("first_contact", user_names=list(contacts))
             if self._head is not None and self._head is not told:
                 told = self._head
-                await stream.send_all(encode_message("grew", epoch=told.epoch, next_seq=told.next_seq))
+                await line.send("grew", epoch=told.epoch, next_seq=told.next_seq)
                 await trio.sleep(GREW_INTERVAL_MS / 1000)
             else:
                 with trio.move_on_at(statistics_at):
                     await self._waiting.park()
             if trio.current_time() >= statistics_at:
-                await stream.send_all(encode_message("statistics", **self._statistics()))
+                await line.send("statistics", **self._statistics())
                 statistics_at = trio.current_time() + STATISTICS_INTERVAL_MS / 1000

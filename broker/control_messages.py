@@ -3,8 +3,11 @@
 Frame: u32 big-endian length (≤ CONTROL_FRAME_BYTES_MAX), then a msgpack map with the key `t`. The first message of
 each side is `hello` with its protocol version; an unknown `t` is ignored, so that either side may be newer.
 
-    broker → node   hello {version}, grew {epoch, next_seq}, statistics {…}, first_contact {user_names}
-    node → broker   hello {version}, kick {client_id}, revoke {principal}, access_changed {principal}
+    broker → node   hello {version}, grew {epoch, next_seq}, statistics {…}, first_contact {user_names},
+                    answer {id, body} or answer {id, error: {kind, message, hint, code}}
+    node → broker   hello {version}, revoke {principal}, access_changed {principal}, ask {id, question, fields}
+
+Questions and what they answer with are in questions.py. Answers come in any order; `id` says whose one is.
 """
 
 from __future__ import annotations
@@ -13,11 +16,25 @@ from typing import Any, Final
 
 import msgpack
 
-from appliance.core.errors import RemoteProtocolError
+from appliance.core.errors import (
+    Conflict,
+    HomeportError,
+    LimitExceeded,
+    NotFound,
+    RemoteProtocolError,
+    StorageError,
+    Unavailable,
+    UsageError,
+)
 
-CONTROL_VERSION: Final = 1
+CONTROL_VERSION: Final = 2
+"""1 had no questions."""
 CONTROL_FRAME_BYTES_MAX: Final = 1024 * 1024
 LENGTH_BYTES: Final = 4
+ERRORS: Final[dict[str, type[HomeportError]]] = {
+    kind.__name__: kind for kind in (UsageError, NotFound, Conflict, LimitExceeded, Unavailable, StorageError)
+}
+"""Classes that an answer's error may be of; any other is a HomeportError to the node."""
 
 
 def encode_message(kind: str, **fields: Any) -> bytes:
@@ -25,6 +42,25 @@ def encode_message(kind: str, **fields: Any) -> bytes:
     body: bytes = msgpack.packb({"t": kind, **fields})
     assert len(body) <= CONTROL_FRAME_BYTES_MAX
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def encode_error(error: HomeportError) -> dict[str, str]:
+    """An error as an answer holds it."""
+    kind = next((name for name, kind in ERRORS.items() if isinstance(error, kind)), "")
+    return {"kind": kind, "message": error.message, "hint": error.hint, "code": error.code}
+
+
+def decode_error(fields: object) -> HomeportError:
+    """The error that `encode_error` was given, or one that says that the answer can't be understood."""
+    match fields:
+        case {"kind": str(kind), "message": str(message), "hint": str(hint), "code": str(code)}:
+            return ERRORS.get(kind, HomeportError)(message, hint=hint, code=code)
+        case _:
+            return Unavailable(
+                "The broker's answer can't be understood.",
+                hint="Restart the appliance, so that both processes are of one version.",
+                code="broker_version",
+            )
 
 
 class MessageReader:

@@ -17,8 +17,7 @@ from __future__ import annotations
 import os
 import select
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -35,13 +34,14 @@ from .connection import Connection
 from .fan_out import FanOut
 from .intake import EPOLLIN, EPOLLOUT, Intake
 from .linger import Linger
-from .mqtt.batch import Batch
+from .mqtt.batch import RECORD_COLUMNS_BYTES, Batch
 from .mqtt.reason_codes import ReasonCode
 from .open_block import OpenBlock, PendingRecord
 from .router import Grant, Router
 from .session_records import CloseReason
 from .slow_path import SlowPath
 from .state.broker_state import BrokerState
+from .tally import ConnectionTotals, PlaneStatistics, Tally
 
 HOUSEKEEPING_MS: Final = 500
 """How often keep alives and the disk's fullness are checked."""
@@ -53,24 +53,6 @@ DISK_POLL_MS: Final = 1
 """How long the disk is waited for before the sockets are looked at again."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneStatistics:
-    """Counters since start, and gauges of now."""
-
-    connections: int
-    connections_by_transport: dict[str, int]
-    subscriptions: int
-    received_messages: int
-    received_bytes: int
-    acknowledged_messages: int
-    delivered_messages: int
-    refused_messages: int
-    blocks: int
-    closed_by_reason: dict[str, int]
-    lagging_subscribers: int
-    log_is_full: bool
 
 
 class DataPlane:
@@ -120,7 +102,8 @@ class DataPlane:
         self._draining = False
         self._is_full_told = False
         self._acknowledged = self._blocks = 0
-        self._closed_by_reason: dict[str, int] = {}
+        self._received_publish_bytes = 0
+        self._tally = Tally()
         self.durable_next_seq = next_seq
         """Everything before this sequence is on disk and was fanned out."""
 
@@ -129,6 +112,11 @@ class DataPlane:
     @property
     def connection_count(self) -> int:
         return len(self._by_client_id)
+
+    @property
+    def clients(self) -> Mapping[str, Connection]:
+        """Who is connected, by client id; for reading."""
+        return self._by_client_id
 
     def connections(self) -> list[Connection]:
         """All that were admitted and not closed."""
@@ -151,6 +139,7 @@ class DataPlane:
         if older is not None:
             self.close(older, CloseReason.TAKEOVER, ReasonCode.SESSION_TAKEN_OVER)
         self._by_client_id[connection.client_id] = connection
+        self._tally.opened(len(self._by_client_id))
         self._pending.append(
             PendingRecord(
                 Kind.SESSION_OPENED,
@@ -189,20 +178,31 @@ class DataPlane:
         self._committer.give_up()
         self.wake()
 
+    def connection_totals(self) -> ConnectionTotals:
+        """What connections count for themselves, added up."""
+        return self._tally.totals(self._by_client_id.values(), self.durable_next_seq)
+
     def statistics(self) -> PlaneStatistics:
+        intake, fan_out = self._intake, self._fan_out
         return PlaneStatistics(
             connections=len(self._by_client_id),
             connections_by_transport=dict(Counter(c.transport.name for c in self._by_client_id.values())),
             subscriptions=self._router.subscription_count,
-            received_messages=self._intake.received_messages,
-            received_bytes=self._intake.received_bytes,
+            received_messages=intake.received_messages,
+            received_bytes=intake.received_bytes,
             acknowledged_messages=self._acknowledged,
-            delivered_messages=self._fan_out.delivered_messages + self._slow_path.delivered_messages,
-            refused_messages=self._intake.refused_messages,
+            delivered_messages=fan_out.delivered_messages + self._slow_path.delivered_messages,
+            refused_messages=intake.refused_messages,
             blocks=self._blocks,
-            closed_by_reason=dict(self._closed_by_reason),
-            lagging_subscribers=self._fan_out.lagging_count,
+            closed_by_reason=dict(self._tally.closed_by_reason),
+            closed_by_code=dict(self._tally.closed_by_code),
+            lagging_subscribers=fan_out.lagging_count,
             log_is_full=self._committer.full is not None,
+            received_publish_bytes=self._received_publish_bytes,
+            other_packets_received=self._slow_path.received_packets,
+            other_packets_sent=self._slow_path.answered_packets,
+            refused_subscriptions=self._slow_path.refused_subscriptions,
+            missed_local_messages=fan_out.missed_local_messages,
         )
 
     def announce_start(self, payload: bytes) -> None:
@@ -238,7 +238,7 @@ class DataPlane:
             del self._by_client_id[connection.client_id]
         self._router.forget(connection)
         self._fan_out.forget(connection)
-        self._closed_by_reason[reason] = self._closed_by_reason.get(reason, 0) + 1
+        self._tally.closed(connection, reason, code)
         connection.part(session_records.last_words(connection, reason, code))
         if connection.will is not None and session_records.publishes_will(reason, code):
             topic, payload, flags, properties = session_records.will_fields(connection.will)
@@ -375,6 +375,7 @@ class DataPlane:
         assert block.batch is batch
         self._in_flight = None
         self._blocks += 1
+        self._received_publish_bytes += batch.body_bytes - RECORD_COLUMNS_BYTES * len(batch)
         first_seq = head.next_seq - len(batch)
         self._acknowledged += acknowledge(block, self)
         self._state.apply_batch(batch, first_seq)
@@ -391,6 +392,7 @@ class DataPlane:
             return
         connection.accepted = None
         connection.last_packet_mono_ms = self._mono_ms
+        connection.connected_at_ms = self._now_ms
         connection.outbox.append(accepted.connack)
         self._intake.begin(connection, accepted.rest)
         self.mark_dirty(connection)

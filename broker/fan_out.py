@@ -47,6 +47,11 @@ SLICE_RECORD_COUNT: Final = 1000
 """Records looked at for one lagging subscriber before others have their turn: 1 to 4 ms."""
 CACHED_CHUNK_COUNT_MAX: Final = 4
 """Unpacked reads kept for the next slice, and for others who are at the same place; about 1 MiB each."""
+LOCAL_ROOT: Final = "$SYS"
+"""First level of the topics that are in no log. A bridge's state, which clients publish there, is like any message."""
+LOCAL_COUNT_MAX: Final = 1024
+"""Topics below $SYS; there are about 80."""
+LOCAL_BYTES_MAX: Final = 256 * 1024
 Chunk: TypeAlias = list[tuple[Block, Columns]]
 """Blocks as one read gave them, in order, unpacked."""
 LINEAR_FILTER_COUNT_MAX: Final = 4
@@ -72,7 +77,9 @@ class FanOut:
         self._wanted: dict[int, Connection] = {}
         self._work = trio.Event()
         self._chunks: deque[Chunk] = deque(maxlen=CACHED_CHUNK_COUNT_MAX)
-        self.delivered_messages = 0
+        self.delivered_messages = self.missed_local_messages = 0
+        self.local = RetainedMessages(messages_max=LOCAL_COUNT_MAX, bytes_max=LOCAL_BYTES_MAX)
+        """Messages that are in no log, the newest of each topic below $SYS; for subscriptions to come."""
 
     @property
     def lagging_count(self) -> int:
@@ -197,7 +204,10 @@ class FanOut:
         """Send the retained messages of a subscription, a slice at a time as for those who lag; what is published
         meanwhile follows behind them out of the log.
         """
-        found = self._retained.find(topic_filter, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        found = self._retained.find(topic_filter, now_ms)
+        if topic_filter.partition("/")[0] == LOCAL_ROOT:
+            found = chain(self.local.find(topic_filter, now_ms), found)
         try:
             first = next(found)
         except StopIteration:
@@ -207,6 +217,32 @@ class FanOut:
         connection.outbound.hold_back(plane.durable_next_seq)
         self._lagging[id(connection)] = connection
         plane.mark_dirty(connection)
+
+    def publish_local(self, topic: bytes, payload: bytes, plane: DataPlane) -> None:
+        """Give a message that is in no log to whoever is subscribed, and keep it as its topic's newest.
+
+        It goes out at QoS 0, at once, beside what a subscriber that lags gets out of the log. Who has no room misses it,
+        which is counted.
+        """
+        self.local.keep(
+            RetainedMessage(
+                seq=0,
+                client_id="",
+                topic=topic,
+                payload=payload,
+                properties=b"",
+                qos=0,
+                received_at_ms=0,
+                expires_at_ms=NEVER,
+            )
+        )
+        delivery = Delivery(topic=topic, payload=payload, properties=b"", qos=0, is_retained=True)
+        for connection, grant in self._router.receivers(topic):
+            if connection.outbound.is_full:
+                self.missed_local_messages += 1
+                continue
+            self._refill_one(connection, delivery, 0, retain=grant.retain_as_published)
+            plane.mark_dirty(connection)
 
     def _deliver_retained(self, connection: Connection) -> None:
         """Deliver a slice of the retained messages that a connection's subscriptions wait for."""

@@ -167,7 +167,9 @@ class Intake:
             except OSError as error:
                 self._plane.lose(connection, str(error))
                 continue
-            received_bytes += len(data)
+            size = len(data)
+            received_bytes += size
+            connection.received_bytes += size
             if not connection.waiting and connection.parser.parse_single(data, batch):
                 # As `_take_in` and `OpenBlock.close_run`, but nothing is called that one packet can do without.
                 connection.last_packet_mono_ms = mono_ms

@@ -1,4 +1,7 @@
-"""The node's end of the control socket: keeps a connection to the broker, whatever becomes of either."""
+"""The node's end of the control socket: keeps a connection to the broker, whatever becomes of either.
+
+Questions wait for their answers with a deadline; when the connection is lost, they end at once.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from typing import Any, Final
 import structlog
 import trio
 
-from appliance.core.errors import RemoteProtocolError, Unavailable
+from appliance.core.errors import HomeportError, RemoteProtocolError, Unavailable
+from appliance.core.limits import BROKER_QUESTION_COUNT_MAX, BROKER_QUESTION_TIMEOUT_MS
 
-from .control_messages import CONTROL_VERSION, MessageReader, encode_message
+from .control_messages import CONTROL_VERSION, MessageReader, decode_error, encode_message
 
 RETRY_MS: Final = 200
 """The broker is on the same machine: a fixed short pause between attempts."""
@@ -21,6 +25,15 @@ SILENCE_S: Final = 10.0
 """The broker says something every second; one that is silent for so long is connected to anew."""
 
 log = structlog.get_logger(__name__)
+
+
+class _Waiting:
+    """A question on its way: set to its answer, or to why there is none."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.body: dict[str, Any] | None = None
+        self.error: HomeportError | None = None
 
 
 class BrokerLink:
@@ -40,6 +53,9 @@ class BrokerLink:
         self._on_first_contact = on_first_contact
         self._stream: trio.SocketStream | None = None
         self._sending = trio.Lock()
+        self._asking = trio.CapacityLimiter(BROKER_QUESTION_COUNT_MAX)
+        self._waiting: dict[int, _Waiting] = {}
+        self._last_id = 0
         self.statistics: dict[str, Any] = {}
         """The broker's newest numbers; those of before while it is away."""
 
@@ -63,13 +79,39 @@ class BrokerLink:
                 log.debug("no control connection to the broker", reason=str(error))
             await trio.sleep(RETRY_MS / 1000)
 
+    async def ask(self, question: str, **fields: Any) -> dict[str, Any]:
+        """Ask the broker something, or have it do something; broker/questions.py says what and what it answers.
+
+        Raises:
+            Unavailable: the broker is not connected, or does not answer in time.
+            HomeportError: as the broker says.
+        """
+        waiting = _Waiting()
+        with trio.move_on_after(BROKER_QUESTION_TIMEOUT_MS / 1000):
+            async with self._asking:
+                self._last_id += 1
+                number = self._last_id
+                self._waiting[number] = waiting
+                try:
+                    await self._send(encode_message("ask", id=number, question=question, fields=fields))
+                    await waiting.done.wait()
+                finally:
+                    del self._waiting[number]
+        if waiting.error is not None:
+            raise waiting.error
+        if waiting.body is None:
+            raise Unavailable(
+                "The broker did not answer in time.", hint="Try again in a moment.", code="broker_silent"
+            )
+        return waiting.body
+
     async def kick(self, client_id: str) -> None:
         """Have a client's connection closed.
 
         Raises:
-            Unavailable: the broker is not connected.
+            NotFound: no such client is connected. Unavailable: as `ask`.
         """
-        await self._send(encode_message("kick", client_id=client_id))
+        await self.ask("kick", client_id=client_id)
 
     async def revoke(self, principal: str) -> None:
         """Have all connections of a device or application closed.
@@ -118,6 +160,11 @@ class BrokerLink:
                         self._handle(message)
             finally:
                 self._stream = None
+                for waiting in self._waiting.values():
+                    waiting.error = Unavailable(
+                        "The broker went away before it answered.", hint="Try again in a moment."
+                    )
+                    waiting.done.set()
 
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message.pop("t")
@@ -127,6 +174,19 @@ class BrokerLink:
             self._on_first_contact([str(name) for name in message.get("user_names", ())])
         elif kind == "statistics":
             self.statistics = message
+        elif kind == "answer":
+            self._take_answer(message)
+
+    def _take_answer(self, message: dict[str, Any]) -> None:
+        waiting = self._waiting.get(message.get("id", 0))
+        if waiting is None:
+            return  # Whoever asked has given up.
+        body = message.get("body")
+        if isinstance(body, dict):
+            waiting.body = body
+        else:
+            waiting.error = decode_error(message.get("error"))
+        waiting.done.set()
 
 
 async def _receive(stream: trio.SocketStream) -> bytes | bytearray:

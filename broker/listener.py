@@ -59,6 +59,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ListenerStatistics:
+    """Counters since the start; `handshakes` is how many are between accept and CONNACK now."""
+
+    sockets: int
     accepted: int
     accepted_by_transport: dict[str, int]
     proxied: int
@@ -193,11 +196,12 @@ class Listeners:
         self._turning_away = trio.CapacityLimiter(TURNED_AWAY_MAX)
         self._rate = ConnectRate(rate_per_address_max, clock)
         self._accepted_by_transport: dict[str, int] = {}
-        self._rate_limited = self._given_way = 0
+        self._sockets = self._rate_limited = self._given_way = 0
         self._refused_by_code: dict[str, int] = {}
 
     def statistics(self) -> ListenerStatistics:
         return ListenerStatistics(
+            sockets=self._sockets,
             accepted=sum(self._accepted_by_transport.values()),
             accepted_by_transport=dict(self._accepted_by_transport),
             proxied=self._entrance.proxied,
@@ -237,6 +241,7 @@ class Listeners:
             log.error("no connection can be accepted for now", error=str(error), hint="Raise LimitNOFILE.")
             await trio.sleep(ACCEPT_PAUSE_S)
             return False
+        self._sockets += 1
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

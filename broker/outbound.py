@@ -174,6 +174,11 @@ class Outbound:
         return self._deliver(delivery, qos, retain)
 
     @property
+    def receive_maximum(self) -> int:
+        """Deliveries of QoS 1 and 2 that may be unacknowledged."""
+        return self._receive_maximum
+
+    @property
     def is_full(self) -> bool:
         return (
             len(self.queue) >= self._queue_messages_max

@@ -32,10 +32,13 @@ from .fan_out import FanOut
 from .handshake import Handshake, HandshakeLimits
 from .identity import DeviceAuthenticator
 from .listener import Listeners, open_listener, open_unix_listener
+from .process_numbers import ProcessWatch
+from .questions import Questions
 from .router import Router
 from .slow_path import SlowPath
 from .state.broker_state import BrokerState
 from .state.keeper import StateKeeper
+from .sys_publisher import SysPublisher
 from .tls import TlsContexts
 
 AUTH_THREAD_COUNT_MAX: Final = 4
@@ -138,13 +141,26 @@ class BrokerServer:
             rate_per_address_max=config.connect_rate_per_address_max,
         )
         self._on_revoke = on_revoke
-        self._control = ControlServer(control_path, self, self.statistics) if control_path else None
+        self._process = ProcessWatch(checkpoint_path)
+        self._sys = SysPublisher(
+            self._fan_out,
+            self.plane,
+            self.statistics,
+            clock,
+            interval_s=config.sys_interval_s,
+            version=version,
+        )
+        questions = Questions(self.plane, state.retained, clock)
+        self._control = (
+            ControlServer(control_path, self, questions, self.statistics) if control_path else None
+        )
         self._stop_listening = trio.CancelScope()
 
     def statistics(self) -> dict[str, Any]:
         """All counters and gauges, as a map of msgpack's types."""
         return {
             "plane": dataclasses.asdict(self.plane.statistics()),
+            "connections": dataclasses.asdict(self.plane.connection_totals()),
             "listeners": dataclasses.asdict(self._listeners.statistics()),
             "retained": {
                 "messages": len(self._state.retained),
@@ -161,6 +177,7 @@ class BrokerServer:
                 "failed": self._keeper.failure_count,
             },
             "tls": dataclasses.asdict(self._tls.statistics()) if self._tls is not None else {},
+            "process": dataclasses.asdict(self._process.newest),
             "log": _plain(dataclasses.asdict(self._writer.statistics())),
         }
 
@@ -176,6 +193,7 @@ class BrokerServer:
             stack.callback(self.plane.tear_down)
             doors = self._open_doors(stack)
             async with trio.open_nursery() as nursery:
+                await nursery.start(self._process.run)
                 if self._control is not None:
                     await nursery.start(self._control.serve)
                 self.plane.announce_start(msgpack.packb({"version": self._version}))
@@ -185,6 +203,8 @@ class BrokerServer:
                     nursery.start_soon(self._access.run)
                 if self._tls is not None:
                     nursery.start_soon(self._tls.watch)
+                if self._config.sys_interval_s:
+                    nursery.start_soon(self._sys.run)
                 nursery.start_soon(self._listen, doors)
                 ports = {door.name: _port(sock) for sock, door in doors}
                 task_status.started(Ports(tcp=ports.get("tcp"), tls=ports.get("tls")))
@@ -192,10 +212,6 @@ class BrokerServer:
                 nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await self._keeper.write()
-
-    def kick(self, client_id: str) -> bool:
-        """Close a client's connection; False if it has none."""
-        return self.plane.kick(client_id)
 
     def revoke(self, principal: str) -> int:
         """Close all connections of a device or application, which gets in no more; returns how many."""

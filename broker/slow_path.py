@@ -61,6 +61,7 @@ class SlowPath:
         self._policy = policy
         self.delivered_messages = 0
         """Queued ones, sent because an acknowledgement made room."""
+        self.received_packets = self.answered_packets = self.refused_subscriptions = 0
         self._handlers: dict[type[Packet], Callable[[Connection, Packet], None]] = {
             Subscribe: self._subscribe,
             Unsubscribe: self._unsubscribe,
@@ -96,9 +97,11 @@ class SlowPath:
         if handler is None:
             raise RemoteProtocolError(f"{type(packet).__name__.upper()} is not expected from a client now.")
         handler(connection, packet)
+        self.received_packets += 1
         return pos + total
 
     def _say(self, connection: Connection, data: bytes) -> None:
+        self.answered_packets += 1
         connection.outbox.append(data)
         self.plane.mark_dirty(connection)
 
@@ -199,6 +202,7 @@ class SlowPath:
             len(connection.filters) >= SUBSCRIPTION_COUNT_MAX
             or connection.filter_bytes + len(wanted.topic_filter) > SUBSCRIPTION_BYTES_MAX
         ):
+            self.refused_subscriptions += 1
             return ReasonCode.QUOTA_EXCEEDED
         qos = wanted.qos
         # A subscription that replaces another goes on where that one is: nothing is lost (MQTT 5.0 §3.8.4).

@@ -199,6 +199,13 @@ class BrokerConfig:
         high=1024 * MIB,
         help="Topics, payloads and properties of all retained messages.",
     )
+    sys_interval_s: int = whole(
+        10,
+        unit="s",
+        low=0,
+        high=86_400,
+        help="How often the topics below $SYS are brought up to date; 0 = never.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

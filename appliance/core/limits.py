@@ -72,6 +72,20 @@ USER_PROPERTY_COUNT_MAX: Final = 64
 MATCH_CACHE_WEIGHT_MAX: Final = 128 * KIB
 """Of one generation of the subscription tree's cache, in units of 64 bytes: 8 MiB, so 16 MiB for both."""
 
+# --- What the node asks of the broker (broker/questions.py) -------------------------------------------------
+BROKER_PAGE_ITEM_COUNT_MAX: Final = 500
+"""Clients in one answer: names of 0.4 KiB and numbers of 0.6 KiB each, 0.5 MiB of a control frame's 1 MiB."""
+BROKER_ANSWER_BYTES_MAX: Final = 512 * KIB
+"""Topics and filters of one answer, of up to 64 KiB each: half a control frame; the rest comes with the next page."""
+BROKER_QUESTION_COUNT_MAX: Final = 8
+"""Questions of one node that are being answered; more wait."""
+BROKER_QUESTION_TIMEOUT_MS: Final = 8_000
+"""How long the node waits for an answer; a list of 10,000 clients takes about 10 ms."""
+CLEAR_TIMEOUT_MS: Final = 5_000
+"""How long the disk may take until a retained message is gone; shorter than the node's wait for the answer."""
+RETAINED_PREVIEW_BYTES_MAX: Final = 256
+"""Of a retained message's payload, shown beside it."""
+
 # --- Readings ----------------------------------------------------------------------------------------------
 DEVICE_ID_BYTES_MAX: Final = 128
 METRIC_NAME_BYTES_MAX: Final = 256

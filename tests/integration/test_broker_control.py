@@ -13,7 +13,7 @@ import pytest
 import trio
 
 import broker.link
-from appliance.core.errors import Unavailable
+from appliance.core.errors import NotFound, Unavailable
 from broker.control import CLIENT_COUNT_MAX
 from broker.control_messages import encode_message
 from broker.link import BrokerLink
@@ -60,7 +60,9 @@ async def test_kick_revoke_statistics_and_growth(tmp_path: Path) -> None:
         assert node.link.statistics["log"]["broken"] == ""
         assert set(node.link.statistics) == {
             "plane",
+            "connections",
             "listeners",
+            "process",
             "log",
             "retained",
             "checkpoint",
@@ -69,7 +71,8 @@ async def test_kick_revoke_statistics_and_growth(tmp_path: Path) -> None:
         }
         await node.link.kick("other")
         assert await other.disconnected() == 0x98
-        await node.link.kick("nobody")
+        with pytest.raises(NotFound):
+            await node.link.kick("nobody")
         await node.link.revoke("dev1")
         assert await first.disconnected() == await second.disconnected() == 0x87
         assert revoked == ["dev1"]

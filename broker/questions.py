@@ -1,0 +1,301 @@
+"""What the node may ask of the broker, and the answers: who is connected, what is retained, and what an operator does
+about it.
+
+Answers are maps of msgpack's types and fit one control frame: pages are bounded by rows and by bytes. A list of thousands is
+looked through a slice at a time, with the data plane's turns in between. docs/API.md says what the members mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from heapq import nlargest, nsmallest
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import trio
+
+from appliance.core.clock import Clock
+from appliance.core.errors import NotFound, Unavailable, UsageError
+from appliance.core.limits import (
+    BROKER_ANSWER_BYTES_MAX,
+    BROKER_PAGE_ITEM_COUNT_MAX,
+    CLEAR_TIMEOUT_MS,
+    CLIENT_ID_BYTES_MAX,
+    RETAINED_PREVIEW_BYTES_MAX,
+    TOPIC_BYTES_MAX,
+)
+from storage.log.columns import Kind
+
+from .mqtt.packets import Version
+from .open_block import PendingRecord
+from .state.broker_state import FLAG_RETAIN
+from .state.retained import NEVER, RetainedMessage, RetainedMessages
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .data_plane import DataPlane
+    from .router import Grant
+
+SLICE_COUNT: Final = 2_000
+"""Looked at before others have their turn: about 1 ms."""
+ROW_OVERHEAD_BYTES: Final = 512
+"""Names and numbers of a row, beside its texts."""
+VERSIONS: Final = {Version.MQTT_3_1: "3.1", Version.MQTT_3_1_1: "3.1.1", Version.MQTT_5: "5.0"}
+BROKER_CLIENT: Final = ("", "")
+"""Whose record it is when the broker itself publishes."""
+T = TypeVar("T")
+Fields = Mapping[str, Any]
+
+
+class Questions:
+    """See the module's docstring."""
+
+    def __init__(self, plane: DataPlane, retained: RetainedMessages, clock: Clock) -> None:
+        self._plane = plane
+        self._retained = retained
+        self._clock = clock
+        self._handlers: dict[str, Callable[[Fields], Awaitable[dict[str, Any]]]] = {
+            "clients": self._clients,
+            "client": self._client,
+            "kick": self._kick,
+            "retained": self._retained_page,
+            "clear_retained": self._clear_retained,
+        }
+
+    async def answer(self, question: str, fields: Fields) -> dict[str, Any]:
+        """Answer one question.
+
+        Raises:
+            UsageError: there is no such question, or a field is not what it has to be.
+            NotFound: no such client, no such retained message.
+            Unavailable: the disk did not take what was to be done in time.
+        """
+        handler = self._handlers.get(question)
+        if handler is None:
+            raise UsageError(
+                f"The broker knows no question “{question[:40]}”.",
+                hint="Restart the appliance, so that both processes are of one version.",
+                code="question_unknown",
+            )
+        return await handler(fields)
+
+    # --- clients ------------------------------------------------------------------------------------------------
+
+    async def _clients(self, fields: Fields) -> dict[str, Any]:
+        """Rows in the order of client ids: the named ones, or a page of those with `q` in id, principal or address."""
+        if "client_ids" in fields:
+            wanted = _texts(fields, "client_ids")
+            found = [c for name in wanted if (c := self._plane.clients.get(name)) is not None]
+            return {"clients": [self._row(c) for c in found], "next_cursor": None}
+        q, limit = _text(fields, "q").casefold(), _limit(fields)
+        cursor = _text(fields, "cursor")
+        rows, total = [], 0
+        page: list[Connection] = []
+        for some in _slices(self._plane.connections()):
+            matching = [c for c in some if c.fd >= 0 and _matches(c, q)]
+            total += len(matching)
+            page += [c for c in matching if c.client_id > cursor]
+            page = nsmallest(limit + 1, page, key=lambda c: c.client_id)
+            await trio.lowlevel.checkpoint()
+        rows = [self._row(c) for c in page[:limit]]
+        next_cursor = page[limit - 1].client_id if len(page) > limit else None
+        return {"clients": rows, "next_cursor": next_cursor, "total": total}
+
+    async def _client(self, fields: Fields) -> dict[str, Any]:
+        """One client with its subscriptions."""
+        connection = self._known(fields)
+        subscriptions, is_cut = [], False
+        left = BROKER_ANSWER_BYTES_MAX
+        for topic_filter, grant in sorted(connection.filters.items()):
+            left -= len(topic_filter.encode()) + ROW_OVERHEAD_BYTES // 4
+            if left < 0:
+                is_cut = True
+                break
+            subscriptions.append(_subscription(topic_filter, grant))
+        will = connection.will
+        return {
+            **self._row(connection),
+            "will_topic": None if will is None else will.topic,
+            "unacknowledged": connection.unacknowledged_count + len(connection.parser.unreleased),
+            "receive_maximum": connection.outbound.receive_maximum,
+            "subscription_list": subscriptions,
+            "subscriptions_cut": is_cut,
+        }
+
+    async def _kick(self, fields: Fields) -> dict[str, Any]:
+        """Close a client's connection; it may come back."""
+        connection = self._known(fields)
+        self._plane.kick(connection.client_id)
+        return {"client_id": connection.client_id}
+
+    def _known(self, fields: Fields) -> Connection:
+        client_id = _text(fields, "client_id")
+        connection = self._plane.clients.get(client_id)
+        if connection is None:
+            raise NotFound(
+                f"No client “{client_id[:CLIENT_ID_BYTES_MAX]}” is connected.",
+                hint="Look at the list of clients: ids are case sensitive.",
+                code="client_unknown",
+            )
+        return connection
+
+    def _row(self, connection: Connection) -> dict[str, Any]:
+        outbound, principal = connection.outbound, connection.principal
+        silent_ms = self._clock.mono_ms() - connection.last_packet_mono_ms
+        lag_seq = outbound.lag_seq
+        return {
+            "client_id": connection.client_id,
+            "principal": principal.name,
+            "kind": principal.kind,
+            "address": connection.address,
+            "transport": connection.transport.name,
+            "version": VERSIONS[connection.version],
+            "connected_at_ms": connection.connected_at_ms or None,
+            "last_packet_at_ms": self._clock.now_ms() - max(0, silent_ms),
+            "keep_alive_s": connection.keep_alive_ms // 1500,
+            "subscriptions": len(connection.filters),
+            "in_flight": len(outbound.in_flight),
+            "queued_messages": len(outbound.queue),
+            "queued_bytes": outbound.queue_bytes,
+            "unsent_bytes": outbound.unsent_bytes,
+            "is_lagging": lag_seq is not None,
+            "lag_records": 0 if lag_seq is None else max(0, self._plane.durable_next_seq - lag_seq),
+            "dropped_messages": outbound.oversize_count,
+            "delivered_messages": outbound.delivered_count,
+            "received_bytes": connection.received_bytes,
+            "sent_bytes": connection.sent_bytes,
+        }
+
+    # --- retained messages --------------------------------------------------------------------------------------
+
+    async def _retained_page(self, fields: Fields) -> dict[str, Any]:
+        """Retained messages, the newest first; `cursor` is a position in the log, `q` part of a topic."""
+        q, limit = _text(fields, "q").encode().lower(), _limit(fields)
+        before_seq = _whole(fields, "cursor", None)
+        now_ms = self._clock.now_ms()
+        page: list[RetainedMessage] = []
+        total = 0
+        for some in _slices(self._retained.messages()):
+            matching = [
+                m
+                for m in some
+                if q in m.topic.lower() and (m.expires_at_ms == NEVER or m.expires_at_ms > now_ms)
+            ]
+            total += len(matching)
+            page += [m for m in matching if before_seq is None or m.seq < before_seq]
+            page = nlargest(limit + 1, page, key=lambda m: m.seq)
+            await trio.lowlevel.checkpoint()
+        rows: list[dict[str, Any]] = []
+        left = BROKER_ANSWER_BYTES_MAX
+        for message in page[:limit]:
+            left -= len(message.topic) + RETAINED_PREVIEW_BYTES_MAX + ROW_OVERHEAD_BYTES
+            if left < 0 and rows:
+                break
+            rows.append(_retained_row(message))
+        is_more = len(rows) < len(page)
+        return {
+            "retained": rows,
+            "next_cursor": rows[-1]["seq"] if rows and is_more else None,
+            "total": total,
+        }
+
+    async def _clear_retained(self, fields: Fields) -> dict[str, Any]:
+        """Forget a topic's retained message, as an empty retained publish does: by a record of the log, which those who
+        are subscribed get too (MQTT 5.0 §3.3.1.3).
+        """
+        topic = _text(fields, "topic", bytes_max=TOPIC_BYTES_MAX)
+        held = self._retained.get(topic.encode())
+        wanted_seq = _whole(fields, "seq", None)
+        if held is None or (wanted_seq is not None and held.seq != wanted_seq):
+            raise NotFound(
+                f"The topic “{topic[:200]}” has no retained message"
+                + (" any more." if held is None else " of that position: a newer one took its place."),
+                hint="Look at the list of retained messages again.",
+                code="retained_unknown",
+            )
+        written = trio.Event()
+        record = PendingRecord(
+            Kind.SERVER_PUBLISH,
+            BROKER_CLIENT,
+            topic.encode(),
+            flags=FLAG_RETAIN,
+            then=lambda _seq: written.set(),
+        )
+        self._plane.record(record)
+        self._plane.wake()
+        with trio.move_on_after(CLEAR_TIMEOUT_MS / 1000):
+            await written.wait()
+            return {"topic": topic, "seq": held.seq}
+        raise Unavailable(
+            "The disk has not taken the change yet.",
+            hint="Look whether the disk is full; the message goes as soon as the log can be written.",
+            code="disk_slow",
+        )
+
+
+def _slices(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (items[at : at + SLICE_COUNT] for at in range(0, len(items), SLICE_COUNT))
+
+
+def _matches(connection: Connection, q: str) -> bool:
+    return (
+        not q
+        or q in connection.client_id.casefold()
+        or q in connection.principal.name.casefold()
+        or q in connection.address
+    )
+
+
+def _subscription(topic_filter: str, grant: Grant) -> dict[str, Any]:
+    return {
+        "topic_filter": topic_filter,
+        "qos": grant.qos,
+        "no_local": grant.no_local,
+        "retain_as_published": grant.retain_as_published,
+    }
+
+
+def _retained_row(message: RetainedMessage) -> dict[str, Any]:
+    return {
+        "seq": message.seq,
+        "topic": message.topic.decode("utf-8", "replace"),
+        "client_id": message.client_id,
+        "qos": message.qos,
+        "payload_bytes": len(message.payload),
+        "payload": message.payload[:RETAINED_PREVIEW_BYTES_MAX],
+        "received_at_ms": message.received_at_ms,
+        "expires_at_ms": None if message.expires_at_ms == NEVER else message.expires_at_ms,
+    }
+
+
+def _text(fields: Fields, name: str, *, bytes_max: int = CLIENT_ID_BYTES_MAX) -> str:
+    value = fields.get(name, "")
+    if not isinstance(value, str) or len(value.encode("utf-8", "surrogatepass")) > bytes_max:
+        raise _bad(name, f"a text of at most {bytes_max} bytes")
+    return value
+
+
+def _texts(fields: Fields, name: str) -> list[str]:
+    value = fields[name]
+    if not isinstance(value, list) or len(value) > BROKER_PAGE_ITEM_COUNT_MAX:
+        raise _bad(name, f"a list of at most {BROKER_PAGE_ITEM_COUNT_MAX} texts")
+    return [_text({name: item}, name) for item in value]
+
+
+def _whole(fields: Fields, name: str, default: int | None) -> int | None:
+    value = fields.get(name, default)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise _bad(name, "a whole number, 0 or more")
+    return value
+
+
+def _limit(fields: Fields) -> int:
+    value = _whole(fields, "limit", BROKER_PAGE_ITEM_COUNT_MAX)
+    if value is None or not 1 <= value <= BROKER_PAGE_ITEM_COUNT_MAX:
+        raise _bad("limit", f"1 to {BROKER_PAGE_ITEM_COUNT_MAX}")
+    return value
+
+
+def _bad(name: str, wanted: str) -> UsageError:
+    return UsageError(
+        f"The field “{name}” has to be {wanted}.", hint="Ask with another value.", code="question_invalid"
+    )
