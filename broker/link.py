@@ -6,6 +6,7 @@ Questions wait for their answers with a deadline; when the connection is lost, t
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,8 @@ from .control_messages import CONTROL_VERSION, MessageReader, decode_error, enco
 RETRY_MS: Final = 200
 """The broker is on the same machine: a fixed short pause between attempts."""
 SEND_TIMEOUT_S: Final = 2.0
+HISTORY_COUNT: Final = 11
+"""Statistics come once a second: rates are over ten seconds."""
 SILENCE_S: Final = 10.0
 """The broker says something every second; one that is silent for so long is connected to anew."""
 
@@ -58,6 +61,8 @@ class BrokerLink:
         self._last_id = 0
         self.statistics: dict[str, Any] = {}
         """The broker's newest numbers; those of before while it is away."""
+        self.history: deque[tuple[float, dict[str, Any]]] = deque(maxlen=HISTORY_COUNT)
+        """The newest of them with their monotonic time, seconds, for rates; empty while it is away."""
 
     @property
     def connected(self) -> bool:
@@ -160,6 +165,7 @@ class BrokerLink:
                         self._handle(message)
             finally:
                 self._stream = None
+                self.history.clear()
                 for waiting in self._waiting.values():
                     waiting.error = Unavailable(
                         "The broker went away before it answered.", hint="Try again in a moment."
@@ -174,6 +180,7 @@ class BrokerLink:
             self._on_first_contact([str(name) for name in message.get("user_names", ())])
         elif kind == "statistics":
             self.statistics = message
+            self.history.append((trio.current_time(), message))
         elif kind == "answer":
             self._take_answer(message)
 

@@ -17,6 +17,7 @@ from appliance.core.config import Config, NodeConfig
 from appliance.core.errors import Unavailable
 from appliance.identity import Passwords, SetupCode, SiteKeys, tls
 from storage.catalog import AsyncCatalog
+from tests.broker_stand_in import AnsweringBroker
 from ui.app import create_app
 from ui.auth import LocalTrust
 from ui.live.hub import Hub
@@ -126,14 +127,14 @@ class Telemetry:
 
 
 @dataclass
-class Broker:
-    connected: bool = True
+class Broker(AnsweringBroker):
     statistics: dict[str, Any] = field(
         default_factory=lambda: {
             "plane": {"connections": 3, "connections_by_transport": {"tls": 2, "unix": 1}},
             "tls": {"failing": False},
         }
     )
+    history: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
 

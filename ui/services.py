@@ -156,6 +156,13 @@ class BrokerStatus(Protocol):
     def connected(self) -> bool: ...
     @property
     def statistics(self) -> Mapping[str, Any]: ...
+    @property
+    def history(self) -> Sequence[tuple[float, Mapping[str, Any]]]:
+        """The newest statistics with their monotonic time, seconds, the oldest first; empty while it is away."""
+
+    async def ask(self, question: str, **fields: Any) -> dict[str, Any]:
+        """Raises Unavailable, or what the broker says."""
+
     async def revoke(self, principal: str) -> None: ...
     async def access_changed(self, principal: str) -> None: ...
 

@@ -14,7 +14,18 @@ import click
 
 from appliance.core.version import VERSION
 
-VERBS: Final = ("run", "status", "setup-code", "doctor", "device", "sim", "bench", "log")
+VERBS: Final = (
+    "run",
+    "status",
+    "setup-code",
+    "doctor",
+    "device",
+    "client",
+    "retained",
+    "sim",
+    "bench",
+    "log",
+)
 
 
 class _Verbs(click.Group):

@@ -10,6 +10,7 @@ import msgspec
 from openapi_spec_validator import validate
 
 from storage.catalog import Catalog
+from tests.broker_stand_in import client_row, retained_row
 from tests.node_kit import LiveDevice, Points, Value, running_node
 from ui.api import ENDPOINTS
 from ui.api.openapi import document
@@ -46,13 +47,16 @@ async def test_answers_are_what_the_document_says(tmp_path: Path) -> None:
         await node.catalog.write(_fill)
         node.live.by_id = {"d1": LiveDevice(device_id="d1")}
         node.live.values["d1"] = {"t": Value(metric="t", value=True)}
+        node.broker.clients = [client_row("c1")]
+        node.broker.retained = [retained_row(1, "t")]
         node.telemetry.points = [Points(metric="t", at_ms=(1,), value=(1.5,))]
         asked = 0
         for template, operations in described["paths"].items():
             if "get" not in operations:
                 continue
             query = "?metric=t&from=0&to=9" if template.endswith("/telemetry") else ""
-            answer = await client.get(template.replace("{device_id}", "d1") + query)
+            path = template.replace("{device_id}", "d1").replace("{client_id}", "c1")
+            answer = await client.get(path + query)
             schema = operations["get"]["responses"][str(answer.status_code)]["content"]["application/json"][
                 "schema"
             ]

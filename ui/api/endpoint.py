@@ -58,6 +58,7 @@ class Endpoint:
 
     Attributes:
         path: Below /api/v1, with {names} as in Starlette.
+        any_name: The names in the path may hold a "/" too, such as client ids.
         answer: Struct of the answer, None for 204.
         errors: Statuses beside those that follow from access, body and query.
     """
@@ -70,6 +71,7 @@ class Endpoint:
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     answer: type[msgspec.Struct] | None = None
+    any_name: bool = False
     status: int = 200
     errors: tuple[int, ...] = ()
     tags: tuple[str, ...] = field(default=())
@@ -95,7 +97,8 @@ class Endpoint:
         async def endpoint(request: Request) -> Response:
             return await self._answer(request)
 
-        return Route(f"/v1{self.path}", endpoint, methods=[self.method], name=self.operation_id)
+        path = self.path.replace("}", ":path}") if self.any_name else self.path
+        return Route(f"/v1{path}", endpoint, methods=[self.method], name=self.operation_id)
 
     async def _answer(self, request: Request) -> Response:
         identity = await self._admit(request)

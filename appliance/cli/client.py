@@ -1,0 +1,88 @@
+"""`homeport client`: who is connected to the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import click
+
+from appliance.cli.common import Context, table, verb
+from appliance.core.limits import BROKER_PAGE_ITEM_COUNT_MAX
+from appliance.run.local_api import LocalApi
+
+_COLUMNS = {
+    "client_id": "CLIENT",
+    "principal": "USER",
+    "address": "ADDRESS",
+    "transport": "BY",
+    "version": "MQTT",
+    "subscriptions": "SUBSCRIPTIONS",
+    "queued": "WAITING",
+}
+_SUBSCRIPTION_COLUMNS = {"topic_filter": "FILTER", "qos": "QOS", "options": "OPTIONS"}
+
+
+@click.group()
+def client() -> None:
+    """Clients of the broker: list, look at, disconnect. Needs the running appliance."""
+
+
+@client.command("list")
+@click.option("--filter", "q", default="", help="Part of a client id, user name or address.")
+@verb
+def list_(context: Context, q: str) -> None:
+    """List connected clients."""
+    rows = list(_clients(context.api(), q))
+    context.emit({"clients": rows}, table([{**row, "queued": _queued(row)} for row in rows], _COLUMNS))
+
+
+@client.command()
+@click.argument("client_id")
+@verb
+def show(context: Context, client_id: str) -> None:
+    """Show CLIENT_ID with its subscriptions and what waits for it."""
+    found = context.api().get(_address(client_id))
+    subscriptions = [{**one, "options": _options(one)} for one in found["subscription_list"]]
+    facts = "\n".join(
+        f"{name.replace('_', ' ')}: {found[name]}"
+        for name in (
+            "client_id", "principal", "address", "transport", "version", "keep_alive_s", "in_flight",
+            "queued_messages", "queued_bytes", "is_lagging", "lag_records", "dropped_messages", "delivered_messages",
+            "received_bytes", "sent_bytes",
+        )
+    )  # fmt: skip
+    context.emit(found, f"{facts}\n{table(subscriptions, _SUBSCRIPTION_COLUMNS)}")
+
+
+@client.command()
+@click.argument("client_id")
+@verb
+def kick(context: Context, client_id: str) -> None:
+    """Close CLIENT_ID's connection. It may come back; `device` verbs keep a device out."""
+    done = context.api().post(_address(client_id) + "/kick", None)
+    context.emit(done, f"The connection of {client_id} is closed.")
+
+
+def _address(client_id: str) -> str:
+    return f"/api/v1/broker/clients/{quote(client_id, safe='')}"
+
+
+def _clients(api: LocalApi, q: str) -> Iterator[dict[str, Any]]:
+    query: dict[str, Any] = {"limit": BROKER_PAGE_ITEM_COUNT_MAX, "q": q}
+    while True:
+        page = api.get(f"/api/v1/broker/clients?{urlencode(query)}")
+        yield from page["clients"]
+        if page["next_cursor"] is None:
+            return
+        query["cursor"] = page["next_cursor"]
+
+
+def _queued(row: dict[str, Any]) -> str:
+    waiting = row["in_flight"] + row["queued_messages"]
+    return f"{waiting} (from the log: {row['lag_records']} behind)" if row["is_lagging"] else str(waiting)
+
+
+def _options(subscription: dict[str, Any]) -> list[str]:
+    return [name for name in ("no_local", "retain_as_published") if subscription[name]]

@@ -1,0 +1,99 @@
+"""A stand-in for the broker behind the node's link: clients and retained messages that tests set by hand.
+
+tests/contracts/test_broker_answers.py holds it to what a running broker answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.core.errors import NotFound, Unavailable
+
+
+def client_row(client_id: str, **changes: Any) -> dict[str, Any]:
+    """A connected client as the broker describes it."""
+    return {
+        "client_id": client_id, "principal": client_id, "kind": "device", "address": "192.0.2.7", "transport": "tls",
+        "version": "5.0", "connected_at_ms": 1_771_999_000_000, "last_packet_at_ms": 1_771_999_999_000,
+        "keep_alive_s": 60, "subscriptions": 0, "in_flight": 0, "queued_messages": 0, "queued_bytes": 0,
+        "unsent_bytes": 0, "is_lagging": False, "lag_records": 0, "dropped_messages": 0, "delivered_messages": 0,
+        "received_bytes": 48_211, "sent_bytes": 1_024,
+    } | changes  # fmt: skip
+
+
+def retained_row(seq: int, topic: str, **changes: Any) -> dict[str, Any]:
+    """A retained message as the broker describes it."""
+    return {
+        "seq": seq, "topic": topic, "client_id": "writer", "qos": 1, "payload_bytes": 2, "payload": b"on",
+        "received_at_ms": 1_771_999_900_000, "expires_at_ms": None,
+    } | changes  # fmt: skip
+
+
+@dataclass
+class AnsweringBroker:
+    """See the module's docstring. `asked` has every question with its fields."""
+
+    connected: bool = True
+    clients: list[dict[str, Any]] = field(default_factory=list)
+    subscriptions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    retained: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    async def ask(self, question: str, **fields: Any) -> dict[str, Any]:
+        self.asked.append((question, fields))
+        if not self.connected:
+            raise Unavailable("The broker is not connected.", hint="Wait for it to start again.")
+        answer: dict[str, Any] = getattr(self, "_" + question)(**fields)
+        return answer
+
+    def _clients(
+        self, *, q: str = "", cursor: str = "", limit: int = 500, client_ids: list[str] | None = None
+    ) -> dict[str, Any]:
+        by_id = {row["client_id"]: row for row in self.clients}
+        if client_ids is not None:
+            return {"clients": [by_id[name] for name in client_ids if name in by_id], "next_cursor": None}
+        q = q.casefold()
+        found = [
+            row
+            for _, row in sorted(by_id.items())
+            if q in row["client_id"].casefold() or q in row["principal"].casefold() or q in row["address"]
+        ]
+        page = [row for row in found if row["client_id"] > cursor]
+        next_cursor = page[limit - 1]["client_id"] if len(page) > limit else None
+        return {"clients": page[:limit], "next_cursor": next_cursor, "total": len(found)}
+
+    def _known(self, client_id: str) -> dict[str, Any]:
+        for row in self.clients:
+            if row["client_id"] == client_id:
+                return row
+        raise NotFound(f"No client “{client_id}” is connected.", hint="Look.", code="client_unknown")
+
+    def _client(self, *, client_id: str) -> dict[str, Any]:
+        row = self._known(client_id)
+        return {
+            **row,
+            "will_topic": None,
+            "unacknowledged": 0,
+            "receive_maximum": 16_384,
+            "subscription_list": self.subscriptions.get(client_id, []),
+            "subscriptions_cut": False,
+        }
+
+    def _kick(self, *, client_id: str) -> dict[str, Any]:
+        self.clients.remove(self._known(client_id))
+        return {"client_id": client_id}
+
+    def _retained(self, *, q: str = "", cursor: int | None = None, limit: int = 500) -> dict[str, Any]:
+        found = [row for row in self.retained if q.lower() in row["topic"].lower()]
+        found.sort(key=lambda row: -int(row["seq"]))
+        page = [row for row in found if cursor is None or row["seq"] < cursor]
+        next_cursor = page[limit - 1]["seq"] if len(page) > limit else None
+        return {"retained": page[:limit], "next_cursor": next_cursor, "total": len(found)}
+
+    def _clear_retained(self, *, topic: str, seq: int | None = None) -> dict[str, Any]:
+        for row in self.retained:
+            if row["topic"] == topic and seq in (None, row["seq"]):
+                self.retained.remove(row)
+                return {"topic": topic, "seq": row["seq"]}
+        raise NotFound(f"The topic “{topic}” has no retained message.", hint="Look.", code="retained_unknown")

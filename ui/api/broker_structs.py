@@ -1,0 +1,211 @@
+"""Queries and answers about the broker. Times are UTC milliseconds in `_at_ms`; counters (`_total`) begin when the broker starts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from appliance.core.limits import (
+    BROKER_PAGE_ITEM_COUNT_MAX,
+    CLIENT_ID_BYTES_MAX,
+    PAGE_ITEM_COUNT_DEFAULT,
+    TOPIC_BYTES_MAX,
+)
+from ui.api.structs import Answer, Query
+
+ClientId = Annotated[str, Meta(min_length=1, max_length=CLIENT_ID_BYTES_MAX)]
+Topic = Annotated[str, Meta(min_length=1, max_length=TOPIC_BYTES_MAX)]
+PageLimit = Annotated[int, Meta(ge=1, le=BROKER_PAGE_ITEM_COUNT_MAX)]
+SearchText = Annotated[str, Meta(max_length=64)]
+
+
+class Door(Answer, kw_only=True, frozen=True):
+    """Where clients come in: the transport's name, where it listens ("" is not known), who is connected by it."""
+
+    transport: str
+    address: str
+    connections: int
+    accepted_total: int
+
+
+class BrokerTraffic(Answer, kw_only=True, frozen=True):
+    """Messages are PUBLISH packets; bytes are all of them, behind CONNECT."""
+
+    received_messages_total: int
+    acknowledged_messages_total: int
+    delivered_messages_total: int
+    refused_messages_total: int
+    dropped_messages_total: int
+    received_bytes_total: int
+    sent_bytes_total: int
+
+
+class BrokerRates(Answer, kw_only=True, frozen=True):
+    """A second, over the last ten seconds at most; null until that is known."""
+
+    received_messages_per_s: float | None
+    delivered_messages_per_s: float | None
+    received_bytes_per_s: float | None
+    sent_bytes_per_s: float | None
+
+
+class BrokerQueues(Answer, kw_only=True, frozen=True):
+    """What waits for subscribers. Lagging ones were too slow for their queue and are fed from the log."""
+
+    in_flight_messages: int
+    queued_messages: int
+    queued_bytes: int
+    unsent_bytes: int
+    lagging_subscribers: int
+    lag_records_most: int
+
+
+class BrokerDisk(Answer, kw_only=True, frozen=True):
+    """The disk that holds the log, and the broker's memory."""
+
+    free_bytes: int
+    total_bytes: int
+    log_is_full: bool
+    log_sealed_bytes: int
+    memory_bytes: int
+
+
+class BrokerLimit(Answer, kw_only=True, frozen=True):
+    """A limit of the configuration: `in_use` is how much of it is taken now, `hits_total` how often it was reached."""
+
+    key: str
+    value: int
+    unit: str
+    in_use: int | None
+    hits_total: int | None
+    meaning: str
+
+
+class Broker(Answer, kw_only=True, frozen=True):
+    """The broker process. While it is not connected, the numbers are the last known."""
+
+    connected: bool
+    now_ms: int
+    connections: int
+    connections_most: int
+    subscriptions: int
+    retained_messages: int
+    retained_bytes: int
+    doors: tuple[Door, ...]
+    traffic: BrokerTraffic
+    rates: BrokerRates
+    queues: BrokerQueues
+    disk: BrokerDisk
+    limits: tuple[BrokerLimit, ...]
+    refused_by_code: dict[str, int]
+    closed_by_reason: dict[str, int]
+
+
+class Client(Answer, kw_only=True, frozen=True):
+    """A connected client. `principal` is the device or application whose credentials it has."""
+
+    client_id: str
+    principal: str
+    kind: str
+    address: str
+    transport: str
+    version: str
+    connected_at_ms: int | None
+    last_packet_at_ms: int | None
+    keep_alive_s: int
+    subscriptions: int
+    in_flight: int
+    queued_messages: int
+    queued_bytes: int
+    unsent_bytes: int
+    is_lagging: bool
+    lag_records: int
+    dropped_messages: int
+    delivered_messages: int
+    received_bytes: int
+    sent_bytes: int
+
+
+class ClientPage(Answer, kw_only=True, frozen=True):
+    """Clients in the order of their ids; `total` is how many match. Give `next_cursor` as `cursor`; null at the end."""
+
+    clients: tuple[Client, ...]
+    next_cursor: str | None
+    total: int | None = None
+
+
+class ClientSubscription(Answer, kw_only=True, frozen=True):
+    """A subscription as it was granted."""
+
+    topic_filter: str
+    qos: int
+    no_local: bool
+    retain_as_published: bool
+
+
+class ClientDetail(Client, kw_only=True, frozen=True):
+    """A client with its subscriptions; `subscriptions_cut` when there are too many to be listed."""
+
+    will_topic: str | None
+    unacknowledged: int
+    receive_maximum: int
+    subscription_list: tuple[ClientSubscription, ...]
+    subscriptions_cut: bool
+
+
+class Kicked(Answer, kw_only=True, frozen=True):
+    """The client whose connection was closed."""
+
+    client_id: str
+
+
+class ClientQuery(Query, kw_only=True, frozen=True):
+    """Those with `q` in client id, principal or address."""
+
+    q: SearchText = ""
+    cursor: Annotated[str, Meta(max_length=CLIENT_ID_BYTES_MAX)] = ""
+    limit: PageLimit = PAGE_ITEM_COUNT_DEFAULT
+
+
+class RetainedMessage(Answer, kw_only=True, frozen=True):
+    """A retained message. `seq` is its position in the log, `payload` its beginning (base64), `client_id` its publisher."""
+
+    seq: int
+    topic: str
+    client_id: str
+    qos: int
+    payload_bytes: int
+    payload: bytes
+    received_at_ms: int
+    expires_at_ms: int | None
+
+
+class RetainedPage(Answer, kw_only=True, frozen=True):
+    """Retained messages, the newest first; a page may have fewer than asked for. `next_cursor` null is the end."""
+
+    retained: tuple[RetainedMessage, ...]
+    next_cursor: int | None
+    total: int
+
+
+class RetainedQuery(Query, kw_only=True, frozen=True):
+    """Those with `q` in the topic (A to Z match a to z), before the position `cursor`."""
+
+    q: SearchText = ""
+    cursor: Annotated[int, Meta(ge=0)] | None = None
+    limit: PageLimit = PAGE_ITEM_COUNT_DEFAULT
+
+
+class ClearQuery(Query, kw_only=True, frozen=True):
+    """The topic whose message goes; with `seq` only if it is still the message of that position."""
+
+    topic: Topic
+    seq: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Cleared(Answer, kw_only=True, frozen=True):
+    """The topic that has no retained message any more, and the position of the one that it had."""
+
+    topic: str
+    seq: int

@@ -1,0 +1,164 @@
+"""The broker's statistics, put in order: what API, page and metrics show of them, and which limits were reached how often.
+
+The statistics come from another process, perhaps of another version or not at all yet: a number that is not there is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from appliance.core.config import BrokerConfig
+from appliance.core.settings import settings_of
+from ui.api import broker_structs as structs
+from ui.services import Services
+
+Statistics = Mapping[str, Any]
+DOORS: Final = (("tcp", "tcp_bind"), ("tls", "tls_bind"), ("unix", "unix_path"))
+"""Transports, and the key that says where each listens."""
+
+
+def number(statistics: Statistics, *path: str) -> int:
+    """The number at a path of names, 0 if there is none."""
+    value: Any = statistics
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def counts(statistics: Statistics, *path: str) -> dict[str, int]:
+    """The counts at a path, by their names; empty if there are none."""
+    value: Any = statistics
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(name): int(count) for name, count in value.items() if isinstance(count, int)}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A key of the section [broker], how much of it is in use, and how often it was reached."""
+
+    key: str
+    in_use: tuple[str, ...] | None
+    hits: Callable[[Statistics], int] | None
+
+
+def _at(*path: str) -> Callable[[Statistics], int]:
+    return lambda statistics: number(statistics, *path)
+
+
+LIMITS: Final = (
+    Limit(
+        "connections_max", ("plane", "connections"), _at("listeners", "refused_by_code", "connections_max")
+    ),
+    Limit("handshakes_max", ("listeners", "handshakes"), _at("listeners", "given_way")),
+    Limit("connect_rate_per_address_max", None, _at("listeners", "rate_limited")),
+    Limit("connect_timeout_ms", None, _at("listeners", "refused_by_code", "timeout")),
+    Limit("packet_bytes_max", None, _at("plane", "closed_by_code", "0x95")),
+    Limit("receive_maximum", None, _at("plane", "closed_by_code", "0x93")),
+    Limit("topic_alias_max", None, _at("plane", "closed_by_code", "0x94")),
+    Limit("keep_alive_s_max", None, None),
+    Limit("session_queue_messages_max", None, _at("connections", "fell_behind")),
+    Limit("session_queue_bytes_max", None, _at("connections", "fell_behind")),
+    Limit("retained_messages_max", ("retained", "messages"), _at("retained", "refused")),
+    Limit("retained_bytes_max", ("retained", "bytes"), _at("retained", "refused")),
+)
+"""0x93, 0x94 and 0x95 are MQTT 5's receive maximum exceeded, topic alias invalid and packet too large."""
+
+
+def limits(statistics: Statistics, config: BrokerConfig) -> tuple[structs.BrokerLimit, ...]:
+    """Every limit of the section [broker] with its use."""
+    described = settings_of(BrokerConfig)
+    return tuple(
+        structs.BrokerLimit(
+            key=limit.key,
+            value=getattr(config, limit.key),
+            unit=described[limit.key].unit,
+            in_use=None if limit.in_use is None else number(statistics, *limit.in_use),
+            hits_total=None if limit.hits is None else limit.hits(statistics),
+            meaning=described[limit.key].help,
+        )
+        for limit in LIMITS
+    )
+
+
+def doors(statistics: Statistics, config: BrokerConfig) -> tuple[structs.Door, ...]:
+    """Where clients come in, those that are configured first."""
+    connected = counts(statistics, "plane", "connections_by_transport")
+    accepted = counts(statistics, "listeners", "accepted_by_transport")
+    address_of = {name: str(getattr(config, key) or "") for name, key in DOORS}
+    names = [name for name, address in address_of.items() if address]
+    names += sorted((connected.keys() | accepted.keys()) - set(names))
+    return tuple(
+        structs.Door(
+            transport=name,
+            address=address_of.get(name, ""),
+            connections=connected.get(name, 0),
+            accepted_total=accepted.get(name, 0),
+        )
+        for name in names
+    )
+
+
+def broker(services: Services) -> structs.Broker:
+    """Everything at a glance."""
+    link = services.broker
+    statistics, config = link.statistics, services.config.broker
+    plane, connections = ("plane",), ("connections",)
+    return structs.Broker(
+        connected=link.connected,
+        now_ms=services.clock.now_ms(),
+        connections=number(statistics, *plane, "connections"),
+        connections_most=number(statistics, *connections, "connections_most"),
+        subscriptions=number(statistics, *plane, "subscriptions"),
+        retained_messages=number(statistics, "retained", "messages"),
+        retained_bytes=number(statistics, "retained", "bytes"),
+        doors=doors(statistics, config),
+        traffic=structs.BrokerTraffic(
+            received_messages_total=number(statistics, *plane, "received_messages"),
+            acknowledged_messages_total=number(statistics, *plane, "acknowledged_messages"),
+            delivered_messages_total=number(statistics, *plane, "delivered_messages"),
+            refused_messages_total=number(statistics, *plane, "refused_messages"),
+            dropped_messages_total=number(statistics, *connections, "dropped_messages"),
+            received_bytes_total=number(statistics, *plane, "received_bytes"),
+            sent_bytes_total=number(statistics, *connections, "sent_bytes"),
+        ),
+        rates=structs.BrokerRates(
+            received_messages_per_s=_rate(services, *plane, "received_messages"),
+            delivered_messages_per_s=_rate(services, *plane, "delivered_messages"),
+            received_bytes_per_s=_rate(services, *plane, "received_bytes"),
+            sent_bytes_per_s=_rate(services, *connections, "sent_bytes"),
+        ),
+        queues=structs.BrokerQueues(
+            in_flight_messages=number(statistics, *connections, "in_flight_messages"),
+            queued_messages=number(statistics, *connections, "queued_messages"),
+            queued_bytes=number(statistics, *connections, "queued_bytes"),
+            unsent_bytes=number(statistics, *connections, "unsent_bytes"),
+            lagging_subscribers=number(statistics, *plane, "lagging_subscribers"),
+            lag_records_most=number(statistics, *connections, "lag_records_most"),
+        ),
+        disk=structs.BrokerDisk(
+            free_bytes=number(statistics, "process", "disk_free_bytes"),
+            total_bytes=number(statistics, "process", "disk_total_bytes"),
+            log_is_full=bool(number(statistics, *plane, "log_is_full")),
+            log_sealed_bytes=number(statistics, "log", "sealed_bytes"),
+            memory_bytes=number(statistics, "process", "memory_bytes"),
+        ),
+        limits=limits(statistics, config),
+        refused_by_code=counts(statistics, "listeners", "refused_by_code"),
+        closed_by_reason=counts(statistics, *plane, "closed_by_reason"),
+    )
+
+
+def _rate(services: Services, *path: str) -> float | None:
+    """How much a counter grew a second, over the statistics that are remembered."""
+    history = services.broker.history
+    if not services.broker.connected or len(history) < 2:
+        return None
+    (before_s, before), (now_s, now) = history[0], history[-1]
+    if now_s <= before_s:
+        return None
+    return max(0, number(now, *path) - number(before, *path)) / (now_s - before_s)
