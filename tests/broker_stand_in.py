@@ -10,6 +10,31 @@ from typing import Any
 
 from appliance.core.errors import NotFound, Unavailable
 
+STATISTICS: dict[str, Any] = {
+    "plane": {
+        "connections": 3, "connections_by_transport": {"tls": 2, "unix": 1}, "subscriptions": 31,
+        "received_messages": 250_000, "acknowledged_messages": 249_000, "delivered_messages": 81_000,
+        "refused_messages": 12, "received_bytes": 41_200_000, "received_publish_bytes": 40_000_000,
+        "refused_subscriptions": 0, "lagging_subscribers": 1, "log_is_full": False,
+        "closed_by_reason": {"connection_lost": 4, "keep_alive": 2}, "closed_by_code": {"0x95": 3},
+    },
+    "connections": {
+        "connections_most": 14, "sent_bytes": 3_100_000, "dropped_messages": 0, "fell_behind": 2,
+        "in_flight_messages": 3, "queued_messages": 7_421, "queued_bytes": 1_230_000, "unsent_bytes": 0,
+        "lag_records_most": 88_000,
+    },
+    "listeners": {
+        "sockets": 50, "accepted": 40, "accepted_by_transport": {"tls": 30, "tcp": 9, "unix": 1}, "handshakes": 1,
+        "rate_limited": 0, "given_way": 0, "refused_by_code": {"bad_credentials": 5},
+    },
+    "retained": {"messages": 3, "bytes": 4_096, "refused": 0},
+    "process": {"memory_bytes": 48 << 20, "disk_free_bytes": 21 << 30, "disk_total_bytes": 58 << 30},
+    "checkpoint": {"written": 2, "failed": 0},
+    "tls": {"failing": False},
+    "log": {"next_seq": 250_001, "sealed_bytes": 3 << 26},
+}  # fmt: skip
+"""Some time after the broker's start; 3 clients are connected."""
+
 
 def client_row(client_id: str, **changes: Any) -> dict[str, Any]:
     """A connected client as the broker describes it."""

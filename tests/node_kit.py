@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from appliance.core.config import Config, NodeConfig
 from appliance.core.errors import Unavailable
 from appliance.identity import Passwords, SetupCode, SiteKeys, tls
 from storage.catalog import AsyncCatalog
-from tests.broker_stand_in import AnsweringBroker
+from tests.broker_stand_in import STATISTICS, AnsweringBroker
 from ui.app import create_app
 from ui.auth import LocalTrust
 from ui.live.hub import Hub
@@ -128,12 +129,7 @@ class Telemetry:
 
 @dataclass
 class Broker(AnsweringBroker):
-    statistics: dict[str, Any] = field(
-        default_factory=lambda: {
-            "plane": {"connections": 3, "connections_by_transport": {"tls": 2, "unix": 1}},
-            "tls": {"failing": False},
-        }
-    )
+    statistics: dict[str, Any] = field(default_factory=lambda: deepcopy(STATISTICS))
     history: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)

@@ -23,11 +23,47 @@ from starlette.responses import Response
 from appliance.core import limits
 from appliance.core.errors import HomeportError
 from ui.auth import is_local, require, services_of
+from ui.broker_numbers import limits as limits_of_broker
 from ui.services import Services
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 
-BY_TRANSPORT: Final = "plane.connections_by_transport."
+BROKER_NUMBERS: Final = {
+    "connections.connections_most": "homeport_broker_connections_most",
+    "listeners.handshakes": "homeport_broker_handshakes",
+    "plane.subscriptions": "homeport_broker_subscriptions",
+    "plane.refused_subscriptions": "homeport_broker_subscriptions_refused",
+    "plane.received_messages": "homeport_broker_messages_received",
+    "plane.acknowledged_messages": "homeport_broker_messages_acknowledged",
+    "plane.delivered_messages": "homeport_broker_messages_delivered",
+    "plane.refused_messages": "homeport_broker_messages_refused",
+    "connections.dropped_messages": "homeport_broker_messages_dropped",
+    "plane.received_bytes": "homeport_broker_received_bytes",
+    "connections.sent_bytes": "homeport_broker_sent_bytes",
+    "connections.in_flight_messages": "homeport_broker_in_flight_messages",
+    "connections.queued_messages": "homeport_broker_queued_messages",
+    "connections.queued_bytes": "homeport_broker_queued_bytes",
+    "connections.unsent_bytes": "homeport_broker_unsent_bytes",
+    "plane.lagging_subscribers": "homeport_broker_lagging_subscribers",
+    "connections.lag_records_most": "homeport_broker_lag_records",
+    "retained.messages": "homeport_broker_retained_messages",
+    "retained.bytes": "homeport_broker_retained_bytes",
+    "plane.log_is_full": "homeport_broker_log_full",
+    "process.disk_free_bytes": "homeport_broker_disk_free_bytes",
+    "process.disk_total_bytes": "homeport_broker_disk_total_bytes",
+    "process.memory_bytes": "homeport_broker_memory_bytes",
+    "checkpoint.failed": "homeport_broker_checkpoint_failures",
+    "tls.failing": "homeport_broker_tls_failing",
+}
+"""The broker's statistics that have a metric of their own."""
+BROKER_COUNTS: Final = {
+    "plane.connections_by_transport": "homeport_broker_connections",
+    "listeners.accepted_by_transport": "homeport_broker_accepted",
+    "listeners.refused_by_code": "homeport_broker_refused",
+    "plane.closed_by_reason": "homeport_broker_closed",
+    "plane.closed_by_code": "homeport_broker_closed_with",
+}
+"""Those that are counts by a name, which is the metric's label."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,6 +107,36 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_tls_certificate_expires_seconds", "gauge", "Until the certificate in use ends."),
         Described("homeport_broker_connections", "gauge", "Clients connected now, by way in.", ("transport",)),
         Described("homeport_broker_tls_failing", "gauge", "1 while the TLS files can't be used and what was loaded before is in force."),
+        Described("homeport_broker_accepted", "counter", "Clients accepted, by way in.", ("transport",)),
+        Described("homeport_broker_refused", "counter", "Clients refused at the door, by why.", ("code",)),
+        Described("homeport_broker_closed", "counter", "Connections closed, by why.", ("reason",)),
+        Described("homeport_broker_closed_with", "counter", "Connections closed, by the MQTT 5 reason code.", ("code",)),
+        Described("homeport_broker_limit", "gauge", "A limit of the section [broker]; its unit is in its name or in docs/CONFIGURATION.md.", ("key",)),
+        Described("homeport_broker_limit_hits", "counter", "How often such a limit was reached: clients refused, closed or fed from the log, messages not kept.", ("key",)),
+        Described("homeport_broker_connections_most", "gauge", "Most clients connected at once since the broker started."),
+        Described("homeport_broker_handshakes", "gauge", "Connections between accept and CONNACK now."),
+        Described("homeport_broker_subscriptions", "gauge", "Subscriptions now."),
+        Described("homeport_broker_subscriptions_refused", "counter", "Subscriptions refused because a session had as many as it may."),
+        Described("homeport_broker_messages_received", "counter", "PUBLISH packets taken."),
+        Described("homeport_broker_messages_acknowledged", "counter", "PUBACKs and PUBRECs sent, each behind its fsync."),
+        Described("homeport_broker_messages_delivered", "counter", "PUBLISH packets sent to subscribers."),
+        Described("homeport_broker_messages_refused", "counter", "PUBLISH packets to a topic that their sender may not publish to."),
+        Described("homeport_broker_messages_dropped", "counter", "Deliveries larger than their subscriber takes."),
+        Described("homeport_broker_received_bytes", "counter", "Received behind CONNECT, without TLS."),
+        Described("homeport_broker_sent_bytes", "counter", "Sent, TLS included."),
+        Described("homeport_broker_in_flight_messages", "gauge", "Deliveries that wait for their subscriber's answer."),
+        Described("homeport_broker_queued_messages", "gauge", "Deliveries that wait for room in their subscriber's window."),
+        Described("homeport_broker_queued_bytes", "gauge", "Their bytes."),
+        Described("homeport_broker_unsent_bytes", "gauge", "Bytes that sockets have not taken yet."),
+        Described("homeport_broker_lagging_subscribers", "gauge", "Subscribers that were too slow for their queue and are fed from the log."),
+        Described("homeport_broker_lag_records", "gauge", "How far the slowest of them is behind the log's head."),
+        Described("homeport_broker_retained_messages", "gauge", "Retained messages."),
+        Described("homeport_broker_retained_bytes", "gauge", "Their topics, payloads and properties."),
+        Described("homeport_broker_log_full", "gauge", "1 while nothing is acknowledged because the disk is full."),
+        Described("homeport_broker_disk_free_bytes", "gauge", "Free on the disk that holds the log."),
+        Described("homeport_broker_disk_total_bytes", "gauge", "Size of that disk."),
+        Described("homeport_broker_memory_bytes", "gauge", "Resident memory of the broker process."),
+        Described("homeport_broker_checkpoint_failures", "counter", "Times the broker's checkpoint could not be written; the log has everything."),
         Described("homeport_statistic", "gauge", "Any other number of a room's statistics().", ("room", "name")),
     )
 }  # fmt: skip
@@ -143,13 +209,19 @@ class NodeCollector:
         yield from out.families()
 
     def _broker(self, out: Collected) -> None:
-        for name, value in numbers(self._services.broker.statistics):
-            if name.startswith(BY_TRANSPORT):
-                out.add("homeport_broker_connections", value, name.removeprefix(BY_TRANSPORT))
-            elif name == "tls.failing":
-                out.add("homeport_broker_tls_failing", value)
+        statistics = self._services.broker.statistics
+        for name, value in numbers(statistics):
+            group, _, label = name.rpartition(".")
+            if name in BROKER_NUMBERS:
+                out.add(BROKER_NUMBERS[name], value)
+            elif group in BROKER_COUNTS:
+                out.add(BROKER_COUNTS[group], value, label)
             else:
                 out.add("homeport_statistic", value, "broker", name)
+        for limit in limits_of_broker(statistics, self._services.config.broker):
+            out.add("homeport_broker_limit", limit.value, limit.key)
+            if statistics and limit.hits_total is not None:
+                out.add("homeport_broker_limit_hits", limit.hits_total, limit.key)
 
     def _pipeline(self, out: Collected) -> None:
         statistics = self._services.pipeline.statistics()

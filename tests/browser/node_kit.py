@@ -26,7 +26,7 @@ from appliance.core.config import Config, DevicesConfig, NodeConfig
 from appliance.identity import Passwords, SetupCode, SiteKeys
 from appliance.identity import tls as tls_identity
 from storage.catalog import AsyncCatalog, Catalog
-from tests.broker_stand_in import AnsweringBroker
+from tests.broker_stand_in import STATISTICS, AnsweringBroker
 from ui.app import create_app
 from ui.live import Hub
 from ui.services import Aggregation, Services
@@ -35,27 +35,6 @@ from ui.sign_in import SignInLimiter
 T = TypeVar("T")
 PASSWORD = "correct horse battery"
 STALE_AFTER_S = 60
-STATISTICS: dict[str, Any] = {
-    "plane": {
-        "connections": 12, "connections_by_transport": {"tls": 9, "tcp": 2, "unix": 1}, "subscriptions": 31,
-        "received_messages": 250_000, "acknowledged_messages": 249_000, "delivered_messages": 81_000,
-        "refused_messages": 12, "received_bytes": 41_200_000, "lagging_subscribers": 1, "log_is_full": False,
-        "closed_by_reason": {"connection_lost": 4, "keep_alive": 2}, "closed_by_code": {"0x95": 3},
-    },
-    "connections": {
-        "connections_most": 14, "sent_bytes": 3_100_000, "dropped_messages": 0, "fell_behind": 2,
-        "in_flight_messages": 3, "queued_messages": 7_421, "queued_bytes": 1_230_000, "unsent_bytes": 0,
-        "lag_records_most": 88_000,
-    },
-    "listeners": {
-        "accepted": 40, "accepted_by_transport": {"tls": 30, "tcp": 9, "unix": 1}, "handshakes": 1, "rate_limited": 0,
-        "given_way": 0, "refused_by_code": {"bad_credentials": 5},
-    },
-    "retained": {"messages": 3, "bytes": 4_096, "refused": 0},
-    "process": {"memory_bytes": 48 << 20, "disk_free_bytes": 21 << 30, "disk_total_bytes": 58 << 30},
-    "log": {"next_seq": 250_001, "sealed_bytes": 3 << 26},
-}  # fmt: skip
-"""Of the broker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ async def test_at_a_glance(tmp_path: Path) -> None:
         doors = {door["transport"]: door for door in found["doors"]}
         assert doors["tls"]["connections"] == 2
         assert doors["tcp"] == {
-            "transport": "tcp", "address": "127.0.0.1:1883", "connections": 0, "accepted_total": 0,
+            "transport": "tcp", "address": "127.0.0.1:1883", "connections": 0, "accepted_total": 9,
         }  # fmt: skip
         limits = {limit["key"]: limit for limit in found["limits"]}
         assert limits["connections_max"]["in_use"] == 3

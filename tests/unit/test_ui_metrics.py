@@ -45,6 +45,10 @@ async def test_every_metric_is_there_and_no_other(tmp_path: Path) -> None:
         assert samples["homeport_log_next_seq", ()] == 42
         assert samples["homeport_pipeline_rows_total", ()] == 500
         assert samples["homeport_statistic", ("broker", "plane.connections")] == 3
+        assert samples["homeport_broker_messages_received_total", ()] == 250_000
+        assert samples["homeport_broker_limit", ("connections_max",)] == 10_000
+        assert samples["homeport_broker_limit_hits_total", ("packet_bytes_max",)] == 3
+        assert samples["homeport_broker_closed_total", ("keep_alive",)] == 2
         assert samples["homeport_broker_connections", ("unix",)] == 1
         assert samples["homeport_broker_tls_failing", ()] == 0
         assert samples["homeport_statistic", ("batches_total", "pipeline")] == 9
