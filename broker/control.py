@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -44,6 +46,10 @@ class Commands(Protocol):
 
     def access_changed(self, principal: str) -> None: ...
 
+    def publish(self, principal: str, records: Sequence[object], done: Callable[[], None]) -> None: ...
+
+    def settle(self, principal: str, done: Callable[[], None]) -> None: ...
+
 
 class Answers(Protocol):
     """Who knows the answers (questions.Questions)."""
@@ -58,10 +64,27 @@ class _Line:
         self.stream = stream
         self.questions = trio.CapacityLimiter(BROKER_QUESTION_COUNT_MAX)
         self._sending = trio.Lock()
+        self.is_node = False
+        """It has said hello and is no bridge: word of unknown devices, which is told once, is for it."""
+        self._done: deque[int] = deque()
+        self._has_done = trio.Event()
 
     async def send(self, kind: str, **fields: Any) -> None:
         async with self._sending:
             await self.stream.send_all(encode_message(kind, **fields))
+
+    def done(self, number: int) -> None:
+        """Have a bridge told that its request is done; broker/ingest.py bounds how many there are."""
+        self._done.append(number)
+        self._has_done.set()
+
+    async def tell_done(self) -> None:
+        """Tell it, until cancelled."""
+        while True:
+            while self._done:
+                await self.send("done", id=self._done.popleft())
+            self._has_done = trio.Event()
+            await self._has_done.wait()
 
 
 class ControlServer:
@@ -144,6 +167,7 @@ class ControlServer:
             async with line.stream, trio.open_nursery() as nursery:
                 await line.send("hello", version=CONTROL_VERSION)
                 nursery.start_soon(self._tell, line)
+                nursery.start_soon(line.tell_done)
                 await self._listen(line, nursery)
                 nursery.cancel_scope.cancel()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -160,6 +184,9 @@ class ControlServer:
         while data := await line.stream.receive_some():
             for message in reader.receive_bytes(bytes(data)):
                 match message:
+                    case {"t": "hello"}:
+                        line.is_node = message.get("role") != "bridge"
+                        self._waiting.unpark_all()
                     case {"t": "revoke", "principal": str(principal)}:
                         self._commands.revoke(principal)
                     case {"t": "access_changed", "principal": str(principal)}:
@@ -168,6 +195,15 @@ class ControlServer:
                         token = object()
                         await line.questions.acquire_on_behalf_of(token)
                         nursery.start_soon(self._answer, line, token, number, question, fields)
+                    case {
+                        "t": "publish",
+                        "id": int(number),
+                        "principal": str(principal),
+                        "records": list(records),
+                    }:
+                        self._commands.publish(principal, records, partial(line.done, number))
+                    case {"t": "settle", "id": int(number), "principal": str(principal)}:
+                        self._commands.settle(principal, partial(line.done, number))
                     case _:
                         log.debug("control message ignored", kind=message["t"])
 
@@ -188,7 +224,7 @@ class ControlServer:
         told: Head | None = None
         statistics_at = trio.current_time()
         while True:
-            if self._contacts:
+            if self._contacts and line.is_node:
                 contacts, self._contacts = self._contacts, {}
                 await line.send("first_contact", user_names=list(contacts))
             if self._head is not None and self._head is not told:

@@ -6,8 +6,11 @@ each side is `hello` with its protocol version; an unknown `t` is ignored, so th
     broker → node   hello {version}, grew {epoch, next_seq}, statistics {…}, first_contact {user_names},
                     answer {id, body} or answer {id, error: {kind, message, hint, code}}
     node → broker   hello {version}, revoke {principal}, access_changed {principal}, ask {id, question, fields}
+    bridge → broker   hello {version, role: "bridge"}, publish {id, principal, records}, settle {id, principal}
+    broker → bridge   hello, grew, statistics, done {id}: the records are on disk; nothing of the principal waits for it
 
 Questions and what they answer with are in questions.py. Answers come in any order; `id` says whose one is.
+`records` are lists [topic, payload, flags, packet identifier, properties], see broker/ingest.py.
 """
 
 from __future__ import annotations
@@ -26,10 +29,12 @@ from appliance.core.errors import (
     Unavailable,
     UsageError,
 )
+from appliance.core.limits import FRAME_BYTES_HARD_MAX
 
 CONTROL_VERSION: Final = 2
 """1 had no questions."""
-CONTROL_FRAME_BYTES_MAX: Final = 1024 * 1024
+CONTROL_FRAME_BYTES_MAX: Final = FRAME_BYTES_HARD_MAX
+"""The largest message that a bridge may bring, with room for its frame."""
 LENGTH_BYTES: Final = 4
 ERRORS: Final[dict[str, type[HomeportError]]] = {
     kind.__name__: kind for kind in (UsageError, NotFound, Conflict, LimitExceeded, Unavailable, StorageError)

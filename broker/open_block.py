@@ -28,6 +28,7 @@ class PendingRecord:
     payload: bytes = b""
     flags: int = 0
     properties: bytes = b""
+    packet_id: int = 0
     then: Callable[[int], None] | None = None
 
 
@@ -75,6 +76,7 @@ class OpenBlock:
                 payload=record.payload,
                 flags=record.flags,
                 properties=record.properties,
+                packet_id=record.packet_id,
             )
             self.publishers.append(None)
             if record.then is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from .data_plane import DataPlane
 from .fan_out import FanOut
 from .handshake import Handshake, HandshakeLimits
 from .identity import DeviceAuthenticator
+from .ingest import Ingest
 from .listener import Listeners, open_listener, open_unix_listener
 from .process_numbers import ProcessWatch
 from .questions import Questions
@@ -109,6 +110,8 @@ class BrokerServer:
         )
         slow_path.plane = self.plane
         self._access = AccessWatch(access, policy, router, self.plane) if access is not None else None
+        self._ingest = Ingest()
+        self._ingest.plane = self.plane
         self._handshake = Handshake(
             authenticator,
             policy,
@@ -178,6 +181,7 @@ class BrokerServer:
             },
             "tls": dataclasses.asdict(self._tls.statistics()) if self._tls is not None else {},
             "process": dataclasses.asdict(self._process.newest),
+            "ingest": {"messages": self._ingest.messages},
             "log": _plain(dataclasses.asdict(self._writer.statistics())),
         }
 
@@ -223,6 +227,14 @@ class BrokerServer:
         """Look at once at what a device or application may do now."""
         if self._access is not None:
             self._access.look_now(principal)
+
+    def publish(self, principal: str, records: Sequence[object], done: Callable[[], None]) -> None:
+        """Append a bridge's messages; see `Ingest.publish`."""
+        self._ingest.publish(principal, records, done)
+
+    def settle(self, principal: str, done: Callable[[], None]) -> None:
+        """Have `done` called when nothing of a bridge waits for the disk."""
+        self._ingest.settle(principal, done)
 
     def drain(self) -> None:
         """Accept nobody more, say goodbye to all, write what was taken; `run` then returns."""

@@ -24,6 +24,7 @@ ROOMS: Final = (
     "appliance/pipeline",
     "appliance/run",
     "broker",
+    "broker/bridge",
     "broker/mqtt",
     "broker/state",
     "device_fw_sim",

@@ -19,6 +19,7 @@ from appliance.core.errors import UsageError
 from appliance.core.version import VERSION
 from appliance.run import demo, layout
 from appliance.run.announcement import Announcement
+from appliance.run.bridge_cursors import put_aside_removed
 from appliance.run.child_process import ChildSpec
 from appliance.run.first_run import lock, prepare_folders, raise_file_limit
 from appliance.run.sd_notify import Notifier
@@ -26,6 +27,7 @@ from appliance.run.supervisor import Supervisor
 
 NODE_OOM_SCORE_ADJ = 500
 """The kernel takes the node long before the broker: devices go on being served."""
+BRIDGE_OOM_SCORE_ADJ = 600
 DEMO_OOM_SCORE_ADJ = 800
 
 _log = logs.get(__name__)
@@ -59,7 +61,9 @@ def run(context: Context, as_demo: bool, devices: int) -> None:
         announcement = held.enter_context(
             Announcement(config.node.run_dir, to_terminal=to_terminal, echo=click.echo)
         )
-        later = [child_spec("demo", DEMO_OOM_SCORE_ADJ, str(devices))] if as_demo else []
+        put_aside_removed(config)
+        later = [child_spec("bridge", BRIDGE_OOM_SCORE_ADJ)] if config.bridge else []
+        later += [child_spec("demo", DEMO_OOM_SCORE_ADJ, str(devices))] if as_demo else []
         killed = _supervise(config, announcement, later)
     if context.json:
         context.emit({"drained": not killed, "killed": killed}, "")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.core import config_file
+from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig, check_bridges
 from appliance.core.limits import (
     MIB,
     PACKET_BYTES_HARD_MAX,
@@ -334,6 +335,8 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     ui: UiConfig = field(default_factory=UiConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
+    bridge: tuple[BridgeConfig, ...] = ()
+    bridge_topic: tuple[BridgeTopicConfig, ...] = ()
     source: Path | None = None
 
 
@@ -346,7 +349,12 @@ SECTIONS: Final[Mapping[str, type]] = {
     "ui": UiConfig,
     "logging": LoggingConfig,
 }
-LISTS: Final[Mapping[str, type]] = {"mapping": MappingConfig, "broker_role": BrokerRoleConfig}
+LISTS: Final[Mapping[str, type]] = {
+    "mapping": MappingConfig,
+    "broker_role": BrokerRoleConfig,
+    "bridge": BridgeConfig,
+    "bridge_topic": BridgeTopicConfig,
+}
 MAPPING_COUNT_MAX: Final = 256
 
 
@@ -367,7 +375,17 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     sections = {name: kind(**values.sections[name]) for name, kind in SECTIONS.items()}
     mapping = tuple(_mapping(item) for item in values.lists["mapping"])
     roles = tuple(BrokerRoleConfig(**item) for item in values.lists["broker_role"])
-    return Config(**sections, mapping=mapping, broker_role=roles, source=path)
+    bridges = tuple(BridgeConfig(**item) for item in values.lists["bridge"])
+    topics = tuple(BridgeTopicConfig(**item) for item in values.lists["bridge_topic"])
+    check_bridges(bridges, topics, path)
+    return Config(
+        **sections,
+        mapping=mapping,
+        broker_role=roles,
+        bridge=bridges,
+        bridge_topic=topics,
+        source=path,
+    )
 
 
 def _mapping(item: dict[str, object]) -> MappingConfig:

@@ -85,6 +85,38 @@ CLEAR_TIMEOUT_MS: Final = 5_000
 """How long the disk may take until a retained message is gone; shorter than the node's wait for the answer."""
 RETAINED_PREVIEW_BYTES_MAX: Final = 256
 """Of a retained message's payload, shown beside it."""
+# --- Bridges (broker/bridge/DESIGN.md) ------------------------------------------------------------------
+BRIDGE_COUNT_MAX: Final = 8
+"""Each keeps a read of the log (1 MiB, twice that unpacked) and its window: about 4 MB."""
+BRIDGE_TOPIC_COUNT_MAX: Final = 256
+"""Rules of all bridges together; the topics of a block are compared with each."""
+BRIDGE_CONNECT_TIMEOUT_MS: Final = 15_000
+"""For TCP and TLS together, and again for CONNACK and SUBACK: three lost packets on a mobile link are about 7 s."""
+BRIDGE_SEND_TIMEOUT_MS: Final = 60_000
+"""For a batch of BRIDGE_BATCH_BYTES_MAX at 40 kbit/s."""
+BRIDGE_PONG_TIMEOUT_MS: Final = 20_000
+BRIDGE_RETRY_FIRST_MS: Final = 1_000
+BRIDGE_RETRY_MS_MAX: Final = 300_000
+"""Every pause is a random one up to 1, 2, 4 … s, at most 5 min: a thousand boxes do not come back at the same moment."""
+BRIDGE_STABLE_MS: Final = 60_000
+"""A connection that stood this long is healthy: the next pause is the first one again."""
+BRIDGE_READ_BYTES: Final = 1 * MIB
+"""Read from the log at a time."""
+BRIDGE_BATCH_COUNT_MAX: Final = 500
+BRIDGE_BATCH_BYTES_MAX: Final = 256 * KIB
+"""Messages sent at a time; one that is larger goes alone."""
+BRIDGE_SESSION_EXPIRY_S: Final = 30 * 24 * 3_600
+"""How long an MQTT 5 remote keeps our session while we are away."""
+BRIDGE_CURSOR_INTERVAL_MS: Final = 1_000
+"""How often the cursor is saved while it moves: what QoS 1 may send again after a SIGKILL."""
+BRIDGE_REPORT_INTERVAL_MS: Final = 1_000
+BRIDGE_REPORT_STALE_MS: Final = 10_000
+"""A report this old is of a process that is gone."""
+BRIDGE_PASSWORD_FILE_BYTES_MAX: Final = 4 * KIB
+INGEST_REQUEST_COUNT_MAX: Final = 2 * BRIDGE_COUNT_MAX
+"""Requests of the bridge process that the broker has not answered: one a bridge, and one that it left behind."""
+INGEST_RECORD_COUNT_MAX: Final = 40_000
+"""In one request: 64 KiB of the smallest PUBLISH packets are 13,107."""
 
 # --- Readings ----------------------------------------------------------------------------------------------
 DEVICE_ID_BYTES_MAX: Final = 128

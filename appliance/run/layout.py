@@ -40,3 +40,18 @@ def node_socket(config: Config) -> Path:
 def broker_socket(config: Config) -> Path:
     """The broker's control socket, for the node."""
     return config.node.run_dir / "broker.sock"
+
+
+def cursors(config: Config) -> Path:
+    """Folder of the cursors that hold the log back: one JSON file each, with its `next_seq`."""
+    return config.node.data_dir / "cursors"
+
+
+def bridge_cursor(config: Config, name: str) -> Path:
+    """What a bridge must remember; only the bridge process writes it."""
+    return cursors(config) / f"bridge-{name}.json"
+
+
+def bridge_report(config: Config) -> Path:
+    """How the bridges do, written every second by the bridge process."""
+    return config.node.run_dir / "bridges.json"

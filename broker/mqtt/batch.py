@@ -109,13 +109,16 @@ class Batch:
         payload: bytes = b"",
         flags: int = 0,
         properties: bytes = b"",
+        packet_id: int = 0,
     ) -> int:
-        """Append one record that is no PUBLISH of a client (a session event, a will); returns its index."""
+        """Append one record that is no PUBLISH of a client (a session event, a will, what a bridge brings); returns its
+        index.
+        """
         index = len(self.payloads)
         self.other_kinds[index] = kind
         self.topic_index.append(self.topic_slot(topic))
         self.payloads.append(payload)
-        self.packet_ids.append(b"")
+        self.packet_ids.append(packet_id.to_bytes(2, "big") if packet_id else b"")
         self.flags.append(flags)
         if flags & 1:
             self.retained.append(index)

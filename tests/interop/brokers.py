@@ -139,14 +139,20 @@ def mosquitto(
     core: int | None = None,
     persistence: bool = False,
     tls_listener: bool = True,
+    port: int | None = None,
+    settings: str = "",
 ) -> Iterator[LiveBroker]:
     """Debian's mosquitto with a configuration of its own.
 
     In-flight and queue limits are lifted and TCP_NODELAY is set, so that what is measured is mosquitto at its best.
+
+    Args:
+        port: Where it listens; a free port when None.
+        settings: More lines of mosquitto.conf.
     """
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = make_certificate(folder)
-    port, tls_port = free_port(), free_port() if tls_listener else 0
+    port, tls_port = port or free_port(), free_port() if tls_listener else 0
     lines = [
         "per_listener_settings false",
         f"user {getpass.getuser()}",
@@ -170,7 +176,7 @@ def mosquitto(
     if tls_port:
         lines += [f"listener {tls_port} 127.0.0.1", f"certfile {certificate}", f"keyfile {key}"]
     config = folder / "mosquitto.conf"
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text("\n".join(lines) + "\n" + settings)
     broker = LiveBroker(
         name="mosquitto",
         port=port,
@@ -192,6 +198,7 @@ def homeport(
     access: str = "site",
     core: int | None = None,
     settings: str = "",
+    port: int | None = None,
 ) -> Iterator[LiveBroker]:
     """Homeport's broker process, with its devices registered in a catalog of its own.
 
@@ -201,9 +208,10 @@ def homeport(
         access: "site" may publish and subscribe everywhere, "own" only below its own id.
         core: Core to pin the broker to.
         settings: More lines of homeport.toml, whole sections other than [node] and [broker].
+        port: Where it listens; a free port when None.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port, tls_port = free_port(), free_port()
+    port, tls_port = port or free_port(), free_port()
     path = folder / "homeport.toml"
     path.write_text(
         f"""[node]
