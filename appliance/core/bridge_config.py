@@ -83,7 +83,7 @@ class BridgeTopicConfig:
     topic: str = text("dm/#", low=1, high=1024, pattern=_FILTER, help="Topic filter, without the prefixes.")
     qos: int = whole(
         1,
-        unit="",
+        unit="QoS",
         low=0,
         high=2,
         help="Highest QoS used; a message is sent with its own where that is lower.",

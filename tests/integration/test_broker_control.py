@@ -68,6 +68,7 @@ async def test_kick_revoke_statistics_and_growth(tmp_path: Path) -> None:
             "checkpoint",
             "tls",
             "access",
+            "ingest",
         }
         await node.link.kick("other")
         assert await other.disconnected() == 0x98

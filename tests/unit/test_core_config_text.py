@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 from appliance.core import config_text
+from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig
 from appliance.core.config import LISTS, SECTIONS, BrokerRoleConfig, Config, MappingConfig, load
 from appliance.core.settings import settings_of
 
@@ -33,6 +34,8 @@ def test_every_default_is_right_when_its_comment_sign_is_taken_off(tmp_path: Pat
         source=path,
         mapping=(MappingConfig(topic="tele/{device}/SENSOR", format="json", metric=None),),
         broker_role=(BrokerRoleConfig(name="dashboard", publish=(), subscribe=()),),
+        bridge=(BridgeConfig(),),
+        bridge_topic=(BridgeTopicConfig(),),
     )
 
 
