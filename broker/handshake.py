@@ -27,9 +27,10 @@ from .mqtt.codec import decode, encode
 from .mqtt.packets import Connack, Connect, Version
 from .mqtt.properties import Properties, Value
 from .mqtt.property_table import PropertyId
-from .mqtt.reason_codes import ConnectReturnCode, ReasonCode, connect_return_code
+from .mqtt.reason_codes import ReasonCode
 from .mqtt.topics import validate_topic_name
 from .mqtt.wire import remaining_length
+from .refusals import UnreadableConnect, packet_bytes_max, refusal
 from .transport import RECEIVE_BYTES, TlsTransport, Transport
 
 CONNECT_BYTES_MAX: Final = 128 * KIB
@@ -71,10 +72,14 @@ async def read_connect(sock: socket.socket, transport: Transport) -> tuple[Conne
         if at + length > CONNECT_BYTES_MAX:
             raise RemoteProtocolError("CONNECT is too large.", reason_code=ReasonCode.PACKET_TOO_LARGE)
         if length >= 0 and at + length <= len(data):
-            packet = decode(data[0], data[at : at + length], None)
-            assert isinstance(packet, Connect)
-            if packet.version == Version.MQTT_5:
-                remaining_length(data[:5], 1)  # only MQTT 5 asks for the shortest form
+            body = data[at : at + length]
+            try:
+                packet = decode(data[0], body, None)
+                assert isinstance(packet, Connect)
+                if packet.version == Version.MQTT_5:
+                    remaining_length(data[:5], 1)  # only MQTT 5 asks for the shortest form
+            except RemoteProtocolError as error:
+                raise UnreadableConnect(error, body) from error
             return packet, data[at + length :]
         data += await receive_some(sock, transport.receive, RECEIVE_BYTES)
 
@@ -125,7 +130,7 @@ class Handshake:
             raise Refused(error.code, error.message) from error
         except Unavailable as error:
             busy = RemoteProtocolError(error.message, reason_code=ReasonCode.SERVER_UNAVAILABLE)
-            await self._refuse(sock, transport, connect, busy)
+            await self._refuse(sock, transport, connect, busy, tells_why=False)
             raise Refused(error.code, error.message) from error
         except NotAuthorized as error:
             if error.code == "unknown_device" and connect is not None:
@@ -133,7 +138,8 @@ class Handshake:
             code = ReasonCode.BAD_USER_NAME_OR_PASSWORD
             if error.code not in NAME_OR_PASSWORD:
                 code = ReasonCode.NOT_AUTHORIZED
-            await self._refuse(sock, transport, connect, RemoteProtocolError(error.message, reason_code=code))
+            refused = RemoteProtocolError(error.message, reason_code=code)
+            await self._refuse(sock, transport, connect, refused, tells_why=False)
             raise Refused(error.code, error.message) from error
 
     async def turn_away(self, arrival: Arrival, reason: ReasonCode) -> None:
@@ -174,20 +180,17 @@ class Handshake:
             self._on_unknown(name)
 
     async def _refuse(
-        self, sock: socket.socket, transport: Transport, connect: Connect | None, error: RemoteProtocolError
+        self,
+        sock: socket.socket,
+        transport: Transport,
+        connect: Connect | None,
+        error: RemoteProtocolError,
+        *,
+        tells_why: bool = True,
     ) -> None:
-        """CONNACK with the reason; nothing to one whose CONNECT could not be read (MQTT 3.1.1 §3.1, 5.0 §4.13)."""
-        version = connect.version if connect is not None else None
-        if version is None:
-            if error.reason_code != ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
-                return
-            version = Version.MQTT_3_1_1
-        code: int = error.reason_code
-        if version != Version.MQTT_5:
-            # 3.x has no word for a will that isn't supported; a client that is told anything can say so to somebody.
-            code = connect_return_code(code) or ConnectReturnCode.SERVER_UNAVAILABLE
-        packet = encode(Connack(session_present=False, reason_code=code), version)
-        await send_all(sock, transport.seal(packet))
+        packet = refusal(error, connect, tells_why=tells_why)
+        if packet:
+            await send_all(sock, transport.seal(packet))
 
     async def _check(self, connect: Connect, rest: bytes, arrival: Arrival) -> Accepted:
         properties = connect.properties
@@ -242,16 +245,23 @@ class Handshake:
         connack = Connack(
             session_present=False, reason_code=0, properties=Properties(answer) if is_v5 else Properties.EMPTY
         )
-        packet_bytes_max = properties.get(PropertyId.MAXIMUM_PACKET_SIZE)
+        packet = encode(connack, connect.version)
+        bytes_max = packet_bytes_max(connect)
+        if bytes_max is not None and len(packet) > bytes_max:
+            raise RemoteProtocolError(
+                f"CONNACK has {len(packet)} bytes, and the client takes {bytes_max}.",
+                reason_code=ReasonCode.PACKET_TOO_LARGE,
+                hint="Raise the client's maximum packet size.",
+            )
         return Accepted(
             connect=connect,
             client_id=client_id,
             principal=principal,
             keep_alive_s=keep_alive_s,
-            connack=encode(connack, connect.version),
+            connack=packet,
             rest=rest,
             client_receive_maximum=properties.integer(PropertyId.RECEIVE_MAXIMUM, 65_535),
-            client_packet_bytes_max=packet_bytes_max if isinstance(packet_bytes_max, int) else None,
+            client_packet_bytes_max=bytes_max,
         )
 
     def _check_will(self, connect: Connect, principal: Principal, client_id: str) -> None:

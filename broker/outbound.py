@@ -142,6 +142,10 @@ class Outbound:
         self.delivered_count = 0
         self.oversize_count = 0
 
+    def has_room_for(self, packet_bytes: int) -> bool:
+        """Whether the client takes a packet as large as this."""
+        return self._packet_bytes_max is None or packet_bytes <= self._packet_bytes_max
+
     def offer(self, delivery: Delivery, qos: int, seq: int, *, retain: bool = False) -> bytes:
         """Deliver, queue, or fall back to the log.
 
@@ -239,7 +243,7 @@ class Outbound:
             )
         else:
             packet = delivery.qos0_packet(has_properties=self._has_properties, retain=retain)
-        if self._packet_bytes_max is not None and len(packet) > self._packet_bytes_max:
+        if not self.has_room_for(len(packet)):
             # Dropped as if it had been delivered (MQTT 5.0 §3.1.2.11.4).
             self.oversize_count += 1
             return b""

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from .data_plane import DataPlane
 
 PINGRESP: Final = b"\xd0\x00"
+ANSWER_BYTES_MAX: Final = 6
+"""Of a SUBACK or UNSUBACK but its reason codes: type 1, length 2 (at most 1,024 filters), identifier 2, properties 1."""
 SEND_RETAINED: Final = 0
 SEND_RETAINED_IF_NEW: Final = 1
 """Retain handling (MQTT 5.0 §3.8.3.1); 2 sends none."""
@@ -185,12 +187,23 @@ class SlowPath:
                 "Subscription identifiers are not supported; CONNACK said so.",
                 reason_code=ReasonCode.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
             )
+        self._check_room(connection, len(packet.subscriptions))
         codes = tuple(self._grant(connection, subscription) for subscription in packet.subscriptions)
         if not connection.has_properties:
             codes = tuple(code if code < 0x80 else SUBACK_FAILURE_3 for code in codes)
         self._say(
             connection, encode(Suback(packet_id=packet.packet_id, reason_codes=codes), connection.version)
         )
+
+    @staticmethod
+    def _check_room(connection: Connection, filter_count: int) -> None:
+        """Refuse a packet whose answer, a byte for each filter, would be larger than the client takes (MQTT 5.0 §3.1.2.11.4)."""
+        if not connection.outbound.has_room_for(ANSWER_BYTES_MAX + filter_count):
+            raise RemoteProtocolError(
+                f"The answer to {filter_count} filters would be larger than the client takes.",
+                reason_code=ReasonCode.PACKET_TOO_LARGE,
+                hint="Send fewer filters in a packet, or raise the client's maximum packet size.",
+            )
 
     def _grant(self, connection: Connection, wanted: Subscription) -> int:
         if parse_shared(wanted.topic_filter) is not None:
@@ -222,6 +235,7 @@ class SlowPath:
 
     def _unsubscribe(self, connection: Connection, packet: Packet) -> None:
         assert isinstance(packet, Unsubscribe)
+        self._check_room(connection, len(packet.topic_filters))
         for topic_filter in packet.topic_filters:
             connection.retained.pop(topic_filter, None)
         codes = tuple(

@@ -61,7 +61,7 @@ def test_retained_messages_are_retained_at_the_other_side(tmp_path: Path, versio
 
 
 def test_an_outage_of_the_remote_costs_nothing(tmp_path: Path) -> None:
-    """Killed in the middle, away for a while, back with what it had persisted."""
+    """Killed in the middle, away for a while, back with what it had persisted. [MQTT3-7.0.0-1]"""
     with (
         brokers.mosquitto(tmp_path / "m", tls_listener=False, persistence=True) as remote,
         box(tmp_path / "h", bridge_settings(remote.port, OUT)) as homeport,

@@ -62,7 +62,7 @@ def test_publishes_and_receives(
 
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
 def test_all_clients_reach_each_other(live_broker: LiveBroker, tmp_path: Path, tls: bool) -> None:
-    """Every client hears every other one, whatever version and subscription each has."""
+    """Every client hears every other one, whatever version and subscription each has. [MQTT3-7.0.0-2]"""
     topic = f"interop/{next(_numbers)}"
     sent = [
         Message(f"{topic}/{client.name}/{version}", b"hello", 1)

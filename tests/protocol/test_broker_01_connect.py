@@ -26,7 +26,10 @@ def properties_of(connack: bytes) -> dict[int, bytes]:
 
 @VERSIONS
 def test_01_connect_success(broker: Address, version: int) -> None:
-    """[MQTT-3.1.4-5]."""
+    """A CONNACK that says yes, without flags and session present, and nothing else.
+
+    [MQTT5-3.1.4-5, 3.2.0-2, 3.2.2-1, -2, -8, 4.2.0-1] [MQTT3-3.1.4-4, 3.2.2-1, 7.1.1-1]
+    """
     with RawClient(broker, version) as client:
         connack = client.connect("01-success")
         assert version == 5 or connack.body == b"\0\0"
@@ -35,7 +38,7 @@ def test_01_connect_success(broker: Address, version: int) -> None:
 
 @VERSIONS
 def test_01_connect_byte_by_byte(broker: Address, version: int) -> None:
-    """§2: a packet is what its length says, however it arrives."""
+    """A packet is what its length says, however it arrives (§2)."""
     with RawClient(broker, version) as client:
         for byte in connect_packet("01-bytes", version) + b.PINGREQ_PACKET:
             client.send(bytes((byte,)))
@@ -45,7 +48,10 @@ def test_01_connect_byte_by_byte(broker: Address, version: int) -> None:
 
 @VERSIONS
 def test_01_connect_followed_at_once(broker: Address, version: int) -> None:
-    """[MQTT-3.1.4-6] allows clients to send before CONNACK; nothing of it may be lost or come out of order."""
+    """Clients may send before CONNACK; nothing of it may be lost, come out of order or be answered before.
+
+    [MQTT5-3.2.0-1, -2] [MQTT3-3.2.0-1]
+    """
     no_properties = b"" if version == 5 else None
     with RawClient(broker, version) as client:
         client.send(
@@ -69,7 +75,7 @@ def received_kinds(client: RawClient, count: int) -> list[int]:
 
 
 def test_01_connect_announces_its_limits(broker: Address) -> None:
-    """§3.2.2.3: what this release does not do is said in CONNACK."""
+    """What this release does not do is said in CONNACK (§3.2.2.3)."""
     with RawClient(broker, 5) as client:
         properties = properties_of(client.connect("01-limits").body)
     assert 0x24 not in properties  # Maximum QoS 2
@@ -99,7 +105,7 @@ def test_01_connect_clean_session_0(broker: Address) -> None:
 
 
 def test_01_connect_assigned_client_id(broker: Address) -> None:
-    """[MQTT-3.1.3-7], [MQTT-3.2.2-16]: a client id that is unique, and told."""
+    """A client id that is unique, and told. [MQTT5-3.1.3-6, -7, 3.2.2-16]"""
     with RawClient(broker, 5) as one, RawClient(broker, 5) as two:
         ids = {properties_of(client.connect("").body)[0x12] for client in (one, two)}
         assert len(ids) == 2
@@ -122,7 +128,10 @@ def test_01_connect_empty_client_id_3_1_1(broker: Address) -> None:
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_01_connect_bad_password(broker: Address, version: int) -> None:
-    """§3.1.4, 3.1.1 §3.2.2.3."""
+    """Refused with a reason, without a session, and closed (§3.1.4).
+
+    [MQTT5-3.1.4-2, 3.2.2-6, -7, -8, 3.14.0-1, 4.13.2-1] [MQTT3-3.2.2-4, -5]
+    """
     with RawClient(broker, version) as client:
         client.send(connect_packet("01-wrong", version, password=b"wrong"))
         assert client.expect_kind(b.CONNACK).body[:2] == (b"\0\x86" if version == 5 else b"\0\x04")
@@ -131,7 +140,7 @@ def test_01_connect_bad_password(broker: Address, version: int) -> None:
 
 @pytest.mark.parametrize(("name", "level"), [("MQTT", 6), ("MQTT", 3), ("MQTT", 0)])
 def test_01_connect_unsupported_version(broker: Address, name: str, level: int) -> None:
-    """[MQTT-3.1.2-2]: CONNACK 0x84 or, in the words of 3.1.1, 0x01; then closed."""
+    """CONNACK 0x84 or, in the words of 3.1.1, 0x01; then closed. [MQTT5-3.1.2-2] [MQTT3-3.1.2-2]"""
     with RawClient(broker, 4) as client:
         client.send(b.packet(b.CONNECT, b.text(name), b.u8(level), b.u8(2), b.u16(0), b.text("01-level")))
         assert client.expect_kind(b.CONNACK).body[1] in (0x01, 0x84)
@@ -140,7 +149,7 @@ def test_01_connect_unsupported_version(broker: Address, name: str, level: int) 
 
 @pytest.mark.parametrize("name", ["MQTTX", "mqtt", ""])
 def test_01_connect_wrong_name(broker: Address, name: str) -> None:
-    """[MQTT-3.1.2-1]."""
+    """[MQTT5-3.1.2-1] [MQTT3-3.1.2-1]"""
     with RawClient(broker, 4) as client:
         client.send(b.connect("01-name", name=name))
         packet = client.receive()
@@ -160,6 +169,21 @@ W = b.will_fields("w", b"", properties=b"")
         ("will-qos-3", b.connect(version=5, will=W, will_flags=0x1C), [0x81]),
         ("flags-without-fields", b.connect(version=5, flags=0xC2), [0x81]),
         ("fields-without-flags", b.connect(version=5, will=W), [0x81]),
+        ("will-flag-without-will", b.connect(version=5, flags=0x06), [0x81]),
+        ("user-name-without-its-flag", b.connect(version=5, flags=2, username="site"), [0x81]),
+        ("password-without-its-flag", b.connect(version=5, flags=0x82, username="s", password=b"t"), [0x81]),
+        ("user-name-not-utf8", b.connect(version=5, username=b"\xff"), [0x81]),
+        (
+            "will-topic-not-utf8",
+            b.connect(version=5, will=b.will_fields(b"\xff", b"", properties=b""), will_flags=4),
+            [0x81],
+        ),
+        ("client-id-missing", b.packet(b.CONNECT, b.text("MQTT"), b"\x05\x02\0\0\0"), [0x81]),
+        (
+            "client-id-not-first",
+            b.packet(b.CONNECT, b.text("MQTT"), b"\x05\x82\0\0\0", b.text(b"\xff"), b.text("c")),
+            [0x81],
+        ),
         ("client-id-not-utf8", b.connect(b"\xff", version=5), [0x81]),
         ("client-id-with-nul", b.connect(b"a\0b", version=5), [0x81]),
         ("duplicate-property", b.connect(version=5, properties=b.p16(0x21, 1) * 2), [0x82]),
@@ -180,7 +204,11 @@ W = b.will_fields("w", b"", properties=b"")
 def test_01_connect_malformed(
     broker: Address, bystander: RawClient, case: str, data: bytes, codes: list[int]
 ) -> None:
-    """§4.13: closed before anything is done; a CONNACK with the reason may come first."""
+    """Closed before anything is done; a CONNACK with the reason may come first (§4.13).
+
+    [MQTT5-1.5.4-1, -2, 3.1.2-3, -9, -11, -12, -13, -16, -17, -18, -19, 3.1.3-1, -3, -4, -8, -11, -12,
+    3.1.4-1, 3.2.2-8, 3.14.0-1, 4.13.1-1]
+    """
     with RawClient(broker, 5) as client:
         client.send(data)
         packet = client.receive()
@@ -192,7 +220,7 @@ def test_01_connect_malformed(
 
 
 def test_01_connect_duplicate(broker: Address) -> None:
-    """[MQTT-3.1.0-2]."""
+    """[MQTT5-3.1.0-2] [MQTT3-3.1.0-2, 4.8.0-1]"""
     for version in (4, 5):
         with RawClient(broker, version) as client:
             client.connect("01-twice")
@@ -205,14 +233,14 @@ def test_01_connect_duplicate(broker: Address) -> None:
     [b.publish("a"), b.PINGREQ_PACKET, b.subscribe(1, ("#", 0)), b.disconnect(), b"GET / HTTP/1.1\r\n\r\n"],
 )
 def test_01_connect_not_first(broker: Address, first: bytes) -> None:
-    """[MQTT-3.1.0-1]."""
+    """[MQTT5-3.1.0-1, 3.14.0-1] [MQTT3-3.1.0-1]"""
     with RawClient(broker, 4) as client:
         client.send(first)
         client.expect_closed()
 
 
 def test_01_connect_authentication_method(broker: Address) -> None:
-    """§4.12 [MQTT-4.12.0-1]: a method that isn't supported."""
+    """A method that is not offered (§4.12). [MQTT5-4.12.0-1]"""
     with RawClient(broker, 5) as client:
         client.send(connect_packet("01-auth", 5, properties=b.ptext(0x15, "SCRAM-SHA-256")))
         assert client.expect_kind(b.CONNACK).body[1] == 0x8C
@@ -221,7 +249,10 @@ def test_01_connect_authentication_method(broker: Address) -> None:
 
 @VERSIONS
 def test_01_connect_takeover(broker: Address, version: int) -> None:
-    """[MQTT-3.1.4-3] (3.1.1: -2): the older connection ends, in MQTT 5 with session taken over."""
+    """The older connection ends, in MQTT 5 with session taken over.
+
+    [MQTT5-3.1.3-2, 3.1.4-3, 4.13.2-1] [MQTT3-3.1.3-2, 3.1.4-2]
+    """
     with RawClient(broker, version) as older, RawClient(broker, version) as newer:
         older.connect("01-takeover")
         newer.connect("01-takeover")

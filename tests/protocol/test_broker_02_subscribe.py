@@ -13,7 +13,10 @@ VERSIONS = pytest.mark.parametrize("version", [3, 4, 5])
 @VERSIONS
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_02_subscribe_qos(broker: Address, version: int, qos: int) -> None:
-    """[MQTT-3.8.4-1], [MQTT-3.8.4-7]: granted as asked for."""
+    """Granted as asked for.
+
+    [MQTT5-2.2.1-6, 3.8.4-1, -2, -7, 3.9.3-2] [MQTT3-2.3.1-7, 3.8.4-1, -2, -5, 3.9.3-2]
+    """
     with RawClient(broker, version) as client:
         client.connect("02-qos")
         assert client.subscribe(("02/qos", qos)) == bytes((qos,))
@@ -21,7 +24,10 @@ def test_02_subscribe_qos(broker: Address, version: int, qos: int) -> None:
 
 @VERSIONS
 def test_02_subscribe_many(broker: Address, version: int) -> None:
-    """[MQTT-3.8.4-5], [MQTT-3.8.4-6]: one reason code for each filter, in their order."""
+    """One reason code for each filter, in their order.
+
+    [MQTT5-3.8.4-5, -6, 3.9.3-1] [MQTT3-3.8.4-4, -5, 3.9.3-1]
+    """
     with RawClient(broker, version) as client:
         client.connect("02-many")
         assert client.subscribe(("02/a", 0), ("02/b", 1), ("02/+/c", 0), ("02/#", 1)) == b"\0\1\0\1"
@@ -46,7 +52,10 @@ def test_02_subscribe_identifier(broker: Address) -> None:
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_02_subscribe_not_authorized(broker: Address, version: int) -> None:
-    """§3.9.3: a device sees its own topics, not the others'."""
+    """A device sees its own topics, not the others' (§3.9.3).
+
+    [MQTT5-3.8.4-7, 3.9.3-1, -2] [MQTT3-3.8.4-5, 3.9.3-1, -2]
+    """
     with RawClient(broker, version) as client:
         client.connect("02-device", username="press-4")
         codes = client.subscribe(("dm/press-4/#", 1), ("dm/press-5/#", 1), ("#", 1), ("dm/+/x", 1))
@@ -77,7 +86,9 @@ def test_02_subscribe_malformed(
     filters: list[str | bytes],
     codes: list[int],
 ) -> None:
-    """[MQTT-3.8.3-1], [-2], [-5]; [MQTT-4.7.1-1], [-2]."""
+    """[MQTT5-1.5.4-1, -2, 3.8.3-1, -2, -5, 4.7.1-1, -2, 4.7.3-1, -2, 4.13.1-1] [MQTT3-1.5.3-1, -2, 3.8.3-1,
+    -3, -4, 4.7.1-2, -3, 4.7.3-1, -2, 4.8.0-1]
+    """
     with RawClient(broker, version) as client:
         client.connect("02-malformed")
         client.send(b.subscribe(1, *((each, options) for each in filters), properties=client.no_properties))
@@ -87,7 +98,7 @@ def test_02_subscribe_malformed(
 
 @VERSIONS
 def test_02_subscribe_packet_id_0(broker: Address, version: int) -> None:
-    """[MQTT-2.2.1-3]."""
+    """[MQTT5-2.2.1-3] [MQTT3-2.3.1-1]"""
     with RawClient(broker, version) as client:
         client.connect("02-zero")
         client.send(b.subscribe(0, ("a", 0), properties=client.no_properties))
@@ -97,7 +108,7 @@ def test_02_subscribe_packet_id_0(broker: Address, version: int) -> None:
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("first", [0x80, 0x8A, 0xA0, 0xAA])
 def test_02_subscribe_flags(broker: Address, version: int, first: int) -> None:
-    """[MQTT-3.8.1-1], [MQTT-3.10.1-1]."""
+    """[MQTT5-2.1.3-1, 3.8.1-1, 3.10.1-1] [MQTT3-2.2.2-1, -2, 3.8.1-1, 3.10.1-1]"""
     properties = b"\0" if version == 5 else b""
     tail = b.u8(0) if first < 0xA0 else b""
     with RawClient(broker, version) as client:
@@ -108,7 +119,11 @@ def test_02_subscribe_flags(broker: Address, version: int, first: int) -> None:
 
 @VERSIONS
 def test_02_unsubscribe(broker: Address, version: int) -> None:
-    """[MQTT-3.10.4-1] … [MQTT-3.11.3-1]: deliveries stop; MQTT 5 says for each filter whether it existed."""
+    """Deliveries stop; MQTT 5 says for each filter whether it existed.
+
+    [MQTT5-2.2.1-6, 2.2.2-1, 3.10.4-1, -2, -4, -5, -6, 3.11.3-1, -2] [MQTT3-2.3.1-7, 3.10.4-1, -2, -4, -5,
+    -6]
+    """
     with RawClient(broker, version) as client:
         client.connect("02-unsubscribe")
         client.subscribe(("02/u/#", 1))
@@ -120,7 +135,7 @@ def test_02_unsubscribe(broker: Address, version: int) -> None:
 
 @VERSIONS
 def test_02_unsubscribe_is_exact(broker: Address, version: int) -> None:
-    """[MQTT-3.10.4-1]: filters are compared character by character."""
+    """Filters are compared character by character. [MQTT5-3.10.4-1] [MQTT3-3.10.4-1]"""
     with RawClient(broker, version) as client:
         client.connect("02-exact")
         client.subscribe(("02/x/+", 0))
@@ -132,7 +147,7 @@ def test_02_unsubscribe_is_exact(broker: Address, version: int) -> None:
 
 @VERSIONS
 def test_02_unsubscribe_empty(broker: Address, version: int) -> None:
-    """[MQTT-3.10.3-2]."""
+    """[MQTT5-3.10.3-2] [MQTT3-3.10.3-2]"""
     with RawClient(broker, version) as client:
         client.connect("02-nothing")
         client.send(b.unsubscribe(1, properties=client.no_properties))
@@ -141,7 +156,7 @@ def test_02_unsubscribe_empty(broker: Address, version: int) -> None:
 
 @VERSIONS
 def test_02_subscribe_again_replaces(broker: Address, version: int) -> None:
-    """[MQTT-3.8.4-3]: the same filter again is one subscription, with the new QoS."""
+    """The same filter again is one subscription, with the new QoS. [MQTT5-3.8.4-3] [MQTT3-3.8.4-3]"""
     with RawClient(broker, version) as client:
         client.connect("02-again")
         client.subscribe(("02/again", 1))
@@ -152,7 +167,7 @@ def test_02_subscribe_again_replaces(broker: Address, version: int) -> None:
 
 
 def test_02_subscribe_no_local(broker: Address) -> None:
-    """[MQTT-3.8.3-3]: what a client publishes itself doesn't come back to it, and does to others."""
+    """What a client publishes itself doesn't come back to it, and does to others. [MQTT5-3.8.3-3]"""
     with RawClient(broker, 5) as client, RawClient(broker, 5) as other:
         client.connect("02-nolocal")
         client.subscribe(("02/nolocal", 0x04 | 1))
@@ -188,7 +203,11 @@ MATCHING = [
 
 @pytest.mark.parametrize(("topic_filter", "topic", "expected"), MATCHING)
 def test_02_subscribe_matching(broker: Address, topic_filter: str, topic: str, expected: bool) -> None:
-    """§4.7: wildcards, levels, case, and topics that begin with $."""
+    """Wildcards, levels, case, and topics that begin with $ (§4.7).
+
+    [MQTT5-3.3.2-3, 4.7.0-1, 4.7.1-1, -2, 4.7.2-1, 4.7.3-4] [MQTT3-3.3.2-3, 4.7.1-1, -2, -3, 4.7.2-1,
+    4.7.3-4]
+    """
     with RawClient(broker, 4) as client:
         client.connect("02-matching")
         client.subscribe((topic_filter, 0), ("02/end", 0))

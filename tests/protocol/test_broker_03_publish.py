@@ -12,7 +12,7 @@ VERSIONS = pytest.mark.parametrize("version", [3, 4, 5])
 
 @VERSIONS
 def test_03_publish_qos_0(broker: Address, version: int) -> None:
-    """Table 3-3: no answer."""
+    """No answer (table 3-3). [MQTT5-2.2.1-2, 3.3.4-1] [MQTT3-2.3.1-5, 3.3.4-1]"""
     with RawClient(broker, version) as client:
         client.connect("03-qos0")
         client.send(b.publish("03/qos0", properties=client.no_properties))
@@ -22,7 +22,10 @@ def test_03_publish_qos_0(broker: Address, version: int) -> None:
 @VERSIONS
 @pytest.mark.parametrize("packet_id", [1, 0x1234, 0xFFFF])
 def test_03_publish_qos_1(broker: Address, version: int, packet_id: int) -> None:
-    """[MQTT-4.3.2-4]: PUBACK with the same packet identifier."""
+    """PUBACK with the same packet identifier.
+
+    [MQTT5-2.2.1-5, 3.3.4-1, 3.4.2-1, 4.3.2-4] [MQTT3-2.3.1-6, 3.3.4-1, 4.3.2-2]
+    """
     with RawClient(broker, version) as client:
         client.connect("03-qos1")
         client.publish("03/qos1", packet_id=packet_id)
@@ -30,7 +33,10 @@ def test_03_publish_qos_1(broker: Address, version: int, packet_id: int) -> None
 
 @VERSIONS
 def test_03_publish_dup(broker: Address, version: int) -> None:
-    """[MQTT-4.3.2-5]: a resent message is a message; DUP isn't passed on [MQTT-3.3.1-3]."""
+    """A message that comes again is a message; its DUP isn't passed on.
+
+    [MQTT5-3.3.1-3, 4.3.2-5] [MQTT3-3.3.1-3, 4.3.2-2]
+    """
     with RawClient(broker, version) as client:
         client.connect("03-dup")
         client.subscribe(("03/dup", 1))
@@ -43,7 +49,7 @@ def test_03_publish_dup(broker: Address, version: int) -> None:
 
 @VERSIONS
 def test_03_publish_many_at_once(broker: Address, version: int) -> None:
-    """[MQTT-4.6.0-2]: PUBACKs come in the order of their PUBLISHes; none is missing."""
+    """PUBACKs come in the order of their PUBLISHes; none is missing. [MQTT5-4.6.0-2] [MQTT3-4.6.0-2]"""
     count = 300
     with RawClient(broker, version) as client:
         client.connect("03-many")
@@ -83,7 +89,10 @@ def test_03_publish_large(broker: Address, version: int) -> None:
 @VERSIONS
 @pytest.mark.parametrize("qos", [0, 1])
 def test_03_publish_retain(broker: Address, bystander: RawClient, version: int, qos: int) -> None:
-    """[MQTT-3.3.1-5]: kept for subscribers to come, with its QoS; [MQTT-3.3.1-8], [MQTT-3.3.1-6], [MQTT-3.3.1-7]."""
+    """Kept for subscribers to come, with its QoS; a subscription is sent it again each time it is made.
+
+    [MQTT5-3.3.1-5, -6, -7, -8, -9, 3.8.4-4] [MQTT3-3.3.1-5, -6, -7, -8, -10, -11, -12, 3.8.4-3]
+    """
     with RawClient(broker, version) as client:
         client.connect("03-retain")
         topic, ident = f"03/retain/{version}/{qos}", 1 if qos else None
@@ -100,6 +109,7 @@ def test_03_publish_retain(broker: Address, bystander: RawClient, version: int, 
 
         retain(b"first")
         retain(b"last")
+        client.publish(topic, b"passing by")
         for _ in range(2):
             client.subscribe((topic, 1))
             message = client.message()
@@ -144,7 +154,9 @@ def test_03_publish_topic(
     codes: list[int],
     qos: int,
 ) -> None:
-    """[MQTT-3.3.2-1], [MQTT-3.3.2-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2]."""
+    """[MQTT5-1.5.4-1, -2, 3.3.2-1, -2, 4.7.0-1, 4.7.3-1, -2, 4.13.1-1] [MQTT3-1.5.3-1, -2, 3.3.2-1, -2,
+    4.7.1-1, 4.7.3-1, -2, 4.8.0-1]
+    """
     with RawClient(broker, version) as client:
         client.connect("03-topic")
         client.send(b.publish(topic, qos=qos, packet_id=1 if qos else None, properties=client.no_properties))
@@ -162,13 +174,22 @@ def test_03_publish_topic(
         ("no-topic-length", 0x30, b"\x00", [0x81]),
         ("no-packet-id", 0x32, b"\x00\x01a\x00", [0x81]),
         ("nothing", 0x30, b"", [0x81]),
+        ("no-property-length", 0x30, b"\x00\x01a", [0x81]),
     ],
 )
 def test_03_publish_malformed(
     broker: Address, bystander: RawClient, version: int, case: str, first: int, head: bytes, codes: list[int]
 ) -> None:
-    """[MQTT-3.3.1-2], [MQTT-3.3.1-4], [MQTT-2.2.1-2], §1.5."""
-    cut_short = case in ("topic-beyond-end", "no-topic-length", "no-packet-id", "nothing")
+    """[MQTT5-2.2.1-3, 2.2.2-1, 3.3.1-2, -4, 4.13.1-1] [MQTT3-2.3.1-1, 3.3.1-2, -4, 4.8.0-1]"""
+    if case == "no-property-length" and version != 5:
+        return  # There it is a message without payload.
+    cut_short = case in (
+        "topic-beyond-end",
+        "no-topic-length",
+        "no-packet-id",
+        "nothing",
+        "no-property-length",
+    )
     with RawClient(broker, version) as client:
         client.connect("03-malformed")
         client.send(b.packet(first, head, b"\0" if version == 5 and not cut_short else b""))
@@ -188,6 +209,7 @@ def test_03_publish_malformed(
         ("unknown", b"\x7f\x00", [0x81]),
         ("cut-short", b"\x02\x00", [0x81]),
         ("text-not-utf8", b.ptext(0x03, b"\xff"), [0x81]),
+        ("response-topic-not-utf8", b.ptext(0x08, b"\xff"), [0x81]),
         ("user-not-utf8", b.puser("k", b"\xff"), [0x81]),
         ("too-many-user-properties", b.puser("k", "v") * 100, [0x97]),
     ],
@@ -195,7 +217,10 @@ def test_03_publish_malformed(
 def test_03_publish_properties_refused(
     broker: Address, bystander: RawClient, case: str, properties: bytes, codes: list[int]
 ) -> None:
-    """§3.3.2.3, [MQTT-3.3.2-8], [MQTT-3.3.2-9]."""
+    """What properties of a PUBLISH may not be (§3.3.2.3).
+
+    [MQTT5-1.5.4-1, 1.5.7-1, 3.3.2-8, -9, -13, -14, -19, 3.3.4-6, 3.2.2-17]
+    """
     with RawClient(broker, 5) as client:
         client.connect("03-properties")
         client.send(b.publish("03/p", properties=properties))
@@ -212,7 +237,7 @@ def test_03_publish_topic_alias_alone(broker: Address) -> None:
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_03_publish_too_large(broker: Address, bystander: RawClient, version: int) -> None:
-    """[MQTT-3.2.2-15]: refused at the header; the rest isn't waited for."""
+    """Refused at the header; the rest isn't waited for. [MQTT5-3.2.2-15]"""
     with RawClient(broker, version) as client:
         client.connect("03-size")
         client.send(b"\x30\xff\xff\xff\x7f\x00\x01a")
@@ -229,7 +254,10 @@ def test_03_publish_length_of_five_bytes(broker: Address, bystander: RawClient, 
 
 
 def test_03_publish_not_authorized(broker: Address) -> None:
-    """§3.4.2.1 in MQTT 5; 3.1.1 has no such word, and must acknowledge or close (§3.3.5)."""
+    """Said in MQTT 5 (§3.4.2.1); 3.1.1 has no word for it, and must acknowledge or close.
+
+    [MQTT5-3.4.2-1] [MQTT3-3.3.5-2]
+    """
     with RawClient(broker, 5) as client:
         client.connect("03-device", username="press-4")
         client.send(b.publish("dm/press-5/telemetry", qos=1, packet_id=8, properties=b""))

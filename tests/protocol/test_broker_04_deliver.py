@@ -13,7 +13,11 @@ VERSIONS = pytest.mark.parametrize("version", [3, 4, 5])
 @VERSIONS
 @pytest.mark.parametrize(("published", "granted"), [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_04_deliver_qos(broker: Address, version: int, published: int, granted: int) -> None:
-    """§3.8.4: the lower of the two; [MQTT-3.3.1-9] retain is 0 and [MQTT-3.3.1-3] DUP is 0."""
+    """The lower of the two, without RETAIN and DUP.
+
+    [MQTT5-2.2.1-2, 3.3.1-2, -3, -12, 3.8.4-8, 4.3.1-1, 4.3.2-2, 4.5.0-1] [MQTT3-2.3.1-5, 3.3.1-2, -3, -9,
+    3.8.4-6, 4.3.1-1, 4.3.2-1, 4.5.0-1]
+    """
     with RawClient(broker, version) as subscriber, RawClient(broker, version) as publisher:
         subscriber.connect("04-qos-sub")
         publisher.connect("04-qos-pub")
@@ -52,7 +56,7 @@ def test_04_deliver_between_versions(broker: Address, sender: int, receiver: int
 
 
 def test_04_deliver_properties(broker: Address) -> None:
-    """[MQTT-3.3.2-4], [-15], [-16], [-17], [-18], [-20]: passed on unaltered, user properties in their order."""
+    """Passed on unaltered, user properties in their order. [MQTT5-3.3.2-4, -15, -16, -17, -18, -20]"""
     properties = b"".join(
         (
             b.p8(0x01, 1),
@@ -84,7 +88,7 @@ def test_04_deliver_properties(broker: Address) -> None:
 
 @VERSIONS
 def test_04_deliver_order(broker: Address, version: int) -> None:
-    """[MQTT-4.6.0-5], [MQTT-4.6.0-6]: per topic in the order they were published."""
+    """Per topic in the order they were published. [MQTT5-4.6.0-5, -6] [MQTT3-4.6.0-5, -6]"""
     count = 200
     with RawClient(broker, version) as subscriber, RawClient(broker, version) as publisher:
         subscriber.connect("04-order-sub")
@@ -107,7 +111,10 @@ def test_04_deliver_order(broker: Address, version: int) -> None:
 
 @VERSIONS
 def test_04_deliver_once_for_overlapping(broker: Address, version: int) -> None:
-    """§3.3.4 lets a server send one copy for overlapping subscriptions, at the highest QoS [MQTT-3.3.4-2]."""
+    """A server may send one copy for overlapping subscriptions, at the highest QoS (§3.3.4).
+
+    [MQTT5-3.3.4-2] [MQTT3-3.3.5-1]
+    """
     with RawClient(broker, version) as client:
         client.connect("04-overlap")
         client.subscribe(("04/overlap/#", 0), ("04/overlap/+", 1), ("04/+/x", 0))
@@ -120,7 +127,10 @@ def test_04_deliver_once_for_overlapping(broker: Address, version: int) -> None:
 
 
 def test_04_deliver_receive_maximum(broker: Address) -> None:
-    """[MQTT-3.3.4-9]: never more unacknowledged than the client takes; the next goes out with each PUBACK."""
+    """Never more unacknowledged than the client takes; the next goes out with each PUBACK.
+
+    [MQTT5-3.3.4-9, -10, 4.3.2-3, 4.9.0-1, -2, -3]
+    """
     with RawClient(broker, 5) as client, RawClient(broker, 5) as publisher:
         client.connect("04-window", properties=b.p16(0x21, 2))
         client.subscribe(("04/window", 1))
@@ -141,7 +151,7 @@ def test_04_deliver_receive_maximum(broker: Address) -> None:
 
 
 def test_04_deliver_maximum_packet_size(broker: Address) -> None:
-    """[MQTT-3.1.2-24], [MQTT-3.1.2-25]: what is too large for the client is not sent, as if it had been."""
+    """What is too large for the client is not sent, as if it had been. [MQTT5-3.1.2-24, -25]"""
     with RawClient(broker, 5) as client, RawClient(broker, 5) as publisher:
         client.connect("04-size", properties=b.p32(0x27, 100))
         client.subscribe(("04/size", 0))
@@ -153,7 +163,7 @@ def test_04_deliver_maximum_packet_size(broker: Address) -> None:
 
 @VERSIONS
 def test_04_deliver_packet_ids(broker: Address, version: int) -> None:
-    """[MQTT-2.2.1-4]: identifiers in flight differ from each other."""
+    """Identifiers in flight differ from each other. [MQTT5-2.2.1-4, 4.3.2-1] [MQTT3-2.3.1-4, 4.3.2-1]"""
     with RawClient(broker, version) as client, RawClient(broker, version) as publisher:
         client.connect("04-ids")
         client.subscribe(("04/ids", 1))

@@ -31,7 +31,7 @@ def connect_with_will(
 @VERSIONS
 @pytest.mark.parametrize("qos", [0, 1])
 def test_05_will_connection_lost(broker: Address, watcher: RawClient, version: int, qos: int) -> None:
-    """[MQTT-3.1.2-8]: the client goes without DISCONNECT."""
+    """The client goes without DISCONNECT. [MQTT5-3.1.2-7, -8, -12] [MQTT3-3.1.2-8, -14]"""
     client = RawClient(broker, version)
     connect_with_will(client, "05/lost", qos)
     client.socket.close()
@@ -41,7 +41,7 @@ def test_05_will_connection_lost(broker: Address, watcher: RawClient, version: i
 
 @VERSIONS
 def test_05_will_retained(broker: Address, version: int) -> None:
-    """[MQTT-3.1.2-15]: a will with Will Retain is published as a retained message."""
+    """A will with Will Retain is published as a retained message. [MQTT5-3.1.2-15] [MQTT3-3.1.2-17]"""
     topic = f"05-retained/{version}"
     client = RawClient(broker, version)
     will = b.will_fields(topic, b"gone", properties=b"" if version == 5 else None)
@@ -60,7 +60,7 @@ def test_05_will_retained(broker: Address, version: int) -> None:
 
 @VERSIONS
 def test_05_will_disconnect(broker: Address, watcher: RawClient, version: int) -> None:
-    """[MQTT-3.1.2-10], [MQTT-3.14.4-3]: a normal disconnect deletes the will."""
+    """A normal disconnect deletes the will. [MQTT5-3.1.2-10, 3.14.4-3] [MQTT3-3.1.2-10, 3.14.4-3]"""
     with RawClient(broker, version) as client:
         connect_with_will(client, "05/normal")
         client.send(b.disconnect())
@@ -80,7 +80,7 @@ def test_05_will_disconnect_with_will(broker: Address, watcher: RawClient) -> No
 
 @VERSIONS
 def test_05_will_protocol_error(broker: Address, watcher: RawClient, version: int) -> None:
-    """§3.1.2.5: the server closes because of a protocol error."""
+    """The server closes because of a protocol error (§3.1.2.5). [MQTT5-3.1.2-8] [MQTT3-3.1.2-8]"""
     with RawClient(broker, version) as client:
         connect_with_will(client, "05/error")
         client.send(b.publish("#", properties=client.no_properties))
@@ -90,7 +90,10 @@ def test_05_will_protocol_error(broker: Address, watcher: RawClient, version: in
 
 @VERSIONS
 def test_05_will_takeover(broker: Address, watcher: RawClient, version: int) -> None:
-    """[MQTT-3.1.4-3]: the older connection's session ends, so its will is published."""
+    """The older connection's session ends, so its will is published.
+
+    [MQTT5-3.1.2-8, 3.1.4-3] [MQTT3-3.1.2-8, 3.1.4-2]
+    """
     with RawClient(broker, version) as older, RawClient(broker, version) as newer:
         connect_with_will(older, "05/older")
         newer.connect("05-client")
@@ -99,14 +102,14 @@ def test_05_will_takeover(broker: Address, watcher: RawClient, version: int) -> 
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_05_will_keep_alive(broker: Address, watcher: RawClient, version: int) -> None:
-    """§3.1.2.5: keep alive ran out."""
+    """Keep alive ran out (§3.1.2.5). [MQTT5-3.1.2-8, -22] [MQTT3-3.1.2-8, -24]"""
     with RawClient(broker, version) as client:
         connect_with_will(client, "05/silent", keep_alive=1)
         assert watcher.message().topic == "05/silent"
 
 
 def test_05_will_properties(broker: Address, watcher: RawClient) -> None:
-    """§3.1.3.2: the will's properties are the message's; its delay is not one of them."""
+    """The will's properties are the message's, in their order (§3.1.3.2). [MQTT5-3.1.3-10]"""
     properties = b.ptext(0x03, "text/plain") + b.puser("k", "v")
     client = RawClient(broker, 5)
     connect_with_will(client, "05/properties", properties=properties)
@@ -125,7 +128,7 @@ def test_05_will_delay_ends_with_the_session(broker: Address, watcher: RawClient
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_05_will_not_authorized(broker: Address, version: int) -> None:
-    """§3.1.2.5: a will is a publish, and needs the same right."""
+    """A will is a publish, and needs the same right (§3.1.2.5). [MQTT5-3.1.4-2, 3.2.2-6, -7]"""
     with RawClient(broker, version) as client:
         will = b.will_fields("dm/press-5/x", b"", properties=client.no_properties)
         packet = b.connect(

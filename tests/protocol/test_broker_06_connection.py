@@ -14,7 +14,10 @@ VERSIONS = pytest.mark.parametrize("version", [3, 4, 5])
 
 @VERSIONS
 def test_06_keep_alive_runs_out(broker: Address, version: int) -> None:
-    """[MQTT-3.1.2-22] (3.1.1: -24): closed after one and a half times the keep alive, in MQTT 5 with 0x8D."""
+    """Closed after one and a half times the keep alive, in MQTT 5 with 0x8D.
+
+    [MQTT5-3.1.2-22, 3.2.2-22] [MQTT3-3.1.2-24]
+    """
     with RawClient(broker, version) as client:
         began = time.monotonic()
         client.connect("06-keepalive", keep_alive=1)
@@ -40,7 +43,7 @@ def test_06_keep_alive_any_packet(broker: Address, version: int) -> None:
 
 
 def test_06_server_keep_alive(broker: Address) -> None:
-    """[MQTT-3.2.2-21]: a client without keep alive is given the server's in MQTT 5."""
+    """A client without keep alive is given the server's in MQTT 5 (§3.2.2.3.14). [MQTT5-3.2.2-21]"""
     with RawClient(broker, 5) as client:
         connack = client.connect("06-server", keep_alive=0)
         assert b"\x13" in connack.body[3:]
@@ -49,7 +52,7 @@ def test_06_server_keep_alive(broker: Address) -> None:
 
 @VERSIONS
 def test_06_ping(broker: Address, version: int) -> None:
-    """[MQTT-3.12.4-1]."""
+    """[MQTT5-3.12.4-1] [MQTT3-3.12.4-1]"""
     with RawClient(broker, version) as client:
         client.connect("06-ping")
         client.send(b.PINGREQ_PACKET * 3)
@@ -68,7 +71,10 @@ def test_06_ping_malformed(broker: Address, bystander: RawClient, version: int) 
 
 @VERSIONS
 def test_06_disconnect(broker: Address, version: int) -> None:
-    """[MQTT-3.14.4-2]: the server closes; what comes after a DISCONNECT is not looked at."""
+    """The server closes; what comes after a DISCONNECT is not looked at.
+
+    [MQTT5-3.14.4-1, -2] [MQTT3-3.14.4-1, -2]
+    """
     with RawClient(broker, version) as client, RawClient(broker, version) as other:
         other.connect("06-other")
         other.subscribe(("06/after", 0))
@@ -91,7 +97,10 @@ def test_06_disconnect(broker: Address, version: int) -> None:
 def test_06_disconnect_malformed(
     broker: Address, bystander: RawClient, case: str, data: bytes, codes: list[int]
 ) -> None:
-    """§3.14, [MQTT-3.14.1-1]. The client is going anyway: a server SHOULD say why, and MUST close (§4.13)."""
+    """The client is going anyway: a server SHOULD say why, and MUST close (§4.13).
+
+    [MQTT5-3.14.1-1, 3.14.2-1]
+    """
     with RawClient(broker, 5) as client:
         client.connect("06-malformed")
         client.send(data)
@@ -114,7 +123,7 @@ def test_06_disconnect_malformed(
 def test_06_packets_of_servers(
     broker: Address, bystander: RawClient, version: int, case: str, data: bytes
 ) -> None:
-    """Table 2-1."""
+    """Table 2-1. [MQTT5-4.13.1-1] [MQTT3-4.8.0-1]"""
     with RawClient(broker, version) as client:
         client.connect("06-server-packet")
         client.send(data)
@@ -122,7 +131,7 @@ def test_06_packets_of_servers(
 
 
 def test_06_auth_without_authentication(broker: Address, bystander: RawClient) -> None:
-    """§4.12: AUTH although CONNECT named no method."""
+    """AUTH although CONNECT named no method (§4.12). [MQTT5-4.12.0-7]"""
     with RawClient(broker, 5) as client:
         client.connect("06-auth")
         client.send(b.packet(b.AUTH, b.u8(0x18), b.props(b.ptext(0x15, "m"))))
@@ -140,7 +149,7 @@ def test_06_auth_before_5(broker: Address, bystander: RawClient) -> None:
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("first", [0x41, 0x48, 0xC1, 0xC8])
 def test_06_flags(broker: Address, bystander: RawClient, version: int, first: int) -> None:
-    """[MQTT-2.1.3-1] (3.1.1: [MQTT-2.2.2-2])."""
+    """[MQTT5-2.1.3-1] [MQTT3-2.2.2-1, -2]"""
     with RawClient(broker, version) as client:
         client.connect("06-flags")
         client.send(b.packet(first, b.u16(1) if first < 0xC0 else b""))

@@ -32,7 +32,11 @@ def release(client: RawClient, packet_id: int) -> None:
 @VERSIONS
 @pytest.mark.parametrize("granted", [0, 1, 2])
 def test_07_qos2_to_a_subscriber(broker: Address, version: int, granted: int) -> None:
-    """[MQTT-4.3.3-8] … [MQTT-4.3.3-13]: PUBREC, PUBCOMP; delivered once, at the lower QoS."""
+    """PUBREC, PUBCOMP; delivered once, at the lower QoS, with PUBREL after each PUBREC.
+
+    [MQTT5-2.2.1-5, 3.3.4-1, 3.5.2-1, 3.6.2-1, 3.7.2-1, 4.3.3-1, -2, -4, -6, -8, -11] [MQTT3-2.3.1-6,
+    3.3.4-1, 4.3.3-1, -2]
+    """
     topic = f"07/to/{version}/{granted}"
     with RawClient(broker, version) as client, RawClient(broker, version) as subscriber:
         client.connect("07-client")
@@ -56,7 +60,10 @@ def test_07_qos2_to_a_subscriber(broker: Address, version: int, granted: int) ->
 
 @VERSIONS
 def test_07_qos2_sent_again(broker: Address, version: int) -> None:
-    """[MQTT-4.3.3-10]: the same packet again before PUBREL is answered again, and is no second message."""
+    """The same packet again before PUBREL is answered again, and is no second message.
+
+    [MQTT5-4.3.3-10, -12] [MQTT3-4.3.3-2]
+    """
     topic = f"07/again/{version}"
     with RawClient(broker, version) as client:
         client.connect("07-again")
@@ -88,7 +95,10 @@ def test_07_qos2_a_reused_identifier_loses_nothing(broker: Address, version: int
 
 @VERSIONS
 def test_07_qos2_unknown_identifiers(broker: Address, version: int) -> None:
-    """§4.3.3, §3.6.2.1, §3.7.2.1: answered, in MQTT 5 with packet identifier not found."""
+    """Answered, in MQTT 5 with packet identifier not found (§4.3.3).
+
+    [MQTT5-3.6.2-1, 3.7.2-1, 4.3.3-4, -11] [MQTT3-4.3.3-1, -2]
+    """
     with RawClient(broker, version) as client:
         client.connect("07-unknown")
         reason = b.u8(0x92) if version == 5 else b""
@@ -101,7 +111,7 @@ def test_07_qos2_unknown_identifiers(broker: Address, version: int) -> None:
 
 
 def test_07_qos2_refused_by_the_subscriber(broker: Address) -> None:
-    """[MQTT-4.3.3-4]: no PUBREL after a PUBREC of 0x80 or more; the next message takes its place."""
+    """No PUBREL after a PUBREC of 0x80 or more; the next message takes its place. [MQTT5-4.3.3-4, 4.4.0-2]"""
     with RawClient(broker, 5) as client:
         client.connect("07-refused", properties=b.p16(0x21, 1))
         client.subscribe(("07/refused", 2))
@@ -116,7 +126,10 @@ def test_07_qos2_refused_by_the_subscriber(broker: Address) -> None:
 
 @VERSIONS
 def test_07_qos2_order_of_answers(broker: Address, version: int) -> None:
-    """§4.6: answers in the order of the publishes, whatever their QoS."""
+    """Answers in the order of the publishes, whatever their QoS (§4.6).
+
+    [MQTT5-4.6.0-2, -3] [MQTT3-4.6.0-2, -3]
+    """
     with RawClient(broker, version) as client:
         client.connect("07-order")
         none = client.no_properties
@@ -132,7 +145,7 @@ def test_07_qos2_order_of_answers(broker: Address, version: int) -> None:
 
 
 def test_07_qos2_not_permitted(broker: Address) -> None:
-    """§3.5.2.1: PUBREC not authorized; the identifier is free at once."""
+    """PUBREC not authorized; the identifier is free at once (§3.5.2.1). [MQTT5-3.5.2-1, 4.3.3-9]"""
     with RawClient(broker, 5) as client:
         client.connect("07-device", username="dev1", password=b"token")
         publish(client, "dm/dev2/x", b"no", 5)
@@ -142,7 +155,10 @@ def test_07_qos2_not_permitted(broker: Address) -> None:
 
 
 def test_07_qos2_receive_maximum(broker: Address) -> None:
-    """[MQTT-3.3.4-7]: a message counts until PUBCOMP; one more than CONNACK allowed ends the connection with 0x93."""
+    """A message counts until PUBCOMP; one more than CONNACK allowed ends the connection with 0x93.
+
+    [MQTT5-3.3.4-7]
+    """
     with RawClient(broker, 5) as client:
         maximum = int.from_bytes(properties_of(client.connect("07-maximum").body)[0x21], "big")
         client.send(
@@ -160,7 +176,7 @@ def test_07_qos2_receive_maximum(broker: Address) -> None:
 
 @VERSIONS
 def test_07_qos2_will(broker: Address, version: int) -> None:
-    """[MQTT-3.1.2-14]: a will of QoS 2."""
+    """A will of QoS 2. [MQTT5-3.1.2-12] [MQTT3-3.1.2-14]"""
     with RawClient(broker, 5) as watcher:
         watcher.connect("07-watcher")
         watcher.subscribe((f"07/will/{version}", 2))

@@ -28,7 +28,10 @@ def receive_one(subscriber: RawClient) -> tuple[str, bytes, bytes | None]:
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("qos", [0, 1])
 def test_08_alias_stands_for_its_topic(broker: Address, version: int, qos: int) -> None:
-    """[MQTT-3.3.2-12]: whoever subscribes gets the topic, and no alias that was never agreed with them."""
+    """Whoever subscribes gets the topic, and no alias that was never agreed with them.
+
+    [MQTT5-3.1.2-27, 3.3.2-12]
+    """
     with RawClient(broker, version) as subscriber, RawClient(broker, 5) as client:
         subscriber.connect("08-subscriber")
         subscriber.subscribe(("08/#", qos))
@@ -42,6 +45,26 @@ def test_08_alias_stands_for_its_topic(broker: Address, version: int, qos: int) 
         for topic, payload in (("08/a", b"1"), ("08/a", b"2"), ("08/b", b"3"), ("08/a", b"4")):
             properties = b.puser("k", payload) if version == 5 else None
             assert receive_one(subscriber) == (topic, payload, properties)
+
+
+@pytest.mark.parametrize("maximum", [0, 2])
+def test_08_alias_to_a_subscriber(broker: Address, maximum: int) -> None:
+    """A server need not use them; where it does, none is above what CONNECT allows. [MQTT5-3.1.2-26, -27, 3.3.2-11]"""
+    with RawClient(broker, 5) as subscriber, RawClient(broker, 5) as client:
+        subscriber.connect("08-subscriber", properties=b.p16(0x22, maximum))
+        subscriber.subscribe(("08/to/#", 0))
+        connect(client, "08-publisher")
+        topics = [f"08/to/{name}" for name in "abcabcc"]
+        client.send(*(b.publish(topic, topic.encode(), properties=b"") for topic in topics))
+        known: dict[bytes, str] = {}
+        for expected in topics:
+            topic, payload, properties = receive_one(subscriber)
+            assert properties is not None
+            if properties:
+                assert properties in [alias(number) for number in range(1, maximum + 1)]
+                topic = topic or known[properties]
+                known[properties] = topic
+            assert (topic, payload) == (expected, expected.encode())
 
 
 def test_08_alias_is_set_anew(broker: Address) -> None:
@@ -61,7 +84,7 @@ def test_08_alias_is_set_anew(broker: Address) -> None:
 
 
 def test_08_alias_up_to_the_maximum(broker: Address, bystander: RawClient) -> None:
-    """[MQTT-3.3.2-11], [MQTT-3.3.2-9]: all up to the maximum of CONNACK are taken, the next is 0x94."""
+    """All up to the maximum of CONNACK are taken, the next is 0x94. [MQTT5-3.2.2-17, 3.3.2-9, -12]"""
     with RawClient(broker, 5) as client:
         alias_max = connect(client, "08-maximum")
         for number in range(1, alias_max + 1):
@@ -74,7 +97,7 @@ def test_08_alias_up_to_the_maximum(broker: Address, bystander: RawClient) -> No
 
 @pytest.mark.parametrize("topic", ["08/zero", ""])
 def test_08_alias_0(broker: Address, bystander: RawClient, topic: str) -> None:
-    """[MQTT-3.3.2-8]."""
+    """[MQTT5-3.3.2-8]"""
     with RawClient(broker, 5) as client:
         connect(client, "08-zero")
         client.send(b.publish(topic, properties=alias(0)))
@@ -92,7 +115,7 @@ def test_08_alias_that_was_not_set(broker: Address, bystander: RawClient, proper
 
 
 def test_08_alias_ends_with_the_connection(broker: Address) -> None:
-    """[MQTT-3.3.2-7]: neither a connection of before nor another one sets it."""
+    """Neither a connection of before nor another one sets it. [MQTT5-3.3.2-7]"""
     with RawClient(broker, 5) as client:
         connect(client, "08-ends")
         client.publish("08/ends", properties=alias(1))
@@ -112,7 +135,7 @@ def test_08_alias_twice(broker: Address, bystander: RawClient) -> None:
 
 
 def test_08_alias_in_version_3(broker: Address) -> None:
-    """3.1.1 [MQTT-4.7.3-1]: an empty topic is none, and there are no properties that would help."""
+    """An empty topic is none, and there are no properties that would help. [MQTT3-4.7.3-1]"""
     with RawClient(broker, 4) as client:
         client.connect("08-old")
         client.send(b.publish("", alias(1), qos=1, packet_id=1))
