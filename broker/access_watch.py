@@ -80,6 +80,8 @@ class AccessWatch:
             who = connection.principal
             if who is LOCAL:
                 continue  # Of the kernel's making: the catalog has no word on it.
+            if who == LOCAL:
+                continue  # The kernel's word for it, not the catalog's.
             if found is None or before is None or who.name in found or who.name in before or who.name in told:
                 affected[who.name, who.proof] = who
         if not affected:

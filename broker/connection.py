@@ -15,6 +15,7 @@ from appliance.management.access import AccessPolicy, Principal
 from .mqtt.packets import Connect, Version, Will
 from .mqtt.publish_parser import PublishParser
 from .outbound import Outbound
+from .pace import Pause, Rate
 from .publish_check import admit_topic, keep_publish_properties
 from .transport import Closed, PlainTransport, Transport
 
@@ -40,6 +41,9 @@ class ConnectionLimits:
     topic_alias_max: int
     queue_messages_max: int
     queue_bytes_max: int
+    packet_timeout_ms: int
+    device_rate: Rate = Rate()  # noqa: RUF009 - it is frozen
+    application_rate: Rate = Rate()  # noqa: RUF009
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,10 @@ class Connection:
         "limits",
         "outbound",
         "outbox",
+        "pace",
+        "packet_began_mono_ms",
         "parser",
+        "pause",
         "principal",
         "receive",
         "received_bytes",
@@ -126,7 +133,13 @@ class Connection:
         self.sock = sock
         self.fd = sock.fileno()
         self.transport = transport
-        self.receive = transport.receive
+        self.pace = (
+            limits.device_rate if accepted.principal.kind == "device" else limits.application_rate
+        ).pace()
+        """How fast it may send; None for as fast as it likes."""
+        self.pause: Pause | None = None
+        """While it is not read from because it was too fast."""
+        self.receive = self.pace.bounded(transport.receive) if self.pace else transport.receive
         self.send = sock.send
         self.is_plain = isinstance(transport, PlainTransport)
         self.address = address
@@ -166,6 +179,8 @@ class Connection:
         self.is_refilling = False
         self.watch_mask = 0
         self.waiting = bytearray()
+        self.packet_began_mono_ms = mono_ms
+        """When the first byte of what waits had come."""
         self._needed_bytes = 0
         self.unsent = NOTHING
         """What the socket did not take, sealed."""
@@ -207,6 +222,11 @@ class Connection:
         """
         self.waiting = bytearray(data)
         self._needed_bytes = needed_bytes
+
+    def is_stalled(self, mono_ms: int) -> bool:
+        """Whether a packet was begun, and should have come whole by now; nobody is waited for who isn't read from."""
+        late_ms = mono_ms - self.packet_began_mono_ms - self.limits.packet_timeout_ms
+        return bool(self.waiting) and late_ms > 0 and not self.is_stuffed
 
     def take_waiting(self) -> bytes:
         """All that was put aside."""

@@ -33,10 +33,12 @@ from .committer import BlockLog, Committer
 from .connection import Connection
 from .fan_out import FanOut
 from .intake import EPOLLIN, EPOLLOUT, Intake
+from .limit_counts import LimitCounts
 from .linger import Linger
 from .mqtt.batch import RECORD_COLUMNS_BYTES, Batch
 from .mqtt.reason_codes import ReasonCode
 from .open_block import OpenBlock, PendingRecord
+from .places import Places
 from .router import Grant, Router
 from .session_records import CloseReason
 from .slow_path import SlowPath
@@ -76,6 +78,8 @@ class DataPlane:
         slow_path: SlowPath,
         fan_out: FanOut,
         state: BrokerState,
+        places: Places,
+        limits: LimitCounts,
         on_committed: Callable[[Head], None],
         next_seq: int,
     ) -> None:
@@ -83,6 +87,8 @@ class DataPlane:
         self._clock = clock
         self._slow_path = slow_path
         self._fan_out = fan_out
+        self._places = places
+        self.limits = limits
         self._state = state
         self._on_committed = on_committed
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -122,6 +128,10 @@ class DataPlane:
         """All that were admitted and not closed."""
         return list(self._by_client_id.values())
 
+    def connection_of(self, client_id: str) -> Connection | None:
+        """The connection with this client id."""
+        return self._by_client_id.get(client_id)
+
     def owner_of(self, client_id: str) -> str | None:
         """The principal of the connection with this client id, or None."""
         connection = self._by_client_id.get(client_id)
@@ -140,6 +150,7 @@ class DataPlane:
             self.close(older, CloseReason.TAKEOVER, ReasonCode.SESSION_TAKEN_OVER)
         self._by_client_id[connection.client_id] = connection
         self._tally.opened(len(self._by_client_id))
+        self._places.take(connection)
         self._pending.append(
             PendingRecord(
                 Kind.SESSION_OPENED,
@@ -231,11 +242,12 @@ class DataPlane:
         """
         if connection.fd < 0:
             return
-        silent_ms = self._clock.mono_ms() - connection.last_packet_mono_ms
+        silent_ms = max(self._clock.mono_ms() - connection.last_packet_mono_ms, 0)
         connection.last_packet_at_ms = self._clock.now_ms() - silent_ms
         self._intake.forget(connection)
         if self._by_client_id.get(connection.client_id) is connection:
             del self._by_client_id[connection.client_id]
+            self._places.give_back(connection)
         self._router.forget(connection)
         self._fan_out.forget(connection)
         self._tally.closed(connection, reason, code)
@@ -313,6 +325,7 @@ class DataPlane:
             timeout_ms = min(
                 timeout_ms, self._linger.left_ms(self._clock.mono_ms(), self._block.since_mono_ms)
             )
+        timeout_ms = self._intake.pause_left_ms(self._clock.mono_ms(), timeout_ms)
         with trio.move_on_after(max(timeout_ms, 0) / 1000):
             await trio.lowlevel.wait_readable(self._wake_fd if self._draining else self._intake.fileno())
 
@@ -432,3 +445,4 @@ class DataPlane:
             self.close(
                 connection, CloseReason.KEEP_ALIVE, ReasonCode.KEEP_ALIVE_TIMEOUT, "keep alive ran out"
             )
+        self._intake.break_off_stalled()

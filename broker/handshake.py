@@ -17,12 +17,13 @@ import structlog
 import trio
 
 from appliance.core.errors import NotAuthorized, RemoteProtocolError, Unavailable
-from appliance.core.limits import KIB
+from appliance.core.limits import CONNECT_BYTES_MAX
 from appliance.management.access import AccessPolicy, Principal
 
 from .arrival import Arrival, Refused, receive_some, send_all
 from .connection import Accepted
 from .identity import DeviceAuthenticator, Proof, identify, read_common_name
+from .limit_counts import Limit
 from .mqtt.codec import decode, encode
 from .mqtt.packets import Connack, Connect, Version
 from .mqtt.properties import Properties, Value
@@ -33,8 +34,6 @@ from .mqtt.wire import remaining_length
 from .refusals import UnreadableConnect, packet_bytes_max, refusal
 from .transport import RECEIVE_BYTES, TlsTransport, Transport
 
-CONNECT_BYTES_MAX: Final = 128 * KIB
-"""Client id 256, user name 256, password 4 KiB, a will's topic 64 KiB, and the rest for its payload."""
 log = structlog.get_logger(__name__)
 
 NAME_OR_PASSWORD: Final = frozenset({"bad_credentials", "unknown_device", "certificate_mismatch"})
@@ -70,7 +69,9 @@ async def read_connect(sock: socket.socket, transport: Transport) -> tuple[Conne
             )
         length, at = remaining_length(data[:5], 1, is_shortest=False) if data else (-1, 0)
         if at + length > CONNECT_BYTES_MAX:
-            raise RemoteProtocolError("CONNECT is too large.", reason_code=ReasonCode.PACKET_TOO_LARGE)
+            raise RemoteProtocolError(
+                "CONNECT is too large.", reason_code=ReasonCode.PACKET_TOO_LARGE, code=Limit.CONNECT_BYTES_MAX
+            )
         if length >= 0 and at + length <= len(data):
             body = data[at : at + length]
             try:
@@ -91,7 +92,7 @@ class Handshake:
         auth_limiter: Bounds the threads that ask the catalog.
         owner_of: Principal of the connection that has a client id now, or None.
         on_unknown: Told the user name of a device that the catalog doesn't know; it is refused all the same.
-        has_room_for: Whether one more connection is allowed, with this client id.
+        full_for: Which limit one more connection with this client id would exceed, of whom and from which address.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Handshake:
         auth_limiter: trio.CapacityLimiter,
         owner_of: Callable[[str], str | None],
         on_unknown: Callable[[str], None],
-        has_room_for: Callable[[str], bool],
+        full_for: Callable[[str, Principal, str], Limit | None],
     ) -> None:
         self._authenticator = authenticator
         self._policy = policy
@@ -110,8 +111,8 @@ class Handshake:
         self._auth_limiter = auth_limiter
         self._owner_of = owner_of
         self._on_unknown = on_unknown
-        self._has_room_for = has_room_for
         self._revocation_count = 0
+        self._full_for = full_for
 
     async def accept(self, arrival: Arrival) -> Accepted:
         """CONNECT, then the checks. The caller sets the deadline.
@@ -221,11 +222,13 @@ class Handshake:
                 f"The client id {client_id!r} is connected with other credentials.",
                 reason_code=ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
             )
-        if not self._has_room_for(client_id):
+        if (limit := self._full_for(client_id, principal, arrival.address)) is not None:
+            # The broker is full for everybody, or this client has its share.
+            is_busy = limit is Limit.CONNECTIONS_MAX
             raise RemoteProtocolError(
-                "As many clients are connected as may be.",
-                reason_code=ReasonCode.SERVER_BUSY,
-                code="connections_max",
+                f"As many clients are connected as may be ({limit}).",
+                reason_code=ReasonCode.SERVER_BUSY if is_busy else ReasonCode.QUOTA_EXCEEDED,
+                code=limit,
             )
         self._check_will(connect, principal, client_id)
         keep_alive_s = connect.keep_alive_s

@@ -7,6 +7,7 @@ with at most RECEIVE_BYTES and a share of the slow path, however many turns of t
 
 from __future__ import annotations
 
+import math
 import os
 import select
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from appliance.core.errors import RemoteProtocolError
 
+from .limit_counts import Limit
 from .mqtt.publish_parser import Stop
 from .mqtt.reason_codes import ReasonCode
 from .mqtt.wire import remaining_length
+from .pace import Pace, Pauses
 from .session_records import CloseReason
 from .transport import RECEIVE_BYTES
 
@@ -60,6 +63,7 @@ class Intake:
         self._round: Iterator[tuple[int, int]] | None = None
         """Who is still to be served in this round: descriptor and epoll's events."""
         self._round_began_mono_ms = mono_ms
+        self._pauses = Pauses()
         self._slow_left = 0
         self._mono_ms = mono_ms
         self.heard_all_mono_ms = mono_ms
@@ -99,10 +103,14 @@ class Intake:
             self._unread[connection.fd] = connection
 
     def watch(self, connection: Connection, mask: int) -> None:
-        """Have the epoll set report these events of a connection."""
+        """Have the epoll set report these events of a connection; nothing is read in a pause."""
+        if connection.pause is not None:
+            mask &= ~EPOLLIN
         if connection.watch_mask == mask:
             return
-        if connection.watch_mask:
+        if not mask:
+            self._epoll.unregister(connection.fd)
+        elif connection.watch_mask:
             self._epoll.modify(connection.fd, mask)
         else:
             self._epoll.register(connection.fd, mask)
@@ -114,6 +122,18 @@ class Intake:
             self._epoll.unregister(connection.fd)
         self._connections.pop(connection.fd, None)
         self._unread.pop(connection.fd, None)
+        if connection.pause is not None:
+            connection.pause.connection = None
+            connection.pause = None
+
+    def pause_left_ms(self, mono_ms: int, at_most_ms: int) -> int:
+        """Until somebody who was too fast is to be read from again."""
+        left_ms = self._pauses.left_ms(mono_ms)
+        return at_most_ms if left_ms is None else min(at_most_ms, math.ceil(left_ms))
+
+    @property
+    def paused_count(self) -> int:
+        return len(self._pauses)
 
     def clear_wake(self) -> None:
         try:
@@ -132,6 +152,12 @@ class Intake:
         """
         self._mono_ms = mono_ms
         self._slow_left = SLOW_TURN_MAX
+        for connection in self._pauses.ended(mono_ms):
+            connection.pause = None
+            is_stuffed = connection.is_stuffed
+            self.watch(
+                connection, (EPOLLOUT if connection.is_blocked else 0) | (0 if is_stuffed else EPOLLIN)
+            )
         if self._round is not None:
             self._serve_round(self._round, block)
         if self._round is None and not block.is_full:
@@ -181,8 +207,10 @@ class Intake:
                 single_count += 1
                 if connection.has_properties:
                     self._count_unacknowledged(connection, 1)
+                if connection.pace is not None:
+                    self._pay(connection, connection.pace, len(data), 1)
             elif data:
-                self._take_in(connection, data, block)
+                self._take_in(connection, data, block, len(data))
                 if self._must_stop(block):
                     break
             else:
@@ -204,16 +232,54 @@ class Intake:
         if fd in self._unread:
             if not mask:
                 del self._unread[fd]
-                self._take_in(connection, connection.take_waiting(), block)
+                self._take_in(connection, connection.take_waiting(), block, 0)
             return False
         return mask not in (0, EPOLLOUT)
 
     # --- packets --------------------------------------------------------------------------------------------
 
-    def _take_in(self, connection: Connection, data: bytes, block: OpenBlock) -> None:
-        """Cut a connection's bytes into packets."""
+    def _take_in(self, connection: Connection, data: bytes, block: OpenBlock, received_bytes: int) -> None:
+        """Cut a connection's bytes into packets, and let it pay for what has just been received."""
+        pace = connection.pace
+        if pace is None:
+            self._cut(connection, data, block)
+            return
+        before = self.received_messages + self.refused_messages
+        self._cut(connection, data, block)
+        self._pay(connection, pace, received_bytes, self.received_messages + self.refused_messages - before)
+
+    def _pay(self, connection: Connection, pace: Pace, received_bytes: int, message_count: int) -> None:
+        """Read no more from a client that was too fast, until its rate allows it."""
+        wait_ms, limit = pace.spend(received_bytes, message_count, self._mono_ms)
+        if wait_ms <= 0 or connection.fd < 0 or connection.pause is not None:
+            return
+        self._plane.limits.reached(limit)
+        connection.pause = self._pauses.add(connection, self._mono_ms + wait_ms)
+        # It is not silent, and its packet does not stall: nobody listens.
+        connection.last_packet_mono_ms = self._mono_ms + int(wait_ms)
+        connection.packet_began_mono_ms += int(wait_ms)
+        self.watch(connection, connection.watch_mask)
+
+    def break_off_stalled(self) -> None:
+        """Close whoever has begun a packet and does not end it, though it was listened to.
+
+        The reason is keep alive timeout: what keeps a connection alive is whole packets (MQTT 5.0 §3.1.2.10).
+        """
+        now = self.heard_all_mono_ms
+        stalled = [c for c in self._connections.values() if c.is_stalled(now) and c.fd not in self._unread]
+        for connection in stalled:
+            self._plane.limits.reached(Limit.PACKET_TIMEOUT_MS)
+            self._plane.close(
+                connection,
+                CloseReason.PROTOCOL_ERROR,
+                ReasonCode.KEEP_ALIVE_TIMEOUT,
+                "a packet was begun and did not come whole in time",
+            )
+
+    def _cut(self, connection: Connection, data: bytes, block: OpenBlock) -> None:
         connection.last_packet_mono_ms = self._mono_ms
-        if connection.waiting:
+        is_same = bool(connection.waiting)
+        if is_same:
             data = connection.collect(data)
             if not data:
                 return
@@ -240,7 +306,7 @@ class Intake:
                 self._slow_path.answer_repeated(connection)
             if stop is Stop.NEED_MORE:
                 if pos < len(data):
-                    self._keep_rest(connection, data, pos)
+                    self._keep_rest(connection, data, pos, is_same)
                 return
             if stop is Stop.FULL:
                 block.is_full = True
@@ -256,7 +322,7 @@ class Intake:
             if connection.fd < 0:
                 return
             if after == pos:
-                self._keep_rest(connection, data, pos)
+                self._keep_rest(connection, data, pos, is_same)
                 return
             cost = 1 + (after - pos) // SLOW_UNIT_BYTES
             slow_share -= cost
@@ -264,15 +330,26 @@ class Intake:
             pos = after
 
     def _break_off(self, connection: Connection, error: RemoteProtocolError) -> None:
+        self._plane.limits.reached_by_error(error.code)
         self._plane.close(connection, CloseReason.PROTOCOL_ERROR, error.reason_code, error.message)
 
-    def _keep_rest(self, connection: Connection, data: bytes, pos: int) -> None:
-        """Put the beginning of a packet aside until the rest has come; refuse one that is too large at once."""
+    def _keep_rest(self, connection: Connection, data: bytes, pos: int, is_same: bool) -> None:
+        """Put the beginning of a packet aside until the rest has come; refuse one that is too large at once.
+
+        Args:
+            is_same: What `data` begins with had been put aside before.
+        """
+        if pos or not is_same:
+            connection.packet_began_mono_ms = self._mono_ms
         try:
             length, after = remaining_length(data[pos : pos + 5], 1, is_shortest=connection.has_properties)
             needed = after + length if length >= 0 else 0
             if needed > connection.limits.packet_bytes_max:
-                raise RemoteProtocolError("packet too large", reason_code=ReasonCode.PACKET_TOO_LARGE)
+                raise RemoteProtocolError(
+                    f"A packet of {needed} bytes is larger than the maximum packet size.",
+                    reason_code=ReasonCode.PACKET_TOO_LARGE,
+                    code=Limit.PACKET_BYTES_MAX,
+                )
         except RemoteProtocolError as error:
             self._break_off(connection, error)
             return
@@ -292,6 +369,7 @@ class Intake:
         connection.unacknowledged_count += count
         in_flight = connection.unacknowledged_count + len(connection.parser.unreleased)
         if in_flight > connection.limits.receive_maximum:
+            self._plane.limits.reached(Limit.RECEIVE_MAXIMUM)
             self._plane.close(
                 connection,
                 CloseReason.PROTOCOL_ERROR,

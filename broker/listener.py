@@ -25,7 +25,9 @@ from .arrival import Arrival, Door, Entrance, Refused
 from .connection import Accepted, Connection, ConnectionLimits
 from .data_plane import DataPlane
 from .handshake import Handshake
+from .limit_counts import Limit
 from .mqtt.reason_codes import ReasonCode
+from .places import network_of
 from .transport import Closed
 
 BACKLOG: Final = 4096
@@ -51,8 +53,6 @@ PASSING: Final = frozenset(
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 UNIX_MODE: Final = 0o660
 """Of a Unix socket: its owner's programs, and those of its group, who need a token."""
-IPV6_NETWORK_BYTES: Final = 8
-"""Of an IPv6 address: one host has all of a /64 to connect from."""
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ class ConnectRate:
 
     def take(self, address: str) -> bool:
         """Whether one more connect from this address (IPv6: from its /64) is within its rate."""
-        address = _network(address)
+        address = network_of(address)
         now = self._clock.mono_ms()
         tokens, at = self._buckets.pop(address, (float(self._per_s), now))
         tokens = min(self._per_s, tokens + (now - at) * self._per_s / 1000)
@@ -93,13 +93,6 @@ class ConnectRate:
         if len(self._buckets) > ADDRESS_COUNT_MAX:
             self._buckets.popitem(last=False)
         return allowed
-
-
-def _network(address: str) -> str:
-    if ":" not in address:
-        return address
-    raw = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    return raw.hex() if raw[:12] == bytes(10) + b"\xff\xff" else raw[:IPV6_NETWORK_BYTES].hex()
 
 
 def open_listener(host: str, port: int) -> socket.socket:
@@ -256,6 +249,7 @@ class Listeners:
                 is_taken = await self._introduce(sock, peer, door, token)
             if scope.cancelled_caught:
                 self._given_way += 1
+                self._plane.limits.reached(Limit.HANDSHAKES_MAX)
         finally:
             self._give_place_back(token)
             if not is_taken:
@@ -290,6 +284,7 @@ class Listeners:
                 address = await self._entrance.find_source(sock, peer)
                 if not self._rate.take(address):
                     self._rate_limited += 1
+                    self._plane.limits.reached(Limit.CONNECT_RATE_PER_ADDRESS_MAX)
                     self._give_place_back(token)
                     await self._turn_away(sock, address, door, ReasonCode.CONNECTION_RATE_EXCEEDED)
                     return False
@@ -297,6 +292,7 @@ class Listeners:
                 accepted = await self._handshake.accept(arrival)
         except Refused as refused:
             self._count_refused(refused.code)
+            self._plane.limits.reached_by_error(refused.code)
             log.info(
                 "client refused", address=address, code=refused.code, reason=str(refused), hint=refused.hint
             )
@@ -307,6 +303,7 @@ class Listeners:
             return False
         except trio.TooSlowError:
             self._count_refused("timeout")
+            self._plane.limits.reached(Limit.CONNECT_TIMEOUT_MS)
             log.info("client was too slow to connect", address=address)
             return False
         self._admit(arrival, accepted)

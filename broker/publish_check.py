@@ -10,6 +10,7 @@ from typing import Final
 from appliance.core.errors import RemoteProtocolError
 from appliance.management.access import AccessPolicy, Principal
 
+from .limit_counts import Limit
 from .mqtt.constants import PacketType
 from .mqtt.properties import decode_properties, encode_properties
 from .mqtt.property_table import PropertyId
@@ -70,6 +71,7 @@ def keep_publish_properties(raw: bytes, topic_alias_max: int) -> tuple[bytes, in
             f"A topic alias of {alias} is above the maximum of {topic_alias_max} that CONNACK told.",
             reason_code=ReasonCode.TOPIC_ALIAS_INVALID,
             hint="Keep to the topic alias maximum of CONNACK, or raise broker.topic_alias_max.",
+            code=Limit.TOPIC_ALIAS_MAX,
         )
     if raw[0] == PropertyId.TOPIC_ALIAS:
         return raw[TOPIC_ALIAS_PROPERTY_BYTES:], alias

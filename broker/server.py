@@ -18,7 +18,7 @@ from appliance.core.clock import Clock
 from appliance.core.config import BrokerConfig
 from appliance.core.errors import ConfigError
 from appliance.core.settings import Bind
-from appliance.management.access import AccessPolicy
+from appliance.management.access import AccessPolicy, Principal
 from storage.log.head import Head
 from storage.log.reader import LogReader
 from storage.log.writer import LogWriter
@@ -32,7 +32,10 @@ from .fan_out import FanOut
 from .handshake import Handshake, HandshakeLimits
 from .identity import DeviceAuthenticator
 from .ingest import Ingest
+from .limit_counts import Limit, LimitCounts
 from .listener import Listeners, open_listener, open_unix_listener
+from .pace import Rate
+from .places import PlaceLimits, Places
 from .process_numbers import ProcessWatch
 from .questions import Questions
 from .router import Router
@@ -93,7 +96,16 @@ class BrokerServer:
         self._version = version
         self._writer = writer
         router = Router()
-        slow_path = SlowPath(router, policy)
+        slow_path = SlowPath(router, policy, config.subscriptions_max)
+        limits = self._limits = LimitCounts()
+        self._places = Places(
+            PlaceLimits(
+                in_all=config.connections_max,
+                per_address=config.connections_per_address_max,
+                per_device=config.connections_per_device_max,
+                per_application=config.connections_per_application_max,
+            )
+        )
         self._fan_out = FanOut(router, reader, state.retained, clock)
         self._state = state
         self._keeper = StateKeeper(checkpoint_path, state, clock)
@@ -105,6 +117,8 @@ class BrokerServer:
             slow_path=slow_path,
             fan_out=self._fan_out,
             state=state,
+            places=self._places,
+            limits=limits,
             on_committed=self._on_committed,
             next_seq=writer.head.next_seq,
         )
@@ -124,7 +138,7 @@ class BrokerServer:
             trio.CapacityLimiter(AUTH_THREAD_COUNT_MAX),
             self.plane.owner_of,
             self._on_unknown,
-            self._has_room_for,
+            self._full_for,
         )
         self._listeners = Listeners(
             self.plane,
@@ -137,6 +151,17 @@ class BrokerServer:
                 topic_alias_max=config.topic_alias_max,
                 queue_messages_max=config.session_queue_messages_max,
                 queue_bytes_max=config.session_queue_bytes_max,
+                packet_timeout_ms=config.packet_timeout_ms,
+                device_rate=Rate(
+                    bytes_per_s=config.device_bytes_per_s_max,
+                    messages_per_s=config.device_messages_per_s_max,
+                    bytes_limit=Limit.DEVICE_BYTES_PER_S_MAX,
+                    messages_limit=Limit.DEVICE_MESSAGES_PER_S_MAX,
+                ),
+                application_rate=Rate(
+                    bytes_per_s=config.application_bytes_per_s_max,
+                    messages_per_s=config.application_messages_per_s_max,
+                ),
             ),
             clock,
             connect_timeout_ms=config.connect_timeout_ms,
@@ -170,6 +195,7 @@ class BrokerServer:
                 "bytes": self._state.retained.size_bytes,
                 "refused": self._state.retained.refused_count,
             },
+            "limits": self._limits.as_map(),
             "access": {
                 "changed": self._access.changed if self._access else 0,
                 "cut_off": self._access.cut_off if self._access else 0,
@@ -241,10 +267,9 @@ class BrokerServer:
         self._stop_listening.cancel()
         self.plane.drain()
 
-    def _has_room_for(self, client_id: str) -> bool:
-        """Whether a client may be connected: one more, or one that takes its own place over."""
-        plane = self.plane
-        return plane.connection_count < self._config.connections_max or plane.owner_of(client_id) is not None
+    def _full_for(self, client_id: str, principal: Principal, address: str) -> Limit | None:
+        """Which limit one more connection would exceed; one that takes its own place over exceeds none."""
+        return self._places.refusal(principal, address, self.plane.connection_of(client_id))
 
     async def _listen(self, doors: list[tuple[socket.socket, Door]]) -> None:
         with self._stop_listening:

@@ -16,6 +16,7 @@ from appliance.management.access import AccessPolicy
 from storage.log.columns import Kind
 
 from . import session_records
+from .limit_counts import Limit
 from .mqtt.codec import decode, encode
 from .mqtt.constants import Sender
 from .mqtt.packets import (
@@ -58,9 +59,10 @@ class SlowPath:
 
     plane: DataPlane
 
-    def __init__(self, router: Router, policy: AccessPolicy) -> None:
+    def __init__(self, router: Router, policy: AccessPolicy, subscriptions_max: int) -> None:
         self._router = router
         self._policy = policy
+        self._subscriptions_max = subscriptions_max
         self.delivered_messages = 0
         """Queued ones, sent because an acknowledgement made room."""
         self.received_packets = self.answered_packets = self.refused_subscriptions = 0
@@ -91,6 +93,7 @@ class SlowPath:
             raise RemoteProtocolError(
                 f"A packet of {total} bytes is larger than the maximum packet size.",
                 reason_code=ReasonCode.PACKET_TOO_LARGE,
+                code=Limit.PACKET_BYTES_MAX,
             )
         if pos + total > len(data):
             return pos
@@ -211,11 +214,9 @@ class SlowPath:
         if not self._policy.may_subscribe(connection.principal, wanted.topic_filter, connection.client_id):
             return ReasonCode.NOT_AUTHORIZED
         held = connection.filters.get(wanted.topic_filter)
-        if held is None and (
-            len(connection.filters) >= SUBSCRIPTION_COUNT_MAX
-            or connection.filter_bytes + len(wanted.topic_filter) > SUBSCRIPTION_BYTES_MAX
-        ):
+        if held is None and (limit := self._full(connection, wanted.topic_filter)) is not None:
             self.refused_subscriptions += 1
+            self.plane.limits.reached(limit)
             return ReasonCode.QUOTA_EXCEEDED
         qos = wanted.qos
         # A subscription that replaces another goes on where that one is: nothing is lost (MQTT 5.0 §3.8.4).
@@ -232,6 +233,16 @@ class SlowPath:
         ):
             self.plane.offer_retained(connection, wanted.topic_filter, grant)
         return qos
+
+    def _full(self, connection: Connection, topic_filter: str) -> Limit | None:
+        """Which limit one more subscription would exceed."""
+        if len(connection.filters) >= SUBSCRIPTION_COUNT_MAX:
+            return Limit.SUBSCRIPTION_COUNT_MAX
+        if connection.filter_bytes + len(topic_filter) > SUBSCRIPTION_BYTES_MAX:
+            return Limit.SUBSCRIPTION_BYTES_MAX
+        if self._router.subscription_count >= self._subscriptions_max:
+            return Limit.SUBSCRIPTIONS_MAX
+        return None
 
     def _unsubscribe(self, connection: Connection, packet: Packet) -> None:
         assert isinstance(packet, Unsubscribe)

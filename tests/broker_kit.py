@@ -43,7 +43,12 @@ DEADLINE_S = 10.0
 """No single step of a test takes longer; it is there to end a hanging one."""
 NODE_ID = bytes(range(16))
 EVERYWHERE = Bind(host="127.0.0.1", port=0)
-CONFIG = BrokerConfig(tcp_bind=EVERYWHERE, tls_bind=None, connect_rate_per_address_max=100_000)
+CONFIG = BrokerConfig(
+    tcp_bind=EVERYWHERE,
+    tls_bind=None,
+    connect_rate_per_address_max=100_000,
+    connections_per_application_max=100_000,
+)
 
 
 class KitSigner:
@@ -551,6 +556,7 @@ def connection_pair(
             topic_alias_max=limits.pop("topic_alias_max", 16),
             queue_messages_max=limits.pop("queue_messages_max", 1000),
             queue_bytes_max=limits.pop("queue_bytes_max", 1_000_000),
+            packet_timeout_ms=60_000,
         ),
         mono_ms=0,
     )

@@ -31,6 +31,7 @@ STATISTICS: dict[str, Any] = {
     "process": {"memory_bytes": 48 << 20, "disk_free_bytes": 21 << 30, "disk_total_bytes": 58 << 30},
     "checkpoint": {"written": 2, "failed": 0},
     "tls": {"failing": False},
+    "limits": {"packet_bytes_max": 3, "topic_level_count_max": 1},
     "log": {"next_seq": 250_001, "sealed_bytes": 3 << 26},
 }  # fmt: skip
 """Some time after the broker's start; 3 clients are connected."""

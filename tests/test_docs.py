@@ -13,7 +13,11 @@ import pytest
 
 from appliance.cli import main
 from appliance.cli.exit_codes import EXIT_CODES
-from appliance.core import config_text
+from appliance.core import config_text, limits
+from appliance.core.config import BrokerConfig
+from appliance.core.settings import settings_of
+from broker.limit_counts import Limit
+from broker.tally import ConnectionTotals, PlaneStatistics
 
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/**/DESIGN.md")])
@@ -137,3 +141,42 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_the_changelog_names_what_is_to_come() -> None:
     assert "## Unreleased" in read("CHANGELOG.md")
+
+
+def limit_rows() -> list[list[str]]:
+    """The table of docs/LIMITS.md: limit, default, where, what is told, metric, test."""
+    rows = re.findall(r"(?m)^\| (`\w+` \|.*) \|$", read("docs/LIMITS.md"))
+    return [[cell.strip() for cell in re.split(r" \| ", row)] for row in rows]
+
+
+@pytest.mark.parametrize("row", limit_rows(), ids=lambda row: row[0].strip("`"))
+def test_a_limit_has_the_default_metric_and_test_that_the_table_says(row: list[str]) -> None:
+    name, default, where, told, metric, shown_by = row
+    value = int(default.split()[0].replace(",", ""))
+    key = name.strip("`")
+    if where == "key":
+        assert value == getattr(BrokerConfig(), key)
+    else:
+        assert where == "limits.py"
+        assert value == getattr(limits, key.upper())
+    assert told
+    metric = metric.strip("`")
+    room, _, number = metric.rpartition(".")
+    if room:
+        known = {
+            "plane": PlaneStatistics.__slots__,
+            "connections": ConnectionTotals.__slots__,
+            "retained": ("messages", "bytes", "refused"),
+        }
+        assert number in known[room]
+    else:
+        assert metric in set(Limit)
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert f"def {shown_by.strip('`')}(" in tests
+
+
+def test_every_limit_that_is_counted_has_a_row() -> None:
+    assert {row[4].strip("`") for row in limit_rows()} >= set(Limit)
+    broker = settings_of(BrokerConfig)
+    bounds = {name for name in broker if name.endswith(("_max", "maximum", "_timeout_ms"))}
+    assert bounds <= {row[0].strip("`") for row in limit_rows()}

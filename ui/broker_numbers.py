@@ -50,23 +50,34 @@ def _at(*path: str) -> Callable[[Statistics], int]:
     return lambda statistics: number(statistics, *path)
 
 
+def _counted(key: str, *in_use: str) -> Limit:
+    """A limit that the broker counts by its name (broker/limit_counts.py)."""
+    return Limit(key, in_use or None, _at("limits", key))
+
+
 LIMITS: Final = (
-    Limit(
-        "connections_max", ("plane", "connections"), _at("listeners", "refused_by_code", "connections_max")
-    ),
-    Limit("handshakes_max", ("listeners", "handshakes"), _at("listeners", "given_way")),
-    Limit("connect_rate_per_address_max", None, _at("listeners", "rate_limited")),
-    Limit("connect_timeout_ms", None, _at("listeners", "refused_by_code", "timeout")),
-    Limit("packet_bytes_max", None, _at("plane", "closed_by_code", "0x95")),
-    Limit("receive_maximum", None, _at("plane", "closed_by_code", "0x93")),
-    Limit("topic_alias_max", None, _at("plane", "closed_by_code", "0x94")),
+    _counted("connections_max", "plane", "connections"),
+    _counted("connections_per_address_max"),
+    _counted("connections_per_device_max"),
+    _counted("connections_per_application_max"),
+    _counted("handshakes_max", "listeners", "handshakes"),
+    _counted("connect_rate_per_address_max"),
+    _counted("connect_timeout_ms"),
+    _counted("packet_bytes_max"),
+    _counted("packet_timeout_ms"),
+    _counted("device_bytes_per_s_max"),
+    _counted("device_messages_per_s_max"),
+    _counted("application_bytes_per_s_max"),
+    _counted("application_messages_per_s_max"),
+    _counted("receive_maximum"),
+    _counted("topic_alias_max"),
+    _counted("subscriptions_max", "plane", "subscriptions"),
     Limit("keep_alive_s_max", None, None),
     Limit("session_queue_messages_max", None, _at("connections", "fell_behind")),
     Limit("session_queue_bytes_max", None, _at("connections", "fell_behind")),
     Limit("retained_messages_max", ("retained", "messages"), _at("retained", "refused")),
     Limit("retained_bytes_max", ("retained", "bytes"), _at("retained", "refused")),
 )
-"""0x93, 0x94 and 0x95 are MQTT 5's receive maximum exceeded, topic alias invalid and packet too large."""
 
 
 def limits(statistics: Statistics, config: BrokerConfig) -> tuple[structs.BrokerLimit, ...]:

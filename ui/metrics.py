@@ -112,7 +112,7 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_broker_closed", "counter", "Connections closed, by why.", ("reason",)),
         Described("homeport_broker_closed_with", "counter", "Connections closed, by the MQTT 5 reason code.", ("code",)),
         Described("homeport_broker_limit", "gauge", "A limit of the section [broker]; its unit is in its name or in docs/CONFIGURATION.md.", ("key",)),
-        Described("homeport_broker_limit_hits", "counter", "How often such a limit was reached: clients refused, closed or fed from the log, messages not kept.", ("key",)),
+        Described("homeport_broker_limit_hits", "counter", "How often such a limit, or a fixed one of docs/LIMITS.md, was reached: clients refused, closed, made to wait or fed from the log, messages not kept.", ("key",)),
         Described("homeport_broker_connections_most", "gauge", "Most clients connected at once since the broker started."),
         Described("homeport_broker_handshakes", "gauge", "Connections between accept and CONNACK now."),
         Described("homeport_broker_subscriptions", "gauge", "Subscriptions now."),
@@ -210,15 +210,20 @@ class NodeCollector:
 
     def _broker(self, out: Collected) -> None:
         statistics = self._services.broker.statistics
+        limits = limits_of_broker(statistics, self._services.config.broker)
+        keys = {limit.key for limit in limits}
         for name, value in numbers(statistics):
             group, _, label = name.rpartition(".")
             if name in BROKER_NUMBERS:
                 out.add(BROKER_NUMBERS[name], value)
             elif group in BROKER_COUNTS:
                 out.add(BROKER_COUNTS[group], value, label)
+            elif group == "limits":
+                if label not in keys:
+                    out.add("homeport_broker_limit_hits", value, label)
             else:
                 out.add("homeport_statistic", value, "broker", name)
-        for limit in limits_of_broker(statistics, self._services.config.broker):
+        for limit in limits:
             out.add("homeport_broker_limit", limit.value, limit.key)
             if statistics and limit.hits_total is not None:
                 out.add("homeport_broker_limit_hits", limit.hits_total, limit.key)

@@ -18,6 +18,7 @@ from typing import Final
 
 from appliance.core import config_file
 from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig, check_bridges
+from appliance.core.config_node import DevicesConfig, MappingConfig, StoreConfig, UiConfig
 from appliance.core.limits import (
     MIB,
     PACKET_BYTES_HARD_MAX,
@@ -27,7 +28,6 @@ from appliance.core.limits import (
 from appliance.core.settings import (
     BadValueError,
     Bind,
-    bind,
     bind_or_off,
     choice,
     file_or_off,
@@ -38,6 +38,7 @@ from appliance.core.settings import (
     whole,
 )
 
+__all__ = ["DevicesConfig", "MappingConfig", "StoreConfig", "UiConfig"]
 DEFAULT_PATH: Final = Path("/etc/homeport/homeport.toml")
 CONFIG_VARIABLE: Final = "HOMEPORT_CONFIG"
 SOCKET_PATH_BYTES_MAX: Final = 107
@@ -146,6 +147,23 @@ class BrokerConfig:
         high=100_000,
         help="Connects per second from one address; more wait in the kernel's queue or are refused.",
     )
+    connections_per_address_max: int = whole(
+        10_000,
+        unit="connections",
+        low=1,
+        high=100_000,
+        help="Connections from one address (IPv6: one /64) at once; lower it where every device has an address of its own.",
+    )
+    connections_per_device_max: int = whole(
+        8,
+        unit="connections",
+        low=1,
+        high=100_000,
+        help="Connections of one device at once, under any client ids.",
+    )
+    connections_per_application_max: int = whole(
+        1000, unit="connections", low=1, high=100_000, help="Connections of one application at once."
+    )
     handshakes_max: int = whole(
         256, unit="connections", low=1, high=10_000, help="Connections between accept and CONNACK at once."
     )
@@ -155,6 +173,40 @@ class BrokerConfig:
         low=100,
         high=300_000,
         help="From accept to a complete CONNECT, TLS handshake included.",
+    )
+    packet_timeout_ms: int = whole(
+        60_000,
+        unit="ms",
+        low=1000,
+        high=3_600_000,
+        help="From the first byte of a packet to its last: 1 MiB over a link of 140 kbit/s.",
+    )
+    device_bytes_per_s_max: int = whole(
+        8 * MIB,
+        unit="bytes/s",
+        low=0,
+        high=1024 * MIB,
+        help="What one connection of a device may send; over it, it is not read from for a while. 0 is no limit.",
+    )
+    device_messages_per_s_max: int = whole(
+        10_000,
+        unit="messages/s",
+        low=0,
+        high=1_000_000,
+        help="Messages that one connection of a device may publish; over it, it is not read from for a while. 0 is no limit.",
+    )
+    application_bytes_per_s_max: int = whole(
+        0, unit="bytes/s", low=0, high=1024 * MIB, help="The same for a connection of an application."
+    )
+    application_messages_per_s_max: int = whole(
+        0, unit="messages/s", low=0, high=1_000_000, help="The same for a connection of an application."
+    )
+    subscriptions_max: int = whole(
+        200_000,
+        unit="subscriptions",
+        low=1,
+        high=10_000_000,
+        help="Subscriptions of all clients together; about 1 KiB of memory each.",
     )
     packet_bytes_max: int = whole(
         1 * MIB, unit="bytes", low=1024, high=PACKET_BYTES_HARD_MAX, help="Largest MQTT packet taken."
@@ -210,50 +262,6 @@ class BrokerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DevicesConfig:
-    """How devices are admitted and judged."""
-
-    first_contact: str = choice(
-        "refuse",
-        ("refuse", "wait"),
-        help="What an unknown device meets: refuse forgets it, wait lists it as waiting for adoption and refuses it until then.",
-    )
-    stale_after_s: int = whole(
-        60,
-        unit="s",
-        low=1,
-        high=86_400,
-        help="Age of its newest reading at which a device's values are stale.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappingConfig:
-    """A topic pattern whose payloads are readings, beside dm/{device}/telemetry."""
-
-    topic: str = text(
-        "tele/{device}/SENSOR",
-        low=1,
-        high=1024,
-        pattern=(
-            r"[^#\x00]*\{device\}[^#\x00]*",
-            "a topic with {device} in one level, + for any level and no #",
-        ),
-        help="Topic pattern: {device} is the level that holds the device id, + is any level.",
-    )
-    format: str = choice(
-        "json",
-        ("json", "text"),
-        help="How the payload reads: JSON as in docs/READINGS.md, or one plain value as text.",
-    )
-    metric: str | None = text(
-        "",
-        high=256,
-        help="Name of the metric for a plain value, and prefix of the keys of an object; may be left out.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerRoleConfig:
     """What clients with this role may do beside the topics of their own name (docs/ACCESS.md)."""
 
@@ -273,36 +281,6 @@ class BrokerRoleConfig:
         high=1024,
         count_max=ROLE_PATTERN_COUNT_MAX,
         help="Topic patterns it may subscribe to: a filter is granted if one of them covers all of it.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreConfig:
-    """The time-series store and the pipeline that fills it."""
-
-    memory_limit_mib: int = whole(512, unit="MiB", low=64, high=1_048_576, help="Memory that DuckDB may use.")
-    threads: int = whole(2, unit="threads", low=1, high=64, help="Threads that DuckDB may use.")
-    batch_messages_max: int = whole(
-        100_000, unit="messages", low=100, high=200_000, help="Most messages in one transaction."
-    )
-    commit_deadline_ms: int = whole(
-        3000, unit="ms", low=100, high=60_000, help="A transaction that takes longer opens the breaker."
-    )
-    query_timeout_ms: int = whole(
-        10_000, unit="ms", low=100, high=600_000, help="A query that takes longer is interrupted."
-    )
-    query_concurrency_max: int = whole(
-        2, unit="queries", low=1, high=64, help="Queries running at once; more wait."
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UiConfig:
-    """The web pages and the API."""
-
-    bind: Bind = bind("0.0.0.0:8443", help="HTTPS for people and programs.")
-    session_hours: int = whole(
-        12, unit="h", low=1, high=720, help="How long a sign-in lasts without being used."
     )
 
 

@@ -60,6 +60,10 @@ SUBSCRIPTION_COUNT_MAX: Final = 1024
 """Per session."""
 SUBSCRIPTION_BYTES_MAX: Final = 256 * KIB
 """Characters of all topic filters of a session: 1,024 of 64 KiB would be 64 MiB."""
+CONNECT_BYTES_MAX: Final = 128 * KIB
+"""Client id 256, user name 256, password 4 KiB, a will's topic 64 KiB, and the rest for its payload."""
+CLIENT_RATE_BURST_MS: Final = 2_000
+"""A client may have sent so much more than its rate at once: what it kept back while it was away for a moment."""
 ROLE_PATTERN_COUNT_MAX: Final = 32
 """Of each list of a [[broker_role]]. They are one tree by level: a topic that none opens costs 1 µs, 10 at the very worst."""
 PROXY_HEADER_BYTES_MAX: Final = 4 * KIB

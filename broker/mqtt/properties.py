@@ -148,7 +148,9 @@ def decode_properties(body: bytes, carrier: Carrier = PacketType.PUBLISH) -> Pro
         if rule.kind is Kind.PAIR:
             if len(user) >= USER_PROPERTY_COUNT_MAX:
                 raise remote(
-                    f"More than {USER_PROPERTY_COUNT_MAX} user properties.", ReasonCode.QUOTA_EXCEEDED
+                    f"More than {USER_PROPERTY_COUNT_MAX} user properties.",
+                    ReasonCode.QUOTA_EXCEEDED,
+                    limit="user_property_count_max",
                 )
             user.append((cursor.text(label), cursor.text(label)))
         elif rule.kind is Kind.VARINT:
@@ -192,7 +194,11 @@ def check_properties(properties: Properties, carrier: Carrier, fail: Fail) -> No
         What `fail` makes.
     """
     if len(properties.user_properties) > USER_PROPERTY_COUNT_MAX:
-        raise fail(f"More than {USER_PROPERTY_COUNT_MAX} user properties.", ReasonCode.QUOTA_EXCEEDED)
+        raise fail(
+            f"More than {USER_PROPERTY_COUNT_MAX} user properties.",
+            ReasonCode.QUOTA_EXCEEDED,
+            limit="user_property_count_max",
+        )
     for key, value in properties.items():
         rule, label = PROPERTY_RULES[key], LABELS[key]
         if carrier not in rule.carriers or rule.kind is Kind.PAIR:

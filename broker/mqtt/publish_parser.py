@@ -161,6 +161,7 @@ class PublishParser:
                 raise RemoteProtocolError(
                     f"A PUBLISH of {stop - pos} bytes is larger than the maximum packet size of {packet_bytes_max}.",
                     reason_code=ReasonCode.PACKET_TOO_LARGE,
+                    code="packet_bytes_max",
                 )
             if stop > end:
                 return pos, Stop.NEED_MORE

@@ -104,12 +104,22 @@ def check_connect(packet: Connect, fail: Fail) -> None:
         raise fail("MQTT 5 has no bridge bit.", _R.UNSUPPORTED_PROTOCOL_VERSION)
     if _byte_count(client_id) > CLIENT_ID_BYTES_MAX:
         raise fail(
-            f"The client id is longer than {CLIENT_ID_BYTES_MAX} bytes.", _R.CLIENT_IDENTIFIER_NOT_VALID
+            f"The client id is longer than {CLIENT_ID_BYTES_MAX} bytes.",
+            _R.CLIENT_IDENTIFIER_NOT_VALID,
+            limit="client_id_bytes_max",
         )
     if packet.username is not None and _byte_count(packet.username) > USER_NAME_BYTES_MAX:
-        raise fail(f"The user name is longer than {USER_NAME_BYTES_MAX} bytes.", _R.BAD_USER_NAME_OR_PASSWORD)
+        raise fail(
+            f"The user name is longer than {USER_NAME_BYTES_MAX} bytes.",
+            _R.BAD_USER_NAME_OR_PASSWORD,
+            limit="user_name_bytes_max",
+        )
     if packet.password is not None and len(packet.password) > PASSWORD_BYTES_MAX:
-        raise fail(f"The password is longer than {PASSWORD_BYTES_MAX} bytes.", _R.BAD_USER_NAME_OR_PASSWORD)
+        raise fail(
+            f"The password is longer than {PASSWORD_BYTES_MAX} bytes.",
+            _R.BAD_USER_NAME_OR_PASSWORD,
+            limit="password_bytes_max",
+        )
     if packet.will is not None:
         check_will(packet.will, version, fail)
 
@@ -284,7 +294,11 @@ def _check_count(count: int, what: str, fail: Fail) -> None:
     if not count:
         raise fail(f"Not one {what}.", _R.PROTOCOL_ERROR)
     if count > SUBSCRIPTION_COUNT_MAX:
-        raise fail(f"More than {SUBSCRIPTION_COUNT_MAX} of {what} in one packet.", _R.QUOTA_EXCEEDED)
+        raise fail(
+            f"More than {SUBSCRIPTION_COUNT_MAX} of {what} in one packet.",
+            _R.QUOTA_EXCEEDED,
+            limit="subscription_count_max",
+        )
 
 
 def _byte_count(text: str) -> int:

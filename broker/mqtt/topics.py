@@ -81,7 +81,11 @@ def validate_topic_filter(topic_filter: str, fail: Fail = remote, *, shared: boo
 
 def _check_size(topic: str, fail: Fail, refusal: ReasonCode, what: str) -> None:
     if topic.count("/") >= TOPIC_LEVEL_COUNT_MAX:
-        raise fail(f"The {what} has more than {TOPIC_LEVEL_COUNT_MAX} levels.", refusal)
+        raise fail(
+            f"The {what} has more than {TOPIC_LEVEL_COUNT_MAX} levels.",
+            refusal,
+            limit="topic_level_count_max",
+        )
     if "\0" in topic:
         raise fail(f"The {what} contains U+0000.", ReasonCode.MALFORMED_PACKET)
     if len(topic) > SURELY_FITS and len(topic.encode("utf-8", "surrogatepass")) > TOPIC_BYTES_MAX:

@@ -125,6 +125,9 @@ tcp_bind = "127.0.0.1:{port}"
 tls_bind = "127.0.0.1:{tls_port}"
 connections_max = 12_000
 connect_rate_per_address_max = 100_000
+connections_per_device_max = 100_000
+device_bytes_per_s_max = 0
+device_messages_per_s_max = 0
 [ui]
 bind = "127.0.0.1:{ui_port}"
 {settings}

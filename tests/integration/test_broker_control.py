@@ -69,6 +69,7 @@ async def test_kick_revoke_statistics_and_growth(tmp_path: Path) -> None:
             "tls",
             "access",
             "ingest",
+            "limits",
         }
         await node.link.kick("other")
         assert await other.disconnected() == 0x98

@@ -223,6 +223,7 @@ tcp_bind = "127.0.0.1:{port}"
 tls_bind = "127.0.0.1:{tls_port}"
 connections_max = 12_000
 connect_rate_per_address_max = 100_000
+connections_per_application_max = 100_000
 receive_maximum = 65_535
 {settings}
 """
@@ -259,7 +260,9 @@ def provision(config_path: Path, devices: Sequence[str], access: str) -> tuple[t
     try:
         commands = OnCatalog(catalog, keys)
         with catalog.transaction():
-            made = [commands.add(each, kind="device", access=access, name="", tags=()) for each in devices]
+            # Load comes from programs; what one device may do at most is another matter.
+            kind = "application" if access == "site" else "device"
+            made = [commands.add(each, kind=kind, access=access, name="", tags=()) for each in devices]
     finally:
         catalog.close()
     credentials = tuple(Credential(username=row["device_id"], password=row["token"]) for row in made)

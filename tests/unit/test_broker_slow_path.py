@@ -11,6 +11,7 @@ from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_COUNT_MAX
 from appliance.management.access import AccessPolicy, Principal
 from broker.connection import Connection
+from broker.limit_counts import LimitCounts
 from broker.mqtt.packets import Version
 from broker.outbound import Delivery
 from broker.router import Grant, Router
@@ -28,12 +29,13 @@ class Stage:
 
     def __init__(self) -> None:
         self.router = Router()
-        self.slow_path = SlowPath(self.router, AccessPolicy())
+        self.slow_path = SlowPath(self.router, AccessPolicy(), subscriptions_max=100_000)
         self.slow_path.plane = cast("DataPlane", self)
         self.durable_next_seq = 100
         self.dirty: list[Connection] = []
         self.closed: list[tuple[CloseReason, int]] = []
         self.retained_asked: list[str] = []
+        self.limits = LimitCounts()
 
     def mark_dirty(self, connection: Connection) -> None:
         self.dirty.append(connection)

@@ -29,8 +29,8 @@ def test_every_limit_of_the_configuration_is_shown() -> None:
 
 def test_use_and_hits() -> None:
     statistics = {
-        "plane": {"connections": 7, "closed_by_code": {"0x95": 2}},
-        "listeners": {"refused_by_code": {"connections_max": 4}, "rate_limited": 9},
+        "plane": {"connections": 7},
+        "limits": {"connections_max": 4, "connect_rate_per_address_max": 9, "packet_bytes_max": 2},
         "connections": {"fell_behind": 6},
     }
     found = {limit.key: limit for limit in limits(statistics, BrokerConfig(connections_max=50))}

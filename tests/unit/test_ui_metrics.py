@@ -51,6 +51,7 @@ async def test_every_metric_is_there_and_no_other(tmp_path: Path) -> None:
         assert samples["homeport_broker_closed_total", ("keep_alive",)] == 2
         assert samples["homeport_broker_connections", ("unix",)] == 1
         assert samples["homeport_broker_tls_failing", ()] == 0
+        assert samples["homeport_broker_limit_hits_total", ("topic_level_count_max",)] == 1
         assert samples["homeport_statistic", ("batches_total", "pipeline")] == 9
         assert samples["homeport_statistic", ("bytes", "store")] == 5
         assert samples["homeport_limit", ("device_count_max",)] == limits.DEVICE_COUNT_MAX
