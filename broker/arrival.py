@@ -1,7 +1,7 @@
 """From an accepted socket to one over which MQTT comes, and what the way says of who comes.
 
 A door is a listening socket with its rules. What it adds stands in front of MQTT in this order: the PROXY protocol's header
-where a trusted proxy connects, TLS where the door has it. Nothing here reads MQTT.
+where a trusted proxy connects, TLS where the door has it, a WebSocket where it is a web door. Nothing here reads MQTT.
 """
 
 from __future__ import annotations
@@ -17,28 +17,21 @@ from typing import Final, Literal
 
 import trio
 
-from appliance.core.config import Network
+from appliance.core.config_values import Network
 from appliance.core.errors import RemoteProtocolError
 
 from .identity import NOTHING, Proof
 from .proxy_protocol import HeaderReader
-from .transport import Closed, PlainTransport, TlsTransport, Transport
+from .transport import PlainTransport, Refused, Transport
+from .transport_stream import receive_some, secure
+from .websocket import WebSockets
 
-TLS_READ_BYTES: Final = 16 * 1024
 _CREDENTIALS: Final = struct.Struct("iII")
 """struct ucred: process, user and group of the peer (unix(7), SO_PEERCRED)."""
 _ROOT: Final = 0
 
-DoorName = Literal["tcp", "tls", "unix"]
-
-
-class Refused(Exception):  # noqa: N818 - what happened
-    """The connection was refused; the client has been told as far as its protocol has words for it."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.hint = hint
+DoorName = Literal["tcp", "tls", "ws", "wss", "unix"]
+_WEB: Final = frozenset({"ws", "wss"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +59,27 @@ class Arrival:
     address: str
     proof: Proof
 
+    def close(self) -> None:
+        """Let it go, where nobody has taken it; of a WebSocket the carrier then ends."""
+        if self.sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self.sock)
+            self.sock.close()
+
 
 class Entrance:
     """See the module's docstring.
 
     Args:
         proxies: Who speaks the PROXY protocol.
+        websockets: Who carries those that come by a web door.
         own_uid: Whose programs a Unix socket needs no token from, beside root's.
     """
 
-    def __init__(self, proxies: tuple[Network, ...] = (), own_uid: int | None = None) -> None:
+    def __init__(
+        self, proxies: tuple[Network, ...], websockets: WebSockets, *, own_uid: int | None = None
+    ) -> None:
         self._proxies = proxies
+        self._websockets = websockets
         self._own_uid = os.geteuid() if own_uid is None else own_uid
         self.proxied = 0
         """Connections whose address a proxy has told."""
@@ -111,11 +114,21 @@ class Entrance:
         return header.source
 
     async def enter(self, sock: socket.socket, address: str, door: Door) -> Arrival:
-        """TLS, where the door has it.
+        """TLS and WebSocket, where the door has them. A WebSocket takes the socket over, and gives another one.
 
         Raises:
             Closed: the peer went away, or TLS failed.
+            Refused: a web door's request was refused.
         """
+        if door.name in _WEB:
+            context = door.context() if door.context is not None else None
+            carried = await self._websockets.upgrade(sock, context)
+            return Arrival(
+                sock=carried.sock,
+                transport=PlainTransport(carried.sock, door.name),
+                address=address,
+                proof=Proof(certificate=carried.certificate),
+            )
         if door.context is not None:
             tls = await secure(sock, door.context())
             return Arrival(
@@ -138,53 +151,3 @@ def peer_uid(sock: socket.socket) -> int:
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _pid, uid, _gid = _CREDENTIALS.unpack(raw)
     return int(uid)
-
-
-async def secure(sock: socket.socket, context: ssl.SSLContext) -> TlsTransport:
-    """Do the server's side of a TLS handshake.
-
-    Raises:
-        Closed: the peer went away, or TLS failed.
-    """
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_side=True)
-    while True:
-        wants_read = False
-        try:
-            tls.do_handshake()
-        except ssl.SSLWantReadError:
-            wants_read = True
-        except ssl.SSLError as error:
-            await send_all(sock, outgoing.read())  # the alert that says why
-            raise Closed(f"TLS handshake failed: {error.reason or error}") from error
-        if outgoing.pending:
-            await send_all(sock, outgoing.read())
-        if not wants_read:
-            return TlsTransport(sock, tls, incoming, outgoing)
-        incoming.write(await receive_some(sock, sock.recv, TLS_READ_BYTES))
-
-
-async def receive_some(sock: socket.socket, receive: Callable[[int], bytes], bytes_max: int) -> bytes:
-    """Wait for bytes. Raises Closed, at the end of the stream too."""
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        try:
-            data = receive(bytes_max)
-        except (BlockingIOError, InterruptedError):
-            continue
-        except OSError as error:
-            raise Closed(str(error)) from error
-        if not data:
-            raise Closed("end of stream")
-        return data
-
-
-async def send_all(sock: socket.socket, data: bytes) -> None:
-    """Send everything. Raises Closed."""
-    while data:
-        try:
-            data = data[sock.send(data) :]
-        except (BlockingIOError, InterruptedError):
-            await trio.lowlevel.wait_writable(sock)
-        except OSError as error:
-            raise Closed(str(error)) from error

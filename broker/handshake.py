@@ -20,7 +20,7 @@ from appliance.core.errors import NotAuthorized, RemoteProtocolError, Unavailabl
 from appliance.core.limits import CONNECT_BYTES_MAX
 from appliance.management.access import AccessPolicy, Principal
 
-from .arrival import Arrival, Refused, receive_some, send_all
+from .arrival import Arrival
 from .connection import Accepted
 from .identity import DeviceAuthenticator, Proof, identify, read_common_name
 from .limit_counts import Limit
@@ -32,7 +32,8 @@ from .mqtt.reason_codes import ReasonCode
 from .mqtt.topics import validate_topic_name
 from .mqtt.wire import remaining_length
 from .refusals import UnreadableConnect, packet_bytes_max, refusal
-from .transport import RECEIVE_BYTES, TlsTransport, Transport
+from .transport import RECEIVE_BYTES, Refused, TlsTransport, Transport
+from .transport_stream import receive_some, send_all
 
 log = structlog.get_logger(__name__)
 

@@ -13,6 +13,7 @@ class Limit(StrEnum):
 
     CONNECT_RATE_PER_ADDRESS_MAX = "connect_rate_per_address_max"
     HANDSHAKES_MAX = "handshakes_max"
+    WEBSOCKET_CONNECTION_COUNT_MAX = "websocket_connection_count_max"
     CONNECT_TIMEOUT_MS = "connect_timeout_ms"
     CONNECT_BYTES_MAX = "connect_bytes_max"
     CLIENT_ID_BYTES_MAX = "client_id_bytes_max"

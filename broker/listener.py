@@ -21,14 +21,14 @@ from appliance.core.clock import Clock
 from appliance.core.errors import RemoteProtocolError
 from appliance.management.access import AccessPolicy
 
-from .arrival import Arrival, Door, Entrance, Refused
+from .arrival import Arrival, Door, Entrance
 from .connection import Accepted, Connection, ConnectionLimits
 from .data_plane import DataPlane
 from .handshake import Handshake
 from .limit_counts import Limit
 from .mqtt.reason_codes import ReasonCode
 from .places import network_of
-from .transport import Closed
+from .transport import Closed, Refused
 
 BACKLOG: Final = 4096
 ACCEPTS_PER_TURN_MAX: Final = 64
@@ -252,7 +252,7 @@ class Listeners:
                 self._plane.limits.reached(Limit.HANDSHAKES_MAX)
         finally:
             self._give_place_back(token)
-            if not is_taken:
+            if not is_taken and sock.fileno() >= 0:
                 trio.lowlevel.notify_closing(sock)
                 sock.close()
 
@@ -289,7 +289,11 @@ class Listeners:
                     await self._turn_away(sock, address, door, ReasonCode.CONNECTION_RATE_EXCEEDED)
                     return False
                 arrival = await self._entrance.enter(sock, address, door)
-                accepted = await self._handshake.accept(arrival)
+                try:
+                    accepted = await self._handshake.accept(arrival)
+                except BaseException:
+                    arrival.close()
+                    raise
         except Refused as refused:
             self._count_refused(refused.code)
             self._plane.limits.reached_by_error(refused.code)
@@ -330,9 +334,13 @@ class Listeners:
         except trio.WouldBlock:
             return
         try:
-            await self._handshake.turn_away(await self._entrance.enter(sock, address, door), reason)
-        except (Closed, RemoteProtocolError):
-            return  # It went away, or it spoke no MQTT: there is nobody to tell.
+            arrival = await self._entrance.enter(sock, address, door)
+            try:
+                await self._handshake.turn_away(arrival, reason)
+            finally:
+                arrival.close()
+        except (Closed, Refused, RemoteProtocolError):
+            return  # It went away, was told already, or spoke no MQTT.
         finally:
             self._turning_away.release()
 

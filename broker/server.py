@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from .identity import DeviceAuthenticator
 from .ingest import Ingest
 from .limit_counts import Limit, LimitCounts
 from .listener import Listeners, open_listener, open_unix_listener
+from .origins import OriginPolicy
 from .pace import Rate
 from .places import PlaceLimits, Places
 from .process_numbers import ProcessWatch
@@ -44,6 +45,7 @@ from .state.broker_state import BrokerState
 from .state.keeper import StateKeeper
 from .sys_publisher import SysPublisher
 from .tls import TlsContexts
+from .websocket import WebSockets
 
 AUTH_THREAD_COUNT_MAX: Final = 4
 
@@ -54,8 +56,10 @@ log = structlog.get_logger(__name__)
 class Ports:
     """Where the broker listens, once it does; None for a door that is off."""
 
-    tcp: int | None
-    tls: int | None
+    tcp: int | None = None
+    tls: int | None = None
+    ws: int | None = None
+    wss: int | None = None
 
 
 class BrokerServer:
@@ -69,6 +73,7 @@ class BrokerServer:
         tls: The TLS settings; None where there is no certificate.
         control_path: Of the control socket, or None for no node (tests).
         version: Homeport's, for the log's start record.
+        own_names: Names and addresses of this box, whose pages may connect over WebSocket.
         access: Says what those who are connected may do now; None where that never changes (tests).
         on_revoke: Called when the node revokes a device's or an application's access, before its connections are closed.
     """
@@ -88,6 +93,7 @@ class BrokerServer:
         tls: TlsContexts | None,
         control_path: Path | None,
         version: str,
+        own_names: Iterable[str] = (),
         access: AccessSource | None = None,
         on_revoke: Callable[[str], None] = lambda _principal: None,
     ) -> None:
@@ -126,6 +132,7 @@ class BrokerServer:
         self._access = AccessWatch(access, policy, router, self.plane) if access is not None else None
         self._ingest = Ingest()
         self._ingest.plane = self.plane
+        self._websockets = WebSockets(OriginPolicy(own_names, config.ws_origins))
         self._handshake = Handshake(
             authenticator,
             policy,
@@ -142,7 +149,7 @@ class BrokerServer:
         )
         self._listeners = Listeners(
             self.plane,
-            Entrance(config.proxy_protocol),
+            Entrance(config.proxy_protocol, self._websockets),
             self._handshake,
             policy,
             ConnectionLimits(
@@ -205,6 +212,7 @@ class BrokerServer:
                 "written": self._keeper.checkpoint_count,
                 "failed": self._keeper.failure_count,
             },
+            "websockets": self._websockets.count,
             "tls": dataclasses.asdict(self._tls.statistics()) if self._tls is not None else {},
             "process": dataclasses.asdict(self._process.newest),
             "ingest": {"messages": self._ingest.messages},
@@ -224,6 +232,7 @@ class BrokerServer:
             doors = self._open_doors(stack)
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._process.run)
+                await nursery.start(self._websockets.run)
                 if self._control is not None:
                     await nursery.start(self._control.serve)
                 self.plane.announce_start(msgpack.packb({"version": self._version}))
@@ -236,9 +245,10 @@ class BrokerServer:
                 if self._config.sys_interval_s:
                     nursery.start_soon(self._sys.run)
                 nursery.start_soon(self._listen, doors)
-                ports = {door.name: _port(sock) for sock, door in doors}
-                task_status.started(Ports(tcp=ports.get("tcp"), tls=ports.get("tls")))
+                ports = {door.name: _port(sock) for sock, door in doors if door.name != "unix"}
+                task_status.started(Ports(**ports))
                 await self.plane.run()
+                await self._websockets.finish()
                 nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await self._keeper.write()
@@ -280,12 +290,14 @@ class BrokerServer:
     def _open_doors(self, stack: ExitStack) -> list[tuple[socket.socket, Door]]:
         """All listening sockets that the configuration asks for. Raises ConfigError."""
         config, tls = self._config, self._tls
-        doors = []
-        if config.tcp_bind is not None:
-            doors.append((_open(config.tcp_bind, "broker.tcp_bind", stack), Door(name="tcp")))
-        if config.tls_bind is not None and tls is not None:
-            door = Door(name="tls", context=tls.mqtt)
-            doors.append((_open(config.tls_bind, "broker.tls_bind", stack), door))
+        asked: list[tuple[Bind | None, str, Door]] = [
+            (config.tcp_bind, "tcp_bind", Door(name="tcp")),
+            (config.ws_bind, "ws_bind", Door(name="ws")),
+        ]
+        if tls is not None:
+            asked.append((config.tls_bind, "tls_bind", Door(name="tls", context=tls.mqtt)))
+            asked.append((config.wss_bind, "wss_bind", Door(name="wss", context=tls.web)))
+        doors = [(_open(bind, f"broker.{key}", stack), door) for bind, key, door in asked if bind is not None]
         if config.unix_path is not None:
             doors.append((_open_unix(config.unix_path, stack), Door(name="unix")))
         return doors
@@ -321,8 +333,8 @@ def _open_unix(path: Path, stack: ExitStack) -> socket.socket:
     return sock
 
 
-def _port(sock: socket.socket) -> int | None:
-    return None if sock.family == socket.AF_UNIX else int(sock.getsockname()[1])
+def _port(sock: socket.socket) -> int:
+    return int(sock.getsockname()[1])
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,15 @@ class Closed(OSError):  # noqa: N818 - trio's word
     """The peer has closed the connection, or the network has."""
 
 
+class Refused(Exception):  # noqa: N818 - what happened
+    """The connection was refused; the client has been told as far as its protocol has words for it."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
 class Transport(Protocol):
     name: str
 

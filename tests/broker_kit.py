@@ -27,7 +27,7 @@ from broker.access_watch import AccessSource
 from broker.connection import Accepted, Connection, ConnectionLimits
 from broker.identity import DeviceAuthenticator
 from broker.mqtt.packets import Connect, Version, Will
-from broker.server import BrokerServer
+from broker.server import BrokerServer, Ports
 from broker.state.keeper import recover
 from broker.state.retained import RetainedMessages
 from broker.tls import TlsContexts, TlsFiles
@@ -38,6 +38,7 @@ from storage.log.disk import OsDisk
 from storage.log.reader import LogReader
 from storage.log.writer import LogWriter
 from tests.protocol import builder
+from tests.websocket_kit import WebSocketStream
 
 DEADLINE_S = 10.0
 """No single step of a test takes longer; it is there to end a hanging one."""
@@ -45,6 +46,7 @@ NODE_ID = bytes(range(16))
 EVERYWHERE = Bind(host="127.0.0.1", port=0)
 CONFIG = BrokerConfig(
     tcp_bind=EVERYWHERE,
+    ws_bind=EVERYWHERE,
     tls_bind=None,
     connect_rate_per_address_max=100_000,
     connections_per_application_max=100_000,
@@ -143,9 +145,13 @@ class Running:
     directory: Path
     disk: GatedDisk
     port: int
-    tls_port: int | None
+    ports: Ports
     certificate: Path | None
     peers: list[Peer] = field(default_factory=list)
+
+    @property
+    def tls_port(self) -> int | None:
+        return self.ports.tls
 
     async def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait for something that another task does, with a deadline."""
@@ -195,6 +201,25 @@ class Running:
         peer = await Peer.open_tls(
             self.tls_port, self.certificate, version=version, client=client, header=header
         )
+        self.peers.append(peer)
+        return peer
+
+    async def open_websocket(
+        self, *, version: int = 4, client: Path | None = None, is_secure: bool = False
+    ) -> Peer:
+        """The same over WebSocket.
+
+        Args:
+            client: The certificate to show, with its key.
+        """
+        context = None
+        if is_secure:
+            context = ssl.create_default_context(cafile=str(self.certificate))
+            if client is not None:
+                context.load_cert_chain(client)
+        port = self.ports.wss if is_secure else self.ports.ws
+        assert port is not None
+        peer = Peer(await WebSocketStream.open(port, context), version)
         self.peers.append(peer)
         return peer
 
@@ -249,7 +274,7 @@ async def running_broker(
     certificate: Path | None = None
     contexts: TlsContexts | None = None
     if with_tls:
-        config = replace(config, tls_bind=EVERYWHERE)
+        config = replace(config, tls_bind=EVERYWHERE, wss_bind=EVERYWHERE)
         certificate = tls.load_or_create(
             directory, node_name="kit", clock=SystemClock(), names=["localhost"], addresses=["127.0.0.1"]
         ).path
@@ -273,12 +298,13 @@ async def running_broker(
         tls=contexts,
         control_path=control_path,
         version="kit",
+        own_names=["box.example", "localhost"],
         on_revoke=on_revoke,
     )
     try:
         async with trio.open_nursery() as nursery:
             ports = await nursery.start(server.run)
-            running = Running(server, writer, log_directory, disk, ports.tcp, ports.tls, certificate)
+            running = Running(server, writer, log_directory, disk, ports.tcp, ports, certificate)
             try:
                 yield running
             finally:
@@ -502,6 +528,8 @@ class Peer:
     def drop(self) -> None:
         """Go away without DISCONNECT."""
         stream = self.stream
+        if isinstance(stream, WebSocketStream):
+            stream = stream.below
         if isinstance(stream, trio.SSLStream):
             stream = stream.transport_stream
         assert isinstance(stream, trio.SocketStream)

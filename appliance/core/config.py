@@ -10,7 +10,6 @@ rendered from these lines (`python -m appliance.core.config_text`), which a test
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 from appliance.core import config_file
 from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig, check_bridges
 from appliance.core.config_node import DevicesConfig, MappingConfig, StoreConfig, UiConfig
+from appliance.core.config_values import Network, network, origin
 from appliance.core.limits import (
     MIB,
     PACKET_BYTES_HARD_MAX,
@@ -26,7 +26,6 @@ from appliance.core.limits import (
     TOPIC_ALIAS_COUNT_HARD_MAX,
 )
 from appliance.core.settings import (
-    BadValueError,
     Bind,
     bind_or_off,
     choice,
@@ -45,15 +44,6 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 """The kernel's: a Unix socket's path has 108 bytes with its closing zero."""
 RUN_DIR_BYTES_MAX: Final = SOCKET_PATH_BYTES_MAX - len("/broker.sock")
 PATH_BYTES_MAX: Final = 4000
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _network(text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text.strip())
-    except ValueError as error:
-        raise BadValueError(f"must be addresses such as 10.0.0.5 or 10.0.0.0/24: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +105,17 @@ class BrokerConfig:
         help="MQTT without TLS; tokens cross the wire readable, so only this machine by default.",
     )
     tls_bind: Bind | None = bind_or_off("0.0.0.0:8883", help="MQTT over TLS.")
+    ws_bind: Bind | None = bind_or_off(
+        "off", help="MQTT over WebSocket at /mqtt, without TLS; for a browser or a proxy on this machine."
+    )
+    wss_bind: Bind | None = bind_or_off("off", help="MQTT over secure WebSocket at /mqtt.")
+    ws_origins: tuple[str, ...] = listing(
+        origin,
+        of="origins such as https://pages.example:8443",
+        high=300,
+        count_max=64,
+        help="Pages that may connect over WebSocket beside those served under this box's own names and addresses.",
+    )
     unix_path: Path | None = file_or_off(
         high=SOCKET_PATH_BYTES_MAX,
         help="MQTT over a Unix socket, for programs of this machine; Homeport's own user and root need no token there.",
@@ -131,7 +132,7 @@ class BrokerConfig:
         high=PATH_BYTES_MAX, help="PEM file of those authorities' revocation lists; each of them needs one."
     )
     proxy_protocol: tuple[Network, ...] = listing(
-        _network,
+        network,
         of="addresses such as 10.0.0.5 or 10.0.0.0/24",
         high=64,
         count_max=64,

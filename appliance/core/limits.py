@@ -68,6 +68,9 @@ ROLE_PATTERN_COUNT_MAX: Final = 32
 """Of each list of a [[broker_role]]. They are one tree by level: a topic that none opens costs 1 µs, 10 at the very worst."""
 PROXY_HEADER_BYTES_MAX: Final = 4 * KIB
 """PROXY protocol 2 allows 64 KiB behind its 16 bytes; addresses are at most 216, and what proxies add (names, TLS) fits 1 KiB."""
+WEBSOCKET_CONNECTION_COUNT_MAX: Final = 1_000
+"""Of them all, being opened or open. Each is three descriptors, four tasks and, at the very worst, 256 KiB of a socket pair's
+buffers: browsers, not fleets of devices."""
 TLS_FILE_BYTES_MAX: Final = 4 * MIB
 """A key, a certificate bundle or a revocation list: the bundle of all public authorities is 0.2 MiB; 100,000 revoked
 certificates are 3.5 MiB."""

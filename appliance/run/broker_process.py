@@ -116,12 +116,18 @@ async def serve(config: Config, link: ChildLink) -> None:
                 tls=contexts,
                 control_path=layout.broker_socket(config),
                 version=VERSION,
+                own_names=certificate.names,
                 on_revoke=credentials.revoke,
             )
             async with trio.open_nursery() as serving:
                 ports: Ports = await serving.start(server.run)
                 _log.info(
-                    "the broker serves", tcp_port=ports.tcp, tls_port=ports.tls, head=writer.head.next_seq
+                    "the broker serves",
+                    tcp_port=ports.tcp,
+                    tls_port=ports.tls,
+                    ws_port=ports.ws,
+                    wss_port=ports.wss,
+                    head=writer.head.next_seq,
                 )
                 await link.ready(f"MQTT on port {ports.tcp or 'off'}, over TLS on {ports.tls or 'off'}")
                 await link.stopping.wait()

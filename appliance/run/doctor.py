@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from appliance.core.clock import Clock
-from appliance.core.config import Config
+from appliance.core.config import BrokerConfig, Config
 from appliance.core.errors import ConfigError, HomeportError
-from appliance.core.limits import MIB
+from appliance.core.limits import MIB, WEBSOCKET_CONNECTION_COUNT_MAX
 from appliance.identity.tls import RENEW_BEFORE_DAYS
 from appliance.run import layout
 from appliance.run.first_run import check_folder
@@ -84,7 +84,7 @@ def examine(config: Config, clock: Clock) -> list[Check]:
     looks: list[tuple[str, Callable[[], Check | Iterable[Check]]]] = [
         ("folders", lambda: check_folders(config)),
         ("disk space", lambda: check_disk_space(config.node.data_dir)),
-        ("file limit", lambda: check_file_limit(config.broker.connections_max)),
+        ("file limit", lambda: check_file_limit(config.broker)),
         ("clock", lambda: check_clock(config.node.data_dir, clock)),
         ("sync time", lambda: check_sync_time(config.node.data_dir)),
         ("log", lambda: check_log(layout.telemetry_log(config))),
@@ -135,12 +135,16 @@ def check_disk_space(folder: Path) -> Check:
     return Check(name="disk space", result=Result.OK, detail=detail)
 
 
-def check_file_limit(connections_max: int) -> Check:
-    """Each connection is an open file."""
+def check_file_limit(broker: BrokerConfig) -> Check:
+    """Each connection is an open file, one over WebSocket two more."""
+    connections_max = broker.connections_max
+    needed = connections_max + FILES_BESIDE_CONNECTIONS
+    if broker.ws_bind is not None or broker.wss_bind is not None:
+        needed += 2 * min(WEBSOCKET_CONNECTION_COUNT_MAX, connections_max)
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     detail = f"{hard} files may be open, for up to {connections_max} connections."
-    if hard != resource.RLIM_INFINITY and hard < connections_max + FILES_BESIDE_CONNECTIONS:
-        hint = f"Set LimitNOFILE={connections_max + FILES_BESIDE_CONNECTIONS} in the unit, or lower broker.connections_max."
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        hint = f"Set LimitNOFILE={needed} in the unit, or lower broker.connections_max."
         return Check(name="file limit", result=Result.WARNING, detail=detail, hint=hint)
     return Check(name="file limit", result=Result.OK, detail=detail)
 

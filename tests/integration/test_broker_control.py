@@ -67,6 +67,7 @@ async def test_kick_revoke_statistics_and_growth(tmp_path: Path) -> None:
             "retained",
             "checkpoint",
             "tls",
+            "websockets",
             "access",
             "ingest",
             "limits",

@@ -10,6 +10,8 @@ import pytest
 
 from broker.arrival import Door, Entrance, peer_uid
 from broker.identity import NOTHING, Proof
+from broker.origins import OriginPolicy
+from broker.websocket import WebSockets
 
 
 @pytest.mark.parametrize(
@@ -17,7 +19,7 @@ from broker.identity import NOTHING, Proof
     [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("11.1.2.3", False), ("fe80::1%lo", False)],
 )
 async def test_who_is_a_proxy(address: str, is_proxy: bool) -> None:
-    entrance = Entrance((ipaddress.ip_network("10.0.0.0/8"),))
+    entrance = Entrance((ipaddress.ip_network("10.0.0.0/8"),), WebSockets(OriginPolicy([], [])))
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs, socket.socket() as unconnected:
         assert peer_uid(ours) == os.getuid()
@@ -30,7 +32,7 @@ async def test_who_is_a_proxy(address: str, is_proxy: bool) -> None:
 async def test_whose_programs_need_no_token(own_uid: int | None, is_local: bool) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
-        entrance = Entrance(own_uid=own_uid)
+        entrance = Entrance((), WebSockets(OriginPolicy([], [])), own_uid=own_uid)
         assert await entrance.find_source(ours, "") == f"uid-{os.getuid()}"
         arrival = await entrance.enter(ours, "uid-0", Door(name="unix"))
         assert arrival.proof == Proof(is_local=is_local)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from appliance.core.clock import ManualClock, SystemClock
-from appliance.core.config import Config, NodeConfig
+from appliance.core.config import BrokerConfig, Config, NodeConfig
+from appliance.core.settings import Bind
 from appliance.identity import tls
 from appliance.identity.keys import SiteKeys
 from appliance.run import doctor
@@ -119,14 +120,16 @@ def test_a_full_disk_fails_and_a_filling_one_warns(config: Config, monkeypatch: 
 
 def test_too_few_files_for_the_connections_warn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.run.doctor.resource.getrlimit", lambda _which: (1024, 4096))
-    check = doctor.check_file_limit(10_000)
+    check = doctor.check_file_limit(BrokerConfig(connections_max=10_000))
     assert check.result is Result.WARNING
     assert "LimitNOFILE=11024" in check.hint
-    assert doctor.check_file_limit(1000).result is Result.OK
+    assert doctor.check_file_limit(BrokerConfig(connections_max=1000)).result is Result.OK
+    with_web = BrokerConfig(connections_max=10_000, ws_bind=Bind.parse("127.0.0.1:8083"))
+    assert "LimitNOFILE=13024" in doctor.check_file_limit(with_web).hint, "three files for each of 1,000"
     monkeypatch.setattr(
         "appliance.run.doctor.resource.getrlimit", lambda _which: (1024, resource.RLIM_INFINITY)
     )
-    assert doctor.check_file_limit(10_000).result is Result.OK
+    assert doctor.check_file_limit(BrokerConfig(connections_max=10_000)).result is Result.OK
 
 
 def test_a_clock_that_cannot_be_right_fails(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
