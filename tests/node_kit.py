@@ -169,6 +169,7 @@ class Pipeline:
 class LogHead:
     next_seq: int = 42
     epoch: int = 1
+    offset: int = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

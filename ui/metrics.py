@@ -10,7 +10,7 @@ collector runs on the box, or an operator opens the port by a proxy of their own
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import trio
@@ -22,7 +22,9 @@ from starlette.responses import Response
 
 from appliance.core import limits
 from appliance.core.errors import HomeportError
+from ui.api.bridge_structs import Bridge
 from ui.auth import is_local, require, services_of
+from ui.bridges import bridges as bridges_of
 from ui.broker_numbers import limits as limits_of_broker
 from ui.services import Services
 
@@ -137,6 +139,14 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_broker_disk_total_bytes", "gauge", "Size of that disk."),
         Described("homeport_broker_memory_bytes", "gauge", "Resident memory of the broker process."),
         Described("homeport_broker_checkpoint_failures", "counter", "Times the broker's checkpoint could not be written; the log has everything."),
+        Described("homeport_bridge_connected", "gauge", "1 while a bridge to another broker is connected.", ("bridge",)),
+        Described("homeport_bridge_lag_records", "gauge", "Records of the log that a bridge has not looked at, or that the other broker has not acknowledged.", ("bridge",)),
+        Described("homeport_bridge_lag_seconds", "gauge", "Age of the oldest of them; 0 when there is none.", ("bridge",)),
+        Described("homeport_bridge_in_flight_messages", "gauge", "Messages on their way out that are not acknowledged.", ("bridge",)),
+        Described("homeport_bridge_connects", "counter", "Times that a bridge has connected.", ("bridge",)),
+        Described("homeport_bridge_messages", "counter", "Messages that crossed: sent, acknowledged by the other broker, received and on our disk.", ("bridge", "what")),
+        Described("homeport_bridge_bytes", "counter", "Payloads that crossed: sent, received.", ("bridge", "what")),
+        Described("homeport_bridge_left_out", "counter", "Messages that did not cross, by why: refused, dropped, expired, looped, gone.", ("bridge", "why")),
         Described("homeport_statistic", "gauge", "Any other number of a room's statistics().", ("room", "name")),
     )
 }  # fmt: skip
@@ -175,8 +185,9 @@ class Collected:
 class NodeCollector:
     """A prometheus-client collector over Services."""
 
-    def __init__(self, services: Services, *, log_head: Any | None) -> None:
+    def __init__(self, services: Services, *, log_head: Any | None, bridges: Sequence[Bridge] = ()) -> None:
         self._services = services
+        self._bridges = bridges
         self._log_head = log_head
 
     def collect(self) -> Iterator[Metric]:
@@ -203,6 +214,8 @@ class NodeCollector:
             out.add("homeport_log_next_seq", self._log_head.next_seq)
             out.add("homeport_log_epoch", self._log_head.epoch)
         self._broker(out)
+        for bridge in self._bridges:
+            _add_bridge(out, bridge)
         if services.store is not None:
             for name, value in numbers(services.store()):
                 out.add("homeport_statistic", value, "store", name)
@@ -255,6 +268,22 @@ class NodeCollector:
         out.add("homeport_catalog_changes", statistics.changes_total)
 
 
+def _add_bridge(out: Collected, bridge: Bridge) -> None:
+    name = bridge.name
+    out.add("homeport_bridge_connected", bridge.state == "connected", name)
+    out.add("homeport_bridge_lag_records", bridge.lag_records, name)
+    out.add("homeport_bridge_lag_seconds", bridge.lag_ms / 1000, name)
+    out.add("homeport_bridge_in_flight_messages", bridge.in_flight, name)
+    out.add("homeport_bridge_connects", bridge.connects, name)
+    for what in ("sent", "acknowledged", "received"):
+        out.add("homeport_bridge_messages", getattr(bridge, f"{what}_messages"), name, what)
+    for what in ("sent", "received"):
+        out.add("homeport_bridge_bytes", getattr(bridge, f"{what}_bytes"), name, what)
+    for why in ("refused", "dropped", "expired", "looped"):
+        out.add("homeport_bridge_left_out", getattr(bridge, f"{why}_messages"), name, why)
+    out.add("homeport_bridge_left_out", bridge.gone_records, name, "gone")
+
+
 def numbers(statistics: object, prefix: str = "") -> Iterator[tuple[str, float]]:
     """The numbers within a mapping or a dataclass, with dotted names; anything else in it is passed over."""
     if dataclasses.is_dataclass(statistics) and not isinstance(statistics, type):
@@ -272,10 +301,10 @@ def numbers(statistics: object, prefix: str = "") -> Iterator[tuple[str, float]]
             yield from numbers(value, f"{prefix}{name}.")
 
 
-def render(services: Services, *, log_head: Any | None) -> bytes:
+def render(services: Services, *, log_head: Any | None, bridges: Sequence[Bridge] = ()) -> bytes:
     """The exposition text (Prometheus text format 0.0.4)."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(NodeCollector(services, log_head=log_head))
+    registry.register(NodeCollector(services, log_head=log_head, bridges=bridges))
     return generate_latest(registry)
 
 
@@ -286,9 +315,8 @@ async def metrics_endpoint(request: Request) -> Response:
     if not is_loopback and not is_local(request):
         await require(request)
     head = await _head(services.log_head)
-    return Response(
-        render(services, log_head=head), media_type=None, headers={"content-type": CONTENT_TYPE_LATEST}
-    )
+    content = render(services, log_head=head, bridges=await bridges_of(services))
+    return Response(content, media_type=None, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 async def _head(log_head: Callable[[], Any]) -> Any | None:

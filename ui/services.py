@@ -15,6 +15,7 @@ import trio
 from appliance.core.clock import Clock
 from appliance.core.config import Config
 from appliance.identity import Passwords, SetupCode, SiteKeys, TlsIdentity
+from broker.bridge.statistics import BridgeStatistics
 from storage.catalog import AsyncCatalog
 from ui.live.hub import Hub
 from ui.sign_in import SignInLimiter
@@ -181,6 +182,7 @@ class Services:
         store: The store's statistics, or None until it is open.
         log_head: Reads the durable head; may block for a moment, so it is called in a thread.
         readiness: By dependency: broker, log, store, catalog, pipeline. ui.health has the usual ones.
+        bridge_report: Reads what the bridge process last reported; blocks for a moment, so it is called in a thread.
         stopping: Set when the node drains: streams to pages end then.
         hub: What open pages listen to.
     """
@@ -203,6 +205,7 @@ class Services:
     readiness: Mapping[str, ReadinessCheck]
     hub: Hub
     store: Callable[[], Any] | None = None
+    bridge_report: Callable[[], Sequence[BridgeStatistics]] | None = None
     stopping: trio.Event = field(default_factory=trio.Event)
 
     @property

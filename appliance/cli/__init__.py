@@ -22,6 +22,7 @@ VERBS: Final = (
     "device",
     "client",
     "retained",
+    "bridge",
     "sim",
     "bench",
     "log",

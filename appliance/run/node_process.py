@@ -32,6 +32,7 @@ from appliance.run.child import ChildLink
 from appliance.run.directory import CatalogDirectory, FirstContacts
 from appliance.run.first_run import lock
 from appliance.run.process import run_process
+from broker.bridge.statistics import read_report
 from broker.link import BrokerLink
 from storage.catalog import AsyncCatalog
 from storage.log.reader import LogReader
@@ -135,6 +136,7 @@ class Node:
                 },
                 hub=hub,
                 store=store.statistics,
+                bridge_report=lambda: read_report(layout.bridge_report(config), clock.now_ms()),
                 stopping=self._link.stopping,
             )
             async with trio.open_nursery() as nursery:

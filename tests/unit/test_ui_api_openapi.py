@@ -9,6 +9,8 @@ import jsonschema  # type: ignore[import-untyped]
 import msgspec
 from openapi_spec_validator import validate
 
+from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig
+from appliance.core.config import Config, NodeConfig
 from storage.catalog import Catalog
 from tests.broker_stand_in import client_row, retained_row
 from tests.node_kit import LiveDevice, Points, Value, running_node
@@ -42,7 +44,12 @@ async def test_it_is_served_to_everybody(tmp_path: Path) -> None:
 
 
 async def test_answers_are_what_the_document_says(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node, node.client(local=True) as client:
+    config = Config(
+        node=NodeConfig(name="box", data_dir=tmp_path, run_dir=tmp_path),
+        bridge=(BridgeConfig(name="b1"),),
+        bridge_topic=(BridgeTopicConfig(bridge="b1"),),
+    )
+    async with running_node(tmp_path, config=config) as node, node.client(local=True) as client:
         described = (await client.get("/api/v1/openapi.json")).json()
         await node.catalog.write(_fill)
         node.live.by_id = {"d1": LiveDevice(device_id="d1")}
@@ -55,7 +62,7 @@ async def test_answers_are_what_the_document_says(tmp_path: Path) -> None:
             if "get" not in operations:
                 continue
             query = "?metric=t&from=0&to=9" if template.endswith("/telemetry") else ""
-            path = template.replace("{device_id}", "d1").replace("{client_id}", "c1")
+            path = template.replace("{device_id}", "d1").replace("{client_id}", "c1").replace("{name}", "b1")
             answer = await client.get(path + query)
             schema = operations["get"]["responses"][str(answer.status_code)]["content"]["application/json"][
                 "schema"

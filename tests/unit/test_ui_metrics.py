@@ -9,6 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.core import limits
+from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig
+from appliance.core.config import Config, NodeConfig
 from tests.node_kit import LiveDevice, running_node
 from ui.metrics import METRICS, fixed_limits, numbers
 
@@ -27,7 +29,15 @@ def test_the_documentation_names_each_metric_with_kind_labels_and_meaning() -> N
 
 
 async def test_every_metric_is_there_and_no_other(tmp_path: Path) -> None:
-    async with running_node(tmp_path, store=lambda: {"bytes": 5}) as node, node.client(local=True) as client:
+    config = Config(
+        node=NodeConfig(name="box", data_dir=tmp_path, run_dir=tmp_path),
+        bridge=(BridgeConfig(name="b1"),),
+        bridge_topic=(BridgeTopicConfig(bridge="b1"),),
+    )
+    async with (
+        running_node(tmp_path, store=lambda: {"bytes": 5}, config=config) as node,
+        node.client(local=True) as client,
+    ):
         node.live.by_id = {"d": LiveDevice(device_id="d", presence="lost")}
         answer = await client.get("/health/metrics")
         assert answer.headers["content-type"].startswith("text/plain; version=")

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ui.api import broker, devices, node, telemetry
+from ui.api import bridges, broker, devices, node, telemetry
 from ui.api.openapi import document
 from ui.auth import services_of
 
-ENDPOINTS = (*node.ENDPOINTS, *devices.ENDPOINTS, *telemetry.ENDPOINTS, *broker.ENDPOINTS)
+ENDPOINTS = (*node.ENDPOINTS, *devices.ENDPOINTS, *telemetry.ENDPOINTS, *broker.ENDPOINTS, *bridges.ENDPOINTS)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from ui.pages import certificate, dead_letters, device, devices, door, overview, patterns
+from ui.pages import bridges, certificate, dead_letters, device, devices, door, overview, patterns
 from ui.pages.shell import Shell
 from ui.services import Services
 
@@ -36,7 +36,9 @@ def routes(services: Services) -> list[Route]:
         Route(f"{one}/token", page(device.redirect_token), methods=["GET"]),
         Route(f"{one}/token", page(device.issue_token), methods=["POST"]),
         Route("/dead-letters", page(dead_letters.show)),
+        Route("/bridges", page(bridges.show)),
         Route("/patterns", page(patterns.show)),
+        Route("/live/bridges", shell.stream(bridges.live)),
         Route("/live/overview", shell.stream(overview.live)),
         Route("/live/devices", shell.stream(devices.live)),
         Route("/live/devices/{device_id}", shell.stream(device.live)),

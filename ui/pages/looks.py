@@ -70,6 +70,16 @@ BROKER: Final[dict[str, Look]] = {
     "away": Look("broker away", "bad", "bad"),
 }
 
+BRIDGE: Final[dict[str, Look]] = {
+    "connected": Look("connected", "ok", "good"),
+    "connecting": Look("connecting", "info", "idle"),
+    "starting": Look("starting", "info", "idle"),
+    "waiting": Look("waiting to try again", "warn", "warn"),
+    "stopped": Look("stopped", "bad", "bad"),
+    "not_running": Look("not running", "bad", "bad"),
+}
+"""A bridge's states (ui/bridges.py)."""
+
 CLOCK: Final[dict[str, Look]] = {
     "synchronized": Look("synchronized", "ok", "good"),
     "unsynchronized": Look("not synchronized", "warn", "warn"),

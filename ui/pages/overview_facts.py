@@ -10,6 +10,8 @@ from typing import Any, Final
 import trio
 
 from appliance.core.limits import OVERVIEW_CACHE_MS
+from ui.bridges import bridges
+from ui.pages.bridge_facts import attention_to
 from ui.pages.clock_state import clock_state
 from ui.pages.device_list import DeviceCounts, read_counts
 from ui.pages.format import count_text, plural
@@ -73,7 +75,8 @@ class OverviewFacts:
                 clock_word=clock_word,
                 free_bytes=free_bytes,
                 total_bytes=total_bytes,
-            ),
+            )
+            + attention_to(await bridges(services)),
             message_rate=services.live.message_rate,
             lag_p95_ms=None if pipeline.lag_p95_s is None else round(pipeline.lag_p95_s * 1_000),
             store_look=STORE[store_word],

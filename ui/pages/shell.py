@@ -36,6 +36,8 @@ NAV: Final = (
     NavItem("devices", "Devices", "/devices"),
     NavItem("dead_letters", "Dead letters", "/dead-letters"),
 )
+BRIDGES_ITEM: Final = NavItem("bridges", "Bridges", "/bridges")
+"""Only where a bridge is configured: most boxes have none."""
 SETUP_STATES: Final = frozenset(
     {SetupState.VALID, SetupState.CLAIMING, SetupState.EXPIRED, SetupState.LOCKED}
 )
@@ -96,7 +98,7 @@ class Shell:
                 "node_name": self.services.node_name,
                 "version": self.services.version,
                 "user": identity.user_id if identity else "",
-                "nav": NAV,
+                "nav": (*NAV, BRIDGES_ITEM) if self.services.config.bridge else NAV,
             },
             **{"live_url": "", "charts": False, "section": "", "notice": None, "problem": "", **context},
         )
