@@ -28,6 +28,7 @@ class Limit(StrEnum):
     USER_PROPERTY_COUNT_MAX = "user_property_count_max"
     TOPIC_LEVEL_COUNT_MAX = "topic_level_count_max"
     TOPIC_ALIAS_MAX = "topic_alias_max"
+    TOPIC_ALIAS_TOPIC_BYTES_MAX = "topic_alias_topic_bytes_max"
     RECEIVE_MAXIMUM = "receive_maximum"
     DEVICE_BYTES_PER_S_MAX = "device_bytes_per_s_max"
     DEVICE_MESSAGES_PER_S_MAX = "device_messages_per_s_max"

@@ -323,6 +323,7 @@ class PublishParser:
                     f"A topic of {len(self._topic)} bytes has an alias; at most {TOPIC_ALIAS_TOPIC_BYTES_MAX} are kept.",
                     reason_code=ReasonCode.QUOTA_EXCEEDED,
                     hint="Send a topic as long as this without an alias.",
+                    code="topic_alias_topic_bytes_max",
                 )
             self._aliases[self._alias] = self._topic
         if self._kept and slot >= 0:

@@ -194,11 +194,12 @@ class TestShares:
             (builder.packet(0x82, length=2 * MIB), "packet_bytes_max"),
             (builder.publish("a", properties=builder.p16(0x23, 17)), "topic_alias_max"),
             (builder.publish("a/" * 40, properties=b""), "topic_level_count_max"),
+            (builder.publish("a" * 513, properties=builder.p16(0x23, 1)), "topic_alias_topic_bytes_max"),
             (builder.subscribe(1, ("a/" * 40, 1), properties=b""), "topic_level_count_max"),
             (builder.publish("a", properties=builder.puser("k", "v") * 65), "user_property_count_max"),
             (builder.subscribe(1, *((f"{n}", 1) for n in range(1100)), properties=b""), "subscription_count_max"),
         ],
-        ids=["size", "size of one begun", "size of SUBSCRIBE", "alias", "levels", "levels of a filter", "user properties", "filters"],
+        ids=["size", "size of one begun", "size of SUBSCRIBE", "alias", "levels", "topic of an alias", "levels of a filter", "user properties", "filters"],
     )  # fmt: skip
     async def test_a_packet_beyond_a_limit_is_counted_by_its_name(
         self, tmp_path: Path, packet: bytes, limit: str

@@ -28,6 +28,7 @@ def count(running: Running) -> int:
 @SECURE
 @pytest.mark.parametrize("version", [4, 5])
 async def test_publish_and_receive(tmp_path: Path, version: int, is_secure: bool) -> None:
+    """[MQTT5-6.0.0-1, -4] [MQTT3-6.0.0-1, -4]"""
     async with running_broker(tmp_path, with_tls=True) as running:
         web = await running.open_websocket(version=version, is_secure=is_secure)
         await web.connect("web")
@@ -52,6 +53,7 @@ async def test_publish_and_receive(tmp_path: Path, version: int, is_secure: bool
 
 
 async def test_packets_across_messages(tmp_path: Path) -> None:
+    """[MQTT5-6.0.0-2] [MQTT3-6.0.0-2]"""
     async with running_broker(tmp_path) as running:
         web = await running.open_websocket()
         stream = builder.connect("web", username="site", password=b"t") + builder.PINGREQ_PACKET * 3

@@ -141,10 +141,10 @@ STATEMENTS: Final = """
 4.7.3-4 | server | they are matched as they are, and not made alike
 4.8.0-1 | both | a protocol violation ends the connection
 4.8.0-2 | both | what can't be done at the moment ends the connection
-6.0.0-1 | none | WebSocket: packets are in binary frames; another frame ends the connection | not served over WebSocket
-6.0.0-2 | none | WebSocket: packets and frames need not begin together | not served over WebSocket
+6.0.0-1 | both | WebSocket: packets are in binary frames; another frame ends the connection
+6.0.0-2 | both | WebSocket: packets and frames need not begin together
 6.0.0-3 | client | WebSocket: the client offers the subprotocol mqtt
-6.0.0-4 | none | WebSocket: the server picks mqtt | not served over WebSocket
+6.0.0-4 | server | WebSocket: the server picks mqtt
 7.0.0-1 | both | a server that connects to others is a conforming client too
 7.0.0-2 | both | nothing outside of the standard is needed to work together
 7.1.1-1 | server | the transport is an ordered, lossless stream of bytes

@@ -256,8 +256,8 @@ STATEMENTS: Final = """
 4.12.1-2 | none | where that fails the connection is closed | the broker offers no authentication method
 4.13.1-1 | server | a malformed packet or protocol error ends the connection
 4.13.2-1 | server | a CONNACK or DISCONNECT of 0x80 or above ends it, whether or not it was sent
-6.0.0-1 | none | WebSocket: packets are in binary frames; another frame ends the connection | not served over WebSocket
-6.0.0-2 | none | WebSocket: packets and frames need not begin together | not served over WebSocket
+6.0.0-1 | both | WebSocket: packets are in binary frames; another frame ends the connection
+6.0.0-2 | both | WebSocket: packets and frames need not begin together
 6.0.0-3 | client | WebSocket: the client offers the subprotocol mqtt
-6.0.0-4 | none | WebSocket: the server picks mqtt | not served over WebSocket
+6.0.0-4 | server | WebSocket: the server picks mqtt
 """

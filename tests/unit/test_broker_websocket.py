@@ -163,6 +163,7 @@ async def read_all(plane: trio.SocketStream) -> bytes:
 
 class TestUpgrade:
     async def test_the_answer(self) -> None:
+        """[MQTT5-6.0.0-4] [MQTT3-6.0.0-4]"""
         async with rig() as (_, client):
             await client.send(request(protocol="other, mqtt", path="/mqtt?x=1", origin="https://box:8443"))
             status, head = await client.status()
@@ -185,6 +186,7 @@ class TestUpgrade:
         ],
     )
     async def test_refused_with_a_status(self, data: bytes, status: int, code: str) -> None:
+        """[MQTT5-6.0.0-3] [MQTT3-6.0.0-3]"""
         async with rig() as (made, client):
             await client.send(data)
             assert (await client.status())[0] == status
@@ -238,6 +240,7 @@ class TestUpgrade:
 
 class TestBytes:
     async def test_packets_in_one_message_across_messages_and_in_frames(self) -> None:
+        """[MQTT5-6.0.0-2] [MQTT3-6.0.0-2]"""
         async with rig() as (made, client):
             plane = await upgraded(made, client)
             await client.send(frame(BINARY, b"one two"))
@@ -343,6 +346,7 @@ class TestEnd:
             assert await client.frame() == (BINARY, b"last words")
 
     async def test_text_ends_it(self) -> None:
+        """[MQTT5-6.0.0-1] [MQTT3-6.0.0-1]"""
         async with rig() as (made, client):
             plane = await upgraded(made, client)
             await client.send(frame(BINARY, b"good") + frame(TEXT, b"bad") + frame(BINARY, b"never"))
