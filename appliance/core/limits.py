@@ -286,6 +286,8 @@ PAGE_TEXT_LENGTH_MAX: Final = 200
 CHART_POINT_COUNT: Final = 480
 """24 h in buckets of 3 min: about two device pixels each on a desktop."""
 CHART_METRIC_COUNT_MAX: Final = 6
+BROKER_ROWS_INTERVAL_MS: Final = 2_000
+"""A page that shows clients asks the broker for its 50 rows this often: 64 pages are 32 questions a second of 0.1 ms."""
 OVERVIEW_CACHE_MS: Final = 1_000
 """Counting 10,000 devices by state takes about 20 ms in a thread; once a second whoever asks."""
 REQUEST_BODY_TIMEOUT_MS: Final = 30_000

@@ -22,8 +22,19 @@ LIVE_PAGES = (
     "/devices?state=lost",
     "/devices/press-0",
     f"/devices/{quote(HOSTILE_ID, safe='')}",
+    "/broker",
+    "/broker/client?id=dashboard",
+    f"/broker/client?id={quote(HOSTILE_ID, safe='')}",
 )
-STILL_PAGES = ("/devices/new", "/dead-letters", "/patterns", "/devices/nobody")
+STILL_PAGES = (
+    "/devices/new",
+    "/dead-letters",
+    "/patterns",
+    "/devices/nobody",
+    "/broker/retained",
+    "/broker/retained/clear?seq=2",
+    "/broker/client?id=nobody",
+)
 LOOKS: tuple[tuple[Literal["light", "dark"], ViewportSize], ...] = (
     ("light", DESKTOP),
     ("light", PHONE),
@@ -49,7 +60,7 @@ def check_looks(page: Page, check_axe: Callable[[Page], None]) -> None:
 def test_a_page_is_accessible_and_keeps_to_itself(
     node: TestNode, watched: Watched, check_axe: Callable[[Page], None], path: str
 ) -> None:
-    if path == "/devices/nobody":
+    if path.endswith("nobody"):
         watched.expected = ("status of 404",)
     page = watched.page(reduced_motion="reduce")
     page.goto(node.url + path)
@@ -70,7 +81,9 @@ def test_the_door_is_accessible(
         check_looks(page, check_axe)
 
 
-@pytest.mark.parametrize("path", ["/", "/devices", "/devices/press-0", "/dead-letters", "/patterns"])
+@pytest.mark.parametrize("path", ["/", "/devices", "/devices/press-0", "/dead-letters", "/patterns", "/broker", "/broker/client?id=dashboard",
+     "/broker/retained"],
+)  # fmt: skip
 def test_nothing_is_cut_off_at_200_percent(node: TestNode, watched: Watched, path: str) -> None:
     """A 1100 px window zoomed to 200 % has 550 CSS pixels (WCAG 2.2, 1.4.4 and 1.4.10)."""
     page = watched.page(viewport={"width": 550, "height": 400}, device_scale_factor=2)
@@ -92,7 +105,7 @@ def test_every_state_is_a_word_and_an_icon_not_a_colour(node: TestNode, watched:
 
 def test_every_icon_that_is_used_exists(node: TestNode, watched: Watched) -> None:
     page = watched.page()
-    for path in ("/patterns", "/", "/devices", "/devices/press-0"):
+    for path in ("/patterns", "/", "/devices", "/devices/press-0", "/broker", "/broker/client?id=dashboard"):
         page.goto(node.url + path)
         missing = page.evaluate(
             "[...document.querySelectorAll('use')].map(u => u.getAttribute('href')).filter(h => !document.querySelector(h))"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argon2
 
 from storage.catalog import Catalog
+from tests.broker_stand_in import client_row, retained_row
 from tests.browser.node_kit import PASSWORD, Letter, LiveValue, TestNode
 
 HOSTILE_ID = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
@@ -67,6 +68,26 @@ def enliven(node: TestNode) -> None:
     node.pipeline.numbers.breaker = "closed"
     node.pipeline.numbers.behind_records = 0
     node.broker.connected = True
+    times = {"connected_at_ms": now_ms - 7_200_000, "last_packet_at_ms": now_ms - 4_000}
+    node.broker.clients = [
+        client_row("dashboard", principal="grafana", kind="application", transport="tcp", is_lagging=True,
+                   lag_records=88_000, in_flight=3, queued_messages=7_421, queued_bytes=1_230_000, subscriptions=2,
+                   **times),
+        *(client_row(f"press-{index}", subscriptions=1, **times) for index in range(5)),
+        client_row(HOSTILE_ID, principal=HOSTILE_ID, version="3.1.1", keep_alive_s=0, **times),
+    ]  # fmt: skip
+    node.broker.subscriptions = {
+        "dashboard": [
+            {"topic_filter": "dm/+/telemetry/#", "qos": 1, "no_local": True, "retain_as_published": True},
+            {"topic_filter": HOSTILE_TEXT, "qos": 0, "no_local": False, "retain_as_published": False},
+        ]
+    }
+    node.broker.retained = [
+        retained_row(1, "dm/press-0/status", payload=b'{"state": "online"}', received_at_ms=now_ms - 90_000),
+        retained_row(2, HOSTILE_TEXT, payload=HOSTILE_TEXT.encode(), client_id=HOSTILE_ID, received_at_ms=now_ms),
+        retained_row(3, "plant/" + "line/" * 25 + "x", payload=bytes(range(200)), payload_bytes=4_000,
+                     expires_at_ms=now_ms + 3_600_000),
+    ]  # fmt: skip
     node.telemetry.letters = [
         Letter(
             seq=9, received_at_ms=now_ms, device="press-1", payload=HOSTILE_TEXT.encode(), payload_bytes=60

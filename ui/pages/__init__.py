@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from ui.pages import bridges, certificate, dead_letters, device, devices, door, overview, patterns
+from ui.pages import (
+    bridges,
+    broker,
+    certificate,
+    dead_letters,
+    device,
+    devices,
+    door,
+    overview,
+    patterns,
+    retained,
+)
 from ui.pages.shell import Shell
 from ui.services import Services
 
@@ -35,11 +46,19 @@ def routes(services: Services) -> list[Route]:
         Route(f"{one}/decide", page(devices.decide), methods=["POST"]),
         Route(f"{one}/token", page(device.redirect_token), methods=["GET"]),
         Route(f"{one}/token", page(device.issue_token), methods=["POST"]),
+        Route("/broker", page(broker.show)),
+        Route("/broker/client", page(broker.show_client)),
+        Route("/broker/client/kick", page(broker.kick), methods=["POST"]),
+        Route("/broker/retained", page(retained.show)),
+        Route("/broker/retained/clear", page(retained.show_clear), methods=["GET"]),
+        Route("/broker/retained/clear", page(retained.clear), methods=["POST"]),
         Route("/dead-letters", page(dead_letters.show)),
         Route("/bridges", page(bridges.show)),
         Route("/patterns", page(patterns.show)),
         Route("/live/bridges", shell.stream(bridges.live)),
         Route("/live/overview", shell.stream(overview.live)),
+        Route("/live/broker", shell.stream(broker.live)),
+        Route("/live/broker/client", shell.stream(broker.live_client)),
         Route("/live/devices", shell.stream(devices.live)),
         Route("/live/devices/{device_id}", shell.stream(device.live)),
         Route("/{path:path}", page(Shell.not_found, public=True)),

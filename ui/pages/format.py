@@ -150,6 +150,11 @@ def bytes_text(size_bytes: int) -> str:
     return f"{size:.1f} TiB"
 
 
+def limit_text(value: int, unit: str) -> str:
+    """A limit as people read it: 8388608 bytes → 8.0 MiB, 10000 messages → 10 000 messages."""
+    return bytes_text(value) if unit == "bytes" else f"{count_text(value)} {unit}".strip()
+
+
 def age_text(at_ms: int | None, now_ms: int) -> str:
     """How long ago, in one unit. A time ahead of ours by more than 2 s says so rather than lie.
 

@@ -80,6 +80,13 @@ BRIDGE: Final[dict[str, Look]] = {
 }
 """A bridge's states (ui/bridges.py)."""
 
+CLIENT: Final[dict[str, Look]] = {
+    "connected": Look("connected", "online", "good"),
+    "lagging": Look("fed from the log", "late", "warn"),
+    "gone": Look("gone", "offline", "idle"),
+}
+"""A client of the broker; one that lags was too slow for its queue."""
+
 CLOCK: Final[dict[str, Look]] = {
     "synchronized": Look("synchronized", "ok", "good"),
     "unsynchronized": Look("not synchronized", "warn", "warn"),

@@ -34,6 +34,7 @@ class NavItem(NamedTuple):
 NAV: Final = (
     NavItem("overview", "Overview", "/"),
     NavItem("devices", "Devices", "/devices"),
+    NavItem("broker", "Broker", "/broker"),
     NavItem("dead_letters", "Dead letters", "/dead-letters"),
 )
 BRIDGES_ITEM: Final = NavItem("bridges", "Bridges", "/bridges")

@@ -27,6 +27,7 @@ class Templates:
             cache_size=-1,
         )
         environment.globals["static"] = assets.url
+        environment.globals["limit_text"] = fmt.limit_text
         environment.filters.update(
             age=fmt.age_text,
             instant=fmt.instant_text,
@@ -38,6 +39,7 @@ class Templates:
             duration=fmt.duration_text,
             bytes=fmt.bytes_text,
             plural=fmt.plural,
+            visible=fmt.visible,
         )
         self._by_name = {name: environment.get_template(name) for name in environment.list_templates()}
 
