@@ -15,7 +15,13 @@ from ui.api import broker_structs as structs
 from ui.services import Services
 
 Statistics = Mapping[str, Any]
-DOORS: Final = (("tcp", "tcp_bind"), ("tls", "tls_bind"), ("unix", "unix_path"))
+DOORS: Final = (
+    ("tcp", "tcp_bind"),
+    ("tls", "tls_bind"),
+    ("ws", "ws_bind"),
+    ("wss", "wss_bind"),
+    ("unix", "unix_path"),
+)
 """Transports, and the key that says where each listens."""
 
 

@@ -21,7 +21,7 @@ STATISTICS: dict[str, dict[str, Any]] = {
         "connections_most": 8, "sent_bytes": 700, "dropped_messages": 4,
         "in_flight_messages": 6, "queued_messages": 10, "queued_bytes": 55, "lag_records_most": 33,
     },
-    "listeners": {"accepted": 20, "sockets": 30, "accepted_by_transport": {"tcp": 1, "tls": 2, "unix": 1},
+    "listeners": {"accepted": 20, "sockets": 30, "accepted_by_transport": {"tcp": 1, "tls": 2, "unix": 1, "ws": 1, "wss": 1},
         "refused_by_code": {"bad_credentials": 3, "timeout": 1}},
     "retained": {"messages": 5, "bytes": 45},
     "process": {"memory_bytes": 1000, "memory_bytes_most": 2000, "disk_free_bytes": 10, "disk_total_bytes": 20},
