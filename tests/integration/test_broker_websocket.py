@@ -112,7 +112,7 @@ async def test_a_client_that_does_not_read_holds_nobody_up(tmp_path: Path) -> No
 @SECURE
 async def test_idle_ones_end_with_the_connect_timeout(tmp_path: Path, is_secure: bool) -> None:
     """Upgraded and silent, half a request, and nothing at all: each costs one place for the connect timeout."""
-    config = replace(CONFIG, connect_timeout_ms=300)
+    config = replace(CONFIG, connect_timeout_ms=2000)
     async with running_broker(tmp_path, config=config, with_tls=True) as running:
         silent = [await running.open_websocket(is_secure=is_secure) for _ in range(5)]
         port = running.ports.wss if is_secure else running.ports.ws

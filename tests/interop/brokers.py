@@ -207,7 +207,7 @@ def homeport(
         devices: Ids to register; the tokens are in `credentials`, in this order.
         access: "site" may publish and subscribe everywhere, "own" only below its own id.
         core: Core to pin the broker to.
-        settings: More lines of homeport.toml, whole sections other than [node] and [broker].
+        settings: More lines of homeport.toml: keys of [broker], then whole sections other than [node] and [broker].
         port: Where it listens; a free port when None.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where and how a client connects."""
+    """Where and how a client connects.
+
+    Attributes:
+        certificate: The client's own, with its key, PEM in one file.
+        web: Over WebSocket, at /mqtt.
+    """
 
     host: str
     port: int
@@ -47,6 +52,8 @@ class Target:
     username: str | None
     password: str | None
     client_id: str
+    certificate: str | None = None
+    web: bool = False
 
 
 class Subscriber(Protocol):
@@ -210,6 +217,8 @@ class MosquittoTools:
             lines += [f"-u {target.username}", f"-P {target.password}"]
         if target.tls:
             lines.append(f"--cafile {target.ca_file}")
+        if target.certificate is not None:
+            lines += [f"--cert {target.certificate}", f"--key {target.certificate}"]
         home = folder / f"{target.client_id}-config"
         home.mkdir(mode=0o700, exist_ok=True)
         config = home / tool

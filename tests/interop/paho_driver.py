@@ -24,11 +24,14 @@ def main() -> int:
         client_id=job["client_id"],
         protocol=paho.MQTTv5 if job["version"] == 5 else paho.MQTTv311,
         reconnect_on_failure=False,
+        transport="websockets" if job["web"] else "tcp",
     )
     if job["username"] is not None:
         client.username_pw_set(job["username"], job["password"])
     if job["tls"]:
-        client.tls_set(ca_certs=job["ca_file"])
+        client.tls_set(ca_certs=job["ca_file"], certfile=job["certificate"])
+    if job["web"]:
+        client.ws_set_options(path="/mqtt")
     connected, subscribed, received = threading.Event(), threading.Event(), threading.Event()
     refused: list[str] = []
     granted: list[int] = []
@@ -38,6 +41,11 @@ def main() -> int:
         if reason.is_failure:
             refused.append(str(reason))
         connected.set()
+
+    def on_disconnect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if not connected.is_set():
+            refused.append(f"disconnected: {reason}")
+            connected.set()
 
     def on_subscribe(_client: Any, _data: Any, _mid: Any, reasons: Any, _properties: Any) -> None:
         granted.extend(each.value for each in reasons)
@@ -50,6 +58,7 @@ def main() -> int:
             received.set()
 
     client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
+    client.on_disconnect = on_disconnect
     client.connect(job["host"], job["port"])
     client.loop_start()
     try:

@@ -12,10 +12,13 @@ const fail = (error) => {
 };
 
 const client = mqtt.connect({
-  protocol: job.tls ? "mqtts" : "mqtt",
+  protocol: (job.web ? ["ws", "wss"] : ["mqtt", "mqtts"])[job.tls ? 1 : 0],
+  path: job.web ? "/mqtt" : undefined,
   host: job.host,
   port: job.port,
   ca: job.tls ? fs.readFileSync(job.ca_file) : undefined,
+  cert: job.certificate ? fs.readFileSync(job.certificate) : undefined,
+  key: job.certificate ? fs.readFileSync(job.certificate) : undefined,
   protocolVersion: job.version,
   clientId: job.client_id,
   username: job.username,
