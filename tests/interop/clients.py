@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -117,7 +117,7 @@ class DrivenClient:
         try:
             yield _DrivenSubscriber(process)
         finally:
-            _end(process)
+            end(process)
 
     def publish(self, target: Target, messages: Sequence[Message], qos: int, folder: Path) -> None:
         listed = [{"topic": each.topic, "payload": each.payload.hex()} for each in messages]
@@ -125,7 +125,7 @@ class DrivenClient:
         try:
             _, errors = process.communicate(timeout=DEADLINE_S)
         finally:
-            _end(process)
+            end(process)
         assert process.returncode == 0, f"{self.name} could not publish: {errors.decode()}"
 
     def _start(self, job: dict[str, object]) -> subprocess.Popen[bytes]:
@@ -194,7 +194,7 @@ class MosquittoTools:
         try:
             yield _MosquittoSubscriber(process)
         finally:
-            _end(process)
+            end(process)
 
     def publish(self, target: Target, messages: Sequence[Message], qos: int, folder: Path) -> None:
         environment = self._environment(target, folder, "mosquitto_pub")
@@ -306,7 +306,7 @@ def _tool(name: str) -> str:
     return found
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
