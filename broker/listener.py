@@ -28,6 +28,7 @@ from .handshake import Handshake
 from .limit_counts import Limit
 from .mqtt.reason_codes import ReasonCode
 from .places import network_of
+from .strangers import Stranger, Strangers
 from .transport import Closed, Refused
 
 BACKLOG: Final = 4096
@@ -38,11 +39,6 @@ ACCEPT_PAUSE_S: Final = 0.1
 """Without descriptors or memory left, accepting pauses; connections wait in the kernel's queue."""
 TURNED_AWAY_MAX: Final = 64
 """Connections over their address's rate that are told so at once; more are just closed."""
-PATIENCE_MS: Final = 2000
-"""When all handshakes are taken, the oldest has had at least this long before it gives way to who waits. Without that
-256 silent connections would shut everybody out for the connect timeout."""
-GIVE_WAY_MS: Final = 50
-"""How long who gives way may take to be gone, before the next one is asked to."""
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A client without an MQTT keep alive whose network has gone is found after two minutes; accepted sockets inherit it."""
 PASSING: Final = frozenset(
@@ -183,9 +179,7 @@ class Listeners:
         self._policy = policy
         self._limits = limits
         self._clock = clock
-        self._handshakes = trio.CapacityLimiter(handshakes_max)
-        self._strangers: dict[object, tuple[int, trio.CancelScope]] = {}
-        """Who has a handshake's place, oldest first: since when (monotonic ms), and how to end it."""
+        self._strangers = Strangers(handshakes_max, clock)
         self._turning_away = trio.CapacityLimiter(TURNED_AWAY_MAX)
         self._rate = ConnectRate(rate_per_address_max, clock)
         self._accepted_by_transport: dict[str, int] = {}
@@ -201,7 +195,7 @@ class Listeners:
             refused_by_code=dict(self._refused_by_code),
             rate_limited=self._rate_limited,
             given_way=self._given_way,
-            handshakes=self._handshakes.borrowed_tokens,
+            handshakes=len(self._strangers),
         )
 
     async def serve(self, listener: socket.socket, door: Door) -> None:
@@ -218,15 +212,14 @@ class Listeners:
 
     async def _accept_one(self, listener: socket.socket, door: Door, nursery: trio.Nursery) -> bool:
         """Accept one connection; False if there is none for now."""
-        token = object()
-        await self._take_place(token)
+        stranger = await self._strangers.enter()
         try:
             sock, peer = listener.accept()
         except (BlockingIOError, InterruptedError):
-            self._give_place_back(token)
+            self._strangers.leave(stranger)
             return False
         except OSError as error:
-            self._give_place_back(token)
+            self._strangers.leave(stranger)
             if error.errno in PASSING:
                 return True
             if error.errno not in EXHAUSTED:
@@ -235,48 +228,28 @@ class Listeners:
             await trio.sleep(ACCEPT_PAUSE_S)
             return False
         self._sockets += 1
+        stranger.sock = sock
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        nursery.start_soon(self._serve_one, sock, peer, door, token)
+        nursery.start_soon(self._serve_one, sock, peer, door, stranger)
         return True
 
-    async def _serve_one(self, sock: socket.socket, peer: object, door: Door, token: object) -> None:
+    async def _serve_one(self, sock: socket.socket, peer: object, door: Door, stranger: Stranger) -> None:
         is_taken = False
         try:
-            _, scope = self._strangers[token]
-            with scope:
-                is_taken = await self._introduce(sock, peer, door, token)
-            if scope.cancelled_caught:
+            with stranger.scope:
+                is_taken = await self._introduce(sock, peer, door, stranger)
+            if stranger.scope.cancelled_caught:
                 self._given_way += 1
                 self._plane.limits.reached(Limit.HANDSHAKES_MAX)
         finally:
-            self._give_place_back(token)
+            self._strangers.leave(stranger)
             if not is_taken and sock.fileno() >= 0:
                 trio.lowlevel.notify_closing(sock)
                 sock.close()
 
-    async def _take_place(self, token: object) -> None:
-        """Wait for a place among the handshakes; who has had one for long gives way."""
-        while True:
-            wait_ms = PATIENCE_MS
-            if self._handshakes.available_tokens <= 0:
-                for since_mono_ms, scope in self._strangers.values():
-                    if not scope.cancel_called:
-                        wait_ms = since_mono_ms + PATIENCE_MS - self._clock.mono_ms()
-                        if wait_ms <= 0:
-                            scope.cancel()
-                        break
-            with trio.move_on_after(max(wait_ms, GIVE_WAY_MS) / 1000):
-                await self._handshakes.acquire_on_behalf_of(token)
-                self._strangers[token] = (self._clock.mono_ms(), trio.CancelScope())
-                return
-
-    def _give_place_back(self, token: object) -> None:
-        if self._strangers.pop(token, None) is not None:
-            self._handshakes.release_on_behalf_of(token)
-
-    async def _introduce(self, sock: socket.socket, peer: object, door: Door, token: object) -> bool:
+    async def _introduce(self, sock: socket.socket, peer: object, door: Door, stranger: Stranger) -> bool:
         """Everything from the first byte to CONNACK; whether the data plane has taken the connection."""
         address = _shown(peer)
         try:
@@ -285,7 +258,7 @@ class Listeners:
                 if not self._rate.take(address):
                     self._rate_limited += 1
                     self._plane.limits.reached(Limit.CONNECT_RATE_PER_ADDRESS_MAX)
-                    self._give_place_back(token)
+                    self._strangers.leave(stranger)
                     await self._turn_away(sock, address, door, ReasonCode.CONNECTION_RATE_EXCEEDED)
                     return False
                 arrival = await self._entrance.enter(sock, address, door)

@@ -14,8 +14,11 @@ from typing import Final
 import trio
 
 from .transport import Closed, TlsTransport, Transport
+from .turnstile import HANDSHAKE_STEPS_MAX, Turnstile
 
 TLS_READ_BYTES: Final = 16 * 1024
+HANDSHAKE_STEPS: Final = Turnstile(HANDSHAKE_STEPS_MAX)
+"""Of all doors together: it is one event loop."""
 CLOSED_HERE: Final = "this stream was closed"
 
 
@@ -30,7 +33,8 @@ async def secure(sock: socket.socket, context: ssl.SSLContext) -> TlsTransport:
     while True:
         wants_read = False
         try:
-            tls.do_handshake()
+            async with HANDSHAKE_STEPS:
+                tls.do_handshake()
         except ssl.SSLWantReadError:
             wants_read = True
         except ssl.SSLError as error:

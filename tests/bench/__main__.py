@@ -16,6 +16,7 @@ NAMES = {
     "amqtt": "tests.bench.bench_amqtt",
     "loss": "tests.bench.bench_loss",
     "connections": "tests.bench.bench_connections",
+    "storm": "tests.bench.bench_storm",
     "end-to-end": "tests.bench.bench_end_to_end",
     "pipeline": "tests.bench.bench_pipeline",
 }

@@ -223,6 +223,7 @@ tcp_bind = "127.0.0.1:{port}"
 tls_bind = "127.0.0.1:{tls_port}"
 connections_max = 12_000
 connect_rate_per_address_max = 100_000
+connections_per_address_max = 100_000
 connections_per_application_max = 100_000
 receive_maximum = 65_535
 {settings}
