@@ -43,6 +43,7 @@ class Record(NamedTuple):
     kind: int = Kind.PUBLISH
     client_id: str = "dev-1"
     principal: str = "dev-1"
+    flags: int = 0
 
 
 def body_of(records: Sequence[Record]) -> tuple[bytes, int, int]:
@@ -54,7 +55,7 @@ def body_of(records: Sequence[Record]) -> tuple[bytes, int, int]:
     topic_at = {topic: at for at, topic in enumerate(topics)}
     body = encode_columns(
         kinds=bytes(record.kind for record in records),
-        flags=bytes(len(records)),
+        flags=bytes(record.flags for record in records),
         clients=clients,
         client_index=array("H", (client_at[r.client_id, r.principal] for r in records)),
         topics=topics,

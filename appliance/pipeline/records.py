@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from appliance.core.arrays import I64, U8
+from appliance.core.arrays import I64, U8, Mask
 from appliance.core.limits import PAYLOAD_DECODE_BYTES_MAX
 from appliance.management.dedup import SeenSequences, Window
 from appliance.management.mapping import Route, RouteKind, TopicRouter
@@ -41,6 +41,8 @@ class Fate(IntEnum):
     OTHER = 7
 
 
+FLAG_RETAIN: Final = 1
+"""Of a publish's flags (docs/LOG_FORMAT.md)."""
 _PUBLISHES: Final = np.isin(np.arange(256), (Kind.PUBLISH, Kind.SERVER_PUBLISH))
 """By kind: whether it carries a message."""
 
@@ -120,6 +122,9 @@ def gather(
         selected = _PUBLISHES[np.frombuffer(columns.kinds, np.uint8)]
         if not all(plain):
             selected &= np.array(plain, np.bool_)[topic_index]
+        cleared = _clears(columns)
+        if cleared is not None:
+            selected &= ~cleared
         arrived = block.first_time_ms + np.frombuffer(columns.received_delta_ms, np.uint32).astype(np.int64)
         if selected.all():
             found.add(start + np.arange(len(columns)), numbers[topic_index], arrived, columns, None)
@@ -135,6 +140,18 @@ def gather(
             found.has_text = True
             found.add(start + also, numbers[topic_index[also]], arrived[also], columns, also)
     return Gathered(found.messages(), found.refusals, found.boots)
+
+
+def _clears(columns: Columns) -> Mask | None:
+    """Which records clear a topic's retained message (MQTT 5.0 §3.3.1.3): they have nothing to say. None where none is
+    retained, which is the usual block.
+    """
+    retained = np.frombuffer(columns.flags, np.uint8) & FLAG_RETAIN
+    if not retained.any():
+        return None
+    offsets = np.frombuffer(columns.payload_offsets, np.uint32)
+    cleared: Mask = (retained != 0) & (offsets[1:] == offsets[:-1])
+    return cleared
 
 
 class _Found:
@@ -196,6 +213,9 @@ class _Special:
         at_ms = block.first_time_ms + columns.received_delta_ms[at]
         fates, refusals = self._batch.fates, self._found.refusals
         if kind in (Kind.PUBLISH, Kind.SERVER_PUBLISH):
+            if columns.flags[at] & FLAG_RETAIN and not columns.payload(at):
+                fates[record] = Fate.OTHER
+                return False
             route = routes[columns.topic_index[at]]
             if route.kind is RouteKind.UNMAPPED:
                 fates[record] = Fate.UNMAPPED

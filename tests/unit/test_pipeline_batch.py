@@ -78,6 +78,26 @@ def test_every_record_ends_somewhere() -> None:
     assert bench.seen.current_boot_id("dev-1") == "b"
 
 
+def test_clearing_a_retained_message_is_no_reading_and_no_dead_letter() -> None:
+    """MQTT 5.0 §3.3.1.3: an empty retained publish; the broker's own for an operator, too."""
+    bench = Bench([TopicMapping(pattern="text/{device}", format="text", metric="m")])
+    batch, _ = bench.build(
+        [
+            Record(b'{"t":1}', flags=1),
+            Record(b"", flags=1),
+            Record(b"", kind=Kind.SERVER_PUBLISH, client_id="", principal="", flags=1),
+            Record(b"", b"text/dev-1", flags=3),
+            Record(b"", b"dm/dev-1/status", flags=1),
+            Record(b'{"t":2}'),
+            Record(b""),
+        ]
+    )
+    assert batch.counts == Counts(records=7, readings=2, dead_letters=1, others=4, rows=2)
+    assert [letter.seq for letter in batch.dead_letters] == [7], (
+        "an empty one that is not retained says nothing"
+    )
+
+
 def test_a_dead_letter_has_what_is_needed_to_find_and_replay_it() -> None:
     bench = Bench()
     payload = b"x" * (DEAD_LETTER_PAYLOAD_BYTES_MAX + 1)
