@@ -168,8 +168,12 @@ class WebSockets:
                 if refused is None:
                     ours, theirs = _pair()
                     is_begun = True
-                    task_status.started(Carried(ours, certificate))
-                    await _carry_on(websocket, theirs)
+                    try:
+                        task_status.started(Carried(ours, certificate))
+                        await _carry_on(websocket, theirs)
+                    except trio.Cancelled:
+                        ours.close()  # Nobody may have been there any more to take it.
+                        raise
             nursery.cancel_scope.cancel()
         if refused is not None:
             raise refused
@@ -192,7 +196,11 @@ class WebSockets:
             await request.accept(subprotocol=SUBPROTOCOL)
             return None
         status, code, reason = refusal
-        await request.reject(status, body=f"{reason}\n".encode())
+        await request.reject(
+            status,
+            extra_headers=[(b"Content-Type", b"text/plain; charset=utf-8")],
+            body=f"{reason}\n".encode(),
+        )
         hint = "List the page in broker.ws_origins if it is yours." if code == "websocket_origin" else ""
         return Refused(code, reason, hint)
 

@@ -199,6 +199,7 @@ def homeport(
     core: int | None = None,
     settings: str = "",
     port: int | None = None,
+    module: str = "appliance.run.broker_process",
 ) -> Iterator[LiveBroker]:
     """Homeport's broker process, with its devices registered in a catalog of its own.
 
@@ -209,6 +210,7 @@ def homeport(
         core: Core to pin the broker to.
         settings: More lines of homeport.toml: keys of [broker], then whole sections other than [node] and [broker].
         port: Where it listens; a free port when None.
+        module: What is run: the broker's process, or one that is like it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port, tls_port = port or free_port(), free_port()
@@ -236,7 +238,7 @@ receive_maximum = 65_535
         tls_port=tls_port,
         ca_file=ca_file,
         folder=folder,
-        command=pinned(core, [sys.executable, "-m", "appliance.run.broker_process"]),
+        command=pinned(core, [sys.executable, "-m", module]),
         environment={"HOMEPORT_CONFIG": str(path)},
         credentials=credentials,
     )

@@ -11,6 +11,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trio_websocket import WebSocketRequest
 
 import broker.websocket
 from broker.origins import OriginPolicy
@@ -451,3 +452,35 @@ def test_any_bytes_instead_of_a_request_end_one_websocket_at_most(data: bytes) -
             await gone(made)
 
     trio.run(main)
+
+
+async def test_nobody_waits_any_more_when_the_upgrade_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handshake's deadline passes between the answer and its being taken: nothing stays open."""
+    pairs: list[socket.socket] = []
+    real_pair, real_answer = broker.websocket._pair, WebSockets._answer
+
+    def pair() -> tuple[socket.socket, trio.SocketStream]:
+        made = real_pair()
+        pairs.append(made[0])
+        return made
+
+    async def answer(self: WebSockets, asked: WebSocketRequest) -> Refused | None:
+        refused = await real_answer(self, asked)
+        scope.cancel()
+        return refused
+
+    monkeypatch.setattr(broker.websocket, "_pair", pair)
+    monkeypatch.setattr(WebSockets, "_answer", answer)
+    theirs, ours = socket.socketpair()
+    ours.setblocking(False)
+    websockets = WebSockets(OriginPolicy(["box"], []))
+    with theirs, trio.fail_after(DEADLINE_S):
+        theirs.sendall(request())
+        async with trio.open_nursery() as nursery:
+            await nursery.start(websockets.run)
+            with trio.CancelScope() as scope:
+                await websockets.upgrade(ours, None)
+            assert scope.cancelled_caught
+            assert websockets.count == 0
+            assert [each.fileno() for each in pairs] == [-1]
+            nursery.cancel_scope.cancel()
