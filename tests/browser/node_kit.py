@@ -21,10 +21,12 @@ from hypercorn.config import Config as ServerConfig
 from hypercorn.trio import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig
 from appliance.core.clock import SystemClock
 from appliance.core.config import Config, DevicesConfig, NodeConfig
 from appliance.identity import Passwords, SetupCode, SiteKeys
 from appliance.identity import tls as tls_identity
+from broker.bridge.statistics import BridgeStatistics
 from storage.catalog import AsyncCatalog, Catalog
 from tests.broker_stand_in import STATISTICS, AnsweringBroker
 from ui.app import create_app
@@ -257,6 +259,10 @@ class TestNode:
         self.telemetry = FakeTelemetry()
         self.pipeline = FakePipeline()
         self.broker = FakeBroker()
+        self.bridges: list[BridgeStatistics] = [
+            BridgeStatistics(name="cloud", address="mqtt.example.com:8883", state="connected"),
+            BridgeStatistics(name="hall", address="127.0.0.1:1883", state="connected"),
+        ]
         self.services: Services
         self.port = 0
         self._speaking = trio.Event()
@@ -330,7 +336,13 @@ class TestNode:
                 config=Config(
                     node=NodeConfig(name="plant-4", data_dir=self._data_dir, run_dir=self._data_dir),
                     devices=DevicesConfig(stale_after_s=STALE_AFTER_S),
+                    bridge=tuple(BridgeConfig(name=each.name) for each in self.bridges),
+                    bridge_topic=tuple(
+                        BridgeTopicConfig(bridge=each.name, topic="site/+/a-rather-long-topic/#")
+                        for each in self.bridges
+                    ),
                 ),
+                bridge_report=lambda: self.bridges,
                 version="0.1.0",
                 clock=clock,
                 started_at_ms=clock.now_ms(),

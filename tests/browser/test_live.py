@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -219,3 +220,20 @@ def test_the_charts_of_the_url_are_drawn(node: TestNode, watched: Watched) -> No
     expect(page.locator("figure.chart")).to_have_count(4)
     page.go_back()
     expect(page.locator("figure.chart")).to_have_count(3)
+
+
+def test_a_bridge_that_goes_down_is_shown_with_what_to_do(node: TestNode, watched: Watched) -> None:
+    page = watched.page()
+    page.goto(f"{node.url}/bridges")
+    expect(page.locator("#link")).to_have_text("Live")
+    cloud = page.get_by_role("region", name="cloud")
+    expect(cloud.locator(".pill")).to_contain_text("connected")
+
+    def down() -> None:
+        node.bridges[0] = replace(
+            node.bridges[0], state="stopped", error="The password file is gone.", hint="Put it back."
+        )
+
+    node.call(down)
+    expect(cloud.locator(".pill")).to_contain_text("stopped")
+    expect(cloud).to_contain_text("The password file is gone. Put it back.")

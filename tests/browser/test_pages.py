@@ -20,6 +20,7 @@ LIVE_PAGES = (
     "/",
     "/devices",
     "/devices?state=lost",
+    "/bridges",
     "/devices/press-0",
     f"/devices/{quote(HOSTILE_ID, safe='')}",
     "/broker",
@@ -81,7 +82,7 @@ def test_the_door_is_accessible(
         check_looks(page, check_axe)
 
 
-@pytest.mark.parametrize("path", ["/", "/devices", "/devices/press-0", "/dead-letters", "/patterns", "/broker", "/broker/client?id=dashboard",
+@pytest.mark.parametrize("path", ["/", "/devices", "/devices/press-0", "/dead-letters", "/patterns", "/broker", "/bridges", "/broker/client?id=dashboard",
      "/broker/retained"],
 )  # fmt: skip
 def test_nothing_is_cut_off_at_200_percent(node: TestNode, watched: Watched, path: str) -> None:
@@ -105,7 +106,15 @@ def test_every_state_is_a_word_and_an_icon_not_a_colour(node: TestNode, watched:
 
 def test_every_icon_that_is_used_exists(node: TestNode, watched: Watched) -> None:
     page = watched.page()
-    for path in ("/patterns", "/", "/devices", "/devices/press-0", "/broker", "/broker/client?id=dashboard"):
+    for path in (
+        "/patterns",
+        "/",
+        "/devices",
+        "/devices/press-0",
+        "/broker",
+        "/bridges",
+        "/broker/client?id=dashboard",
+    ):
         page.goto(node.url + path)
         missing = page.evaluate(
             "[...document.querySelectorAll('use')].map(u => u.getAttribute('href')).filter(h => !document.querySelector(h))"

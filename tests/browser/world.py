@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argon2
 
+from broker.bridge.statistics import BridgeStatistics
 from storage.catalog import Catalog
 from tests.broker_stand_in import client_row, retained_row
 from tests.browser.node_kit import PASSWORD, Letter, LiveValue, TestNode
@@ -88,6 +89,29 @@ def enliven(node: TestNode) -> None:
         retained_row(3, "plant/" + "line/" * 25 + "x", payload=bytes(range(200)), payload_bytes=4_000,
                      expires_at_ms=now_ms + 3_600_000),
     ]  # fmt: skip
+    node.bridges = [
+        BridgeStatistics(
+            name="cloud",
+            address="mqtt.example.com:8883",
+            state="connected",
+            since_ms=now_ms - LOST_FOR_MS,
+            error=HOSTILE_TEXT,
+            error_at_ms=now_ms - 2 * LOST_FOR_MS,
+            acknowledged_messages=1_204_331,
+        ),
+        BridgeStatistics(
+            name="hall",
+            address="a-host-with-a-name-that-is-much-longer-than-usual.example.com:8883",
+            state="waiting",
+            since_ms=now_ms - 90_000,
+            error="a-host-with-a-name-that-is-much-longer-than-usual.example.com:8883 can't be reached: Connection refused.",
+            hint=HOSTILE_TEXT,
+            retry_at_ms=now_ms + 200_000,
+            lag_records=12_345,
+            lag_ms=90_000,
+            gone_records=7,
+        ),
+    ]
     node.telemetry.letters = [
         Letter(
             seq=9, received_at_ms=now_ms, device="press-1", payload=HOSTILE_TEXT.encode(), payload_bytes=60

@@ -105,6 +105,8 @@ async def test_the_page_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> Non
         assert "<b>/#" not in page
         assert "gone from the log before they were looked at" in page
         assert "not running" in page
+        assert "&lt;b&gt;/# ↔ site/&lt;b&gt;/#" in page
+        assert "dm/# → dm/#" in page
         assert 'href="/bridges"' in page, "in the navigation"
         overview = (await client.get("/")).text
         assert "2 bridges are down: cloud, hall." in overview
