@@ -22,7 +22,8 @@ from appliance.management.access import AccessPolicy, Principal
 
 from .arrival import Arrival
 from .connection import Accepted
-from .identity import DeviceAuthenticator, Proof, identify, read_common_name
+from .enquiries import Enquiries
+from .identity import DeviceAuthenticator, Proof, read_common_name
 from .limit_counts import Limit
 from .mqtt.codec import decode, encode
 from .mqtt.packets import Connack, Connect, Version
@@ -106,10 +107,9 @@ class Handshake:
         on_unknown: Callable[[str], None],
         full_for: Callable[[str, Principal, str], Limit | None],
     ) -> None:
-        self._authenticator = authenticator
+        self._enquiries = Enquiries(authenticator, auth_limiter)
         self._policy = policy
         self._limits = limits
-        self._auth_limiter = auth_limiter
         self._owner_of = owner_of
         self._on_unknown = on_unknown
         self._revocation_count = 0
@@ -162,15 +162,7 @@ class Handshake:
         """Who this is, as of the moment of returning: a revocation never slips in between look-up and admission."""
         while True:
             count = self._revocation_count
-            principal = await trio.to_thread.run_sync(
-                identify,
-                self._authenticator,
-                connect,
-                arrival.address,
-                arrival.proof,
-                limiter=self._auth_limiter,
-                abandon_on_cancel=True,
-            )
+            principal = await self._enquiries.identify(connect, arrival.address, arrival.proof)
             if count == self._revocation_count:
                 return principal
 
