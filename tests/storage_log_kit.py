@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from appliance.core.clock import Clock, ManualClock
 from appliance.core.errors import LogDamaged
 from storage.log import Block, Disk, LogReader, LogWriter, OsDisk
+from storage.log.disk_level import Space
 
 NODE_ID = bytes(range(16))
 STREAM = "telemetry"
@@ -44,6 +45,25 @@ class QuickDisk(OsDisk):
 
     def fsync_directory(self, path: Path) -> None:
         pass
+
+
+class PretendedDisk(QuickDisk):
+    """A file system of 1,000 MiB, on which others have `others_bytes` and the log has what its directory holds."""
+
+    TOTAL_BYTES = 1000 * 1024 * 1024
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.others_bytes = 0
+        self.error: OSError | None = None
+
+    def space(self, path: Path) -> Space:
+        if self.error is not None:
+            raise self.error
+        ours = sum(each.stat().st_blocks * 512 for each in self.directory.iterdir())
+        return Space(
+            total_bytes=self.TOTAL_BYTES, free_bytes=max(0, self.TOTAL_BYTES - self.others_bytes - ours)
+        )
 
 
 class HookedDisk(QuickDisk):

@@ -116,7 +116,17 @@ class CursorBeyondHead(StorageError):
 
 
 class CursorExpired(StorageError):
+    """What a cursor points at is no longer kept.
+
+    Args:
+        next_seq: The first sequence that is; reading may go on there.
+    """
+
     default_code = "cursor_expired"
+
+    def __init__(self, message: str, *, next_seq: int = 0, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.next_seq = next_seq
 
 
 class ProtocolError(HomeportError):

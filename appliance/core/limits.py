@@ -37,6 +37,19 @@ TORN_FILE_COUNT_MAX: Final = 16
 """Cut tails kept aside; the oldest goes first. One is at most one frame, usually under 512 KiB."""
 WRITE_FAILURE_APART_MS_MIN: Final = 600_000
 """A write or fsync that fails is survived in a new segment; again within ten minutes, and the disk is not to be trusted."""
+DISK_CHECK_INTERVAL_MS: Final = 1_000
+"""How often the disk's level is looked at: at 300 MB/s, what a fast disk fills in between is 0.3 GB; the space of the
+ballast and of the segment that is allocated already is what that is taken from."""
+DISK_HYSTERESIS_PERCENT: Final = 2
+"""A level is left two points of the used share below where it begins."""
+BALLAST_SHARE_MAX: Final = 50
+"""The ballast is at most a fiftieth of the file system, two per cent: on one of 1 GiB, 20 MiB."""
+RETENTION_INTERVAL_MS: Final = 60_000
+"""How often the log's size is compared with what it may be while the disk has room."""
+RETENTION_SEGMENT_COUNT_MAX: Final = 64
+"""Removed in one go, so that sealing waits for no more than 64 unlinks; 4 GiB of full segments."""
+DROPPED_RANGE_COUNT_MAX: Final = 256
+"""Ranges listed one by one in the file of dropped records; the two oldest are then told as one."""
 READER_SEGMENT_COUNT_MAX: Final = 8
 """Descriptors of segments one reader keeps open."""
 READ_BYTES_DEFAULT: Final = 4 * MIB

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from appliance.core.limits import MIB, PAGE_BYTES
+from storage.log.disk_level import Space
 
 DIRECT_READ_BYTES: Final = 1 * MIB
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -75,6 +76,9 @@ class Disk(Protocol):
     def make_read_only(self, descriptor: int) -> None: ...
     def rename(self, source: Path, target: Path) -> None: ...
     def unlink(self, path: Path) -> None: ...
+
+    def space(self, path: Path) -> Space:
+        """Of the file system that a directory is on."""
 
     def lock(self, descriptor: int) -> bool:
         """Takes the file's exclusive lock; False when another process has it."""
@@ -172,6 +176,12 @@ class OsDisk:
 
     def unlink(self, path: Path) -> None:
         path.unlink()
+
+    def space(self, path: Path) -> Space:
+        found = os.statvfs(path)
+        # What is reserved for root is neither ours nor used: as df counts.
+        total = found.f_blocks - (found.f_bfree - found.f_bavail)
+        return Space(total_bytes=total * found.f_frsize, free_bytes=found.f_bavail * found.f_frsize)
 
     def lock(self, descriptor: int) -> bool:
         try:

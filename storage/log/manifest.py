@@ -89,13 +89,18 @@ def read_manifest(disk: Disk, directory: Path) -> list[SegmentSummary] | None:
 
 def write_manifest(disk: Disk, directory: Path, summaries: Iterable[SegmentSummary]) -> None:
     """Replaces the manifest, so that there is always a whole one."""
-    new = directory / MANIFEST_NEW
+    replace_file(disk, directory, MANIFEST, MANIFEST_NEW, encode_manifest(summaries))
+
+
+def replace_file(disk: Disk, directory: Path, name: str, new_name: str, data: bytes) -> None:
+    """Replaces a small file as a whole, durably: written beside it, fsynced, renamed, directory fsynced."""
+    new = directory / new_name
     descriptor = disk.open(new, create=True)
     try:
         disk.truncate(descriptor, 0)
-        write_all(disk, descriptor, [encode_manifest(summaries)], 0)
+        write_all(disk, descriptor, [data], 0)
         disk.fsync(descriptor)
     finally:
         disk.close(descriptor)
-    disk.rename(new, directory / MANIFEST)
+    disk.rename(new, directory / name)
     disk.fsync_directory(directory)

@@ -151,6 +151,9 @@ class LogReader:
             self._segments = live_segments(segments_in_order(self._disk.names(self._directory)))
         except FileNotFoundError:
             self._segments = []
+        kept = {name.key for name in self._segments}
+        for key in [key for key in self._open if key not in kept]:
+            self._open.pop(key).close()  # an open descriptor would keep the space of a removed file
 
     def _segment_for(self, seq: int, head: Head) -> int:
         """Where in the list the segment with `seq` is; lists the directory again if it may have grown."""
@@ -161,11 +164,7 @@ class LogReader:
             self._list()
         at = bisect_right(self._segments, seq, key=lambda name: name.first_seq) - 1
         if at < 0:
-            first = self._segments[0].first_seq if self._segments else head.next_seq
-            raise CursorExpired(
-                f"Record {seq} of {self._stream!r} is no longer kept; the oldest is {first}.",
-                hint=f"Go on at {first} and count what was skipped.",
-            )
+            raise self._expired(seq, head)
         return at
 
     def _reader_for(self, at: int, seq: int, head: Head) -> tuple[SegmentReader, Bound]:
@@ -176,12 +175,8 @@ class LogReader:
             segment = open_segment(self._disk, self._directory, name)
             if segment is None:
                 self._list()
-                first = self._segments[0].first_seq if self._segments else head.next_seq
-                if seq < first:
-                    raise CursorExpired(
-                        f"Record {seq} of {self._stream!r} is no longer kept; the oldest is {first}.",
-                        hint=f"Go on at {first} and count what was skipped.",
-                    )
+                if seq < self._first_kept(head):
+                    raise self._expired(seq, head)
                 raise LogDamaged(
                     f"{name} is gone from the log of {self._stream!r}.",
                     first_seq=seq,
@@ -193,6 +188,17 @@ class LogReader:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(name.key)
         return segment, bound
+
+    def _first_kept(self, head: Head) -> int:
+        return self._segments[0].first_seq if self._segments else head.next_seq
+
+    def _expired(self, seq: int, head: Head) -> CursorExpired:
+        first = self._first_kept(head)
+        return CursorExpired(
+            f"Record {seq} of {self._stream!r} is no longer kept; the oldest is {first}.",
+            next_seq=first,
+            hint=f"Go on at {first} and count what was skipped.",
+        )
 
     def _bound(self, at: int, head: Head) -> Bound:
         name = self._segments[at]

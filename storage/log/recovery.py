@@ -26,7 +26,7 @@ from storage.log.direct_read import past_the_cache
 from storage.log.disk import NO_SPACE, Disk, write_all
 from storage.log.head import Head
 from storage.log.layout import genesis_hash
-from storage.log.names import MANIFEST_NEW, SPARE, TORN, SegmentName, segments_in_order
+from storage.log.names import DROPPED_NEW, MANIFEST_NEW, SPARE, TORN, SegmentName, segments_in_order
 from storage.log.scan import DamagedRange, Position, Scan, scan_segment
 from storage.log.seal import read_footer
 from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
@@ -100,7 +100,7 @@ def recover(disk: Disk, directory: Path, *, stream: str, node_id: bytes, publish
         OSError: reading, cutting or fsyncing failed.
     """
     names = disk.names(directory)
-    for leftover in (SPARE, MANIFEST_NEW):
+    for leftover in (SPARE, MANIFEST_NEW, DROPPED_NEW):
         if leftover in names:
             disk.unlink(directory / leftover)
     segments = segments_in_order(names)

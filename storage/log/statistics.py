@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from storage.log.frame import FLAG_ZSTD, FrameHeader
 from storage.log.head import Head
+from storage.log.housekeeping import Housekeeping, HousekeepingStatistics
+from storage.log.manifest import SegmentSummary
 from storage.log.scan import DamagedRange
 
 
@@ -31,7 +34,26 @@ class LogWriterStatistics:
     upkeep_failures_total: int
     last_upkeep_failure: str
     damaged: tuple[DamagedRange, ...]
+    damaged_ranges: int
     broken: str
+    housekeeping: HousekeepingStatistics
+
+
+class UpkeepFigures(Protocol):
+    """What is needed of `storage.log.upkeep.Upkeep`."""
+
+    @property
+    def summaries(self) -> tuple[SegmentSummary, ...]: ...
+    @property
+    def sealed_total(self) -> int: ...
+    @property
+    def failures_total(self) -> int: ...
+    @property
+    def last_failure(self) -> str: ...
+    @property
+    def damaged(self) -> tuple[DamagedRange, ...]: ...
+    @property
+    def housekeeping(self) -> Housekeeping: ...
 
 
 class AppendCounters:
@@ -66,17 +88,11 @@ class AppendCounters:
         self.sync_ns_max = max(self.sync_ns_max, sync_ns)
 
     def statistics(
-        self,
-        *,
-        head: Head,
-        sealed_segment_count: int,
-        sealed_bytes: int,
-        sealed_total: int,
-        upkeep_failures_total: int,
-        last_upkeep_failure: str,
-        damaged: tuple[DamagedRange, ...],
-        broken: str,
+        self, head: Head, upkeep: UpkeepFigures, damaged: tuple[DamagedRange, ...], broken: str
     ) -> LogWriterStatistics:
+        """Put together with what happens beside appending; `damaged` is what recovery found."""
+        summaries = upkeep.summaries
+        all_damaged = (*damaged, *upkeep.damaged)
         return LogWriterStatistics(
             epoch=head.epoch,
             next_seq=head.next_seq,
@@ -90,11 +106,13 @@ class AppendCounters:
             sync_us_max=self.sync_ns_max // 1000,
             write_failures_total=self.failures,
             last_write_failure=self.last_failure,
-            sealed_segment_count=sealed_segment_count,
-            sealed_bytes=sealed_bytes,
-            sealed_total=sealed_total,
-            upkeep_failures_total=upkeep_failures_total,
-            last_upkeep_failure=last_upkeep_failure,
-            damaged=damaged,
+            sealed_segment_count=len(summaries),
+            sealed_bytes=sum(summary.bytes for summary in summaries),
+            sealed_total=upkeep.sealed_total,
+            upkeep_failures_total=upkeep.failures_total,
+            last_upkeep_failure=upkeep.last_failure,
+            damaged=all_damaged,
+            damaged_ranges=len(all_damaged),
             broken=broken,
+            housekeeping=upkeep.housekeeping.statistics(),
         )

@@ -1,4 +1,5 @@
-"""What a writer has done beside it, in one thread: seal what is full, keep the manifest, prepare the next segment.
+"""What a writer has done beside it, in one thread: seal what is full, keep the manifest, prepare the next segment, keep
+house (housekeeping.py).
 
 Appending never waits for this thread, but for one thing: a roll waits while the spare file that it needs is
 just being allocated.
@@ -13,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.core.clock import Clock
+from appliance.core.limits import DISK_CHECK_INTERVAL_MS, SEGMENT_BYTES_MIN
 from storage.log.disk import NO_SPACE, Disk
+from storage.log.housekeeping import Housekeeping, KeepingRules
+from storage.log.layout import round_to_page
 from storage.log.manifest import SegmentSummary, read_manifest, summary_of, write_manifest
 from storage.log.names import SPARE, SegmentName
 from storage.log.scan import DamagedRange
@@ -21,6 +25,8 @@ from storage.log.seal import read_footer, seal_segment
 from storage.log.signer import Signer
 
 UPKEEP_NICENESS = 10
+RESERVE_SHARE = 8
+"""Of the ballast's space a segment takes an eighth: enough for the records of sessions, and the rest is for others."""
 
 
 class Upkeep:
@@ -44,8 +50,11 @@ class Upkeep:
         self._changed = threading.Condition()
         self._busy = False
         self._closing = False
+        self._has_kept_house = False
         self._spare: int | None = None
         self._spare_lock = threading.Lock()
+        self._sealing: set[tuple[int, int]] = set()
+        self.housekeeping = Housekeeping(disk, directory, clock)
         self.sealed_total = 0
         self.failures_total = 0
         self.last_failure = ""
@@ -66,11 +75,14 @@ class Upkeep:
             end_hash: Gives the hash of its last frame, in the thread.
         """
 
+        self._sealing.add(name.key)
+
         def job() -> None:
             now_ms = self._clock.now_ms()
             sealed = seal_segment(
                 self._disk, self._directory, name, end_seq, end_hash(), self._signer, now_ms
             )
+            self._sealing.discard(name.key)
             if isinstance(sealed, list):
                 self.damaged = (*self.damaged, *sealed)
                 return
@@ -84,29 +96,41 @@ class Upkeep:
         """Allocates the file of the next segment ahead of its need; a full disk shows when it is needed."""
         self._submit(self._prepare_spare)
 
-    def take_spare(self, size: int, target: Path) -> int:
+    def take_spare(self, size: int, target: Path) -> tuple[int, int]:
         """Gives the spare file its name; of the usual size, or of `size` if that is more.
 
-        The renaming is done here, so that the name `spare` is free before this thread makes the next one.
+        The renaming is done here, so that the name `spare` is free before this thread makes the next one. On a full disk
+        the ballast gives a smaller one, so that what must be written has room.
 
         Returns:
-            The descriptor of an allocated, fsynced file, all zeros. The directory isn't fsynced yet.
+            The descriptor of an allocated, fsynced file, all zeros, and its size. The directory isn't fsynced yet.
         Raises:
             OSError: there was none ready, and making one failed.
         """
         with self._spare_lock:
             spare, self._spare = self._spare, None
+            limit = max(size, self._segment_bytes)
             if spare is not None and size > self._segment_bytes:
                 self._disk.close(spare)
                 spare = None
             if spare is None:
-                spare = self._make_spare(max(size, self._segment_bytes))
+                spare, limit = self._make_spare_somehow(size, limit)
             try:
                 self._disk.rename(self._directory / SPARE, target)
             except OSError:
                 self._disk.close(spare)
                 raise
-            return spare
+            return spare, limit
+
+    def _make_spare_somehow(self, size: int, limit: int) -> tuple[int, int]:
+        try:
+            return self._make_spare(limit), limit
+        except OSError as error:
+            released = self.housekeeping.release_ballast() if error.errno in NO_SPACE else 0
+            if not released:
+                raise
+        limit = min(limit, round_to_page(max(size, released // RESERVE_SHARE, SEGMENT_BYTES_MIN)))
+        return self._make_spare(limit), limit
 
     def wait_idle(self, timeout_s: float | None = None) -> bool:
         """Waits until every job is done; False when time ran out first."""
@@ -141,10 +165,11 @@ class Upkeep:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), UPKEEP_NICENESS)
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._closing)
-                if not self._jobs:
+                pause_s = DISK_CHECK_INTERVAL_MS / 1000 if self.housekeeping.is_on else None
+                self._changed.wait_for(lambda: self._jobs or self._closing or self._house_is_due(), pause_s)
+                if not self._jobs and self._closing:
                     return
-                job = self._jobs.popleft()
+                job = self._jobs.popleft() if self._jobs else self._keep_house
                 self._busy = True
             try:
                 job()
@@ -154,6 +179,23 @@ class Upkeep:
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
+
+    def _house_is_due(self) -> bool:
+        """At once when housekeeping begins, then whenever the wait has run out."""
+        return self.housekeeping.is_on and not self._has_kept_house
+
+    def _keep_house(self) -> None:
+        self._has_kept_house = True
+        gone = {name.key for name in self.housekeeping.tick(frozenset(self._sealing))}
+        if gone:
+            self.summaries = tuple(each for each in self.summaries if each.name.key not in gone)
+            write_manifest(self._disk, self._directory, self.summaries)
+
+    def keep_house(self, rules: KeepingRules) -> None:
+        """Begins housekeeping; before this the thread only does what it is asked for."""
+        self.housekeeping.begin(rules)
+        with self._changed:
+            self._changed.notify_all()
 
     def _prepare_spare(self) -> None:
         with self._spare_lock:

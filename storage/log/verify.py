@@ -10,9 +10,10 @@ from typing import Final
 
 from appliance.core.errors import LogDamaged, NotFound
 from storage.log.disk import Disk, OsDisk
+from storage.log.dropped import Dropped, DroppedRange, read_dropped
 from storage.log.head import HEAD_FILE_BYTES, NOTHING_YET, Head, read_slot
 from storage.log.layout import genesis_hash
-from storage.log.names import HEAD, SegmentName, live_segments, segments_in_order
+from storage.log.names import DROPPED, HEAD, SegmentName, live_segments, segments_in_order
 from storage.log.scan import DamagedRange
 from storage.log.segment_verify import SegmentEnd, SegmentVerdict, verify_segment
 
@@ -30,6 +31,7 @@ class VerifyReport:
         signed_by: Hexadecimal public keys whose signatures were found.
         damaged: Ranges and blemishes, each with the operator's next step; a range that is empty
             (first_seq == next_seq) loses no record.
+        dropped: What was removed from the beginning, and by which rule: the log begins after it.
         notes: What is worth knowing and not wrong.
     """
 
@@ -46,6 +48,7 @@ class VerifyReport:
     signed_by: tuple[str, ...]
     segments: tuple[SegmentVerdict, ...]
     damaged: tuple[DamagedRange, ...]
+    dropped: tuple[DroppedRange, ...]
     notes: tuple[str, ...]
 
 
@@ -79,7 +82,9 @@ def verify(
         damaged.append(_missing(names, head, "a segment's file vanishes again and again"))
     found = [ends[name.key] for name in names if name.key in ends]
     damaged.extend(item for end in found for item in end.verdict.damaged)
-    damaged.extend(_links(found))
+    damaged.extend(links(found))
+    dropped = _dropped(disk, directory, damaged)
+    damaged.extend(_begins(found, dropped))
     damaged.extend(_owners(found))
     damaged.extend(_head_fits(found, head))
     damaged.extend(_untrusted(found, trusted_keys))
@@ -89,6 +94,10 @@ def verify(
         f"{v.name} ends with {v.tail_bytes} bytes that are no whole frame: a torn tail, cut at the next start."
         for v in verdicts
         if v.tail_bytes
+    ]
+    notes += [
+        f"Records {each.first_seq} to {each.next_seq - 1} were removed by the rule {each.rule!r}."
+        for each in dropped.ranges
     ]
     return VerifyReport(
         ok=not damaged,
@@ -104,6 +113,7 @@ def verify(
         signed_by=tuple(sorted({v.signed_by for v in verdicts if v.signed_by})),
         segments=verdicts,
         damaged=tuple(damaged),
+        dropped=dropped.ranges,
         notes=tuple(notes),
     )
 
@@ -152,7 +162,36 @@ def _head(disk: Disk, directory: Path, damaged: list[DamagedRange]) -> Head:
         disk.close(descriptor)
 
 
-def _links(ends: list[SegmentEnd]) -> list[DamagedRange]:
+def _dropped(disk: Disk, directory: Path, damaged: list[DamagedRange]) -> Dropped:
+    """What was removed; asked after the segments were listed, so that it is never older than the list."""
+    try:
+        return read_dropped(disk, directory)
+    except LogDamaged as error:
+        damaged.append(DamagedRange(DROPPED, 0, 0, 0, 0, error.message, error.hint))
+        return Dropped()
+
+
+def _begins(ends: list[SegmentEnd], dropped: Dropped) -> list[DamagedRange]:
+    """Whether what is missing from the beginning was removed by a rule. What it says is gone may still be there."""
+    if not ends or ends[0].verdict.first_seq < dropped.next_seq:
+        return []
+    first = ends[0]
+    first_seq = first.verdict.first_seq
+    if first_seq > dropped.next_seq:
+        reason = "the segments with these records are gone, and no rule removed them"
+        hint = "Restore the files from a holder of a copy."
+        return [DamagedRange(first.verdict.name, dropped.next_seq, first_seq, 0, 0, reason, hint)]
+    if (
+        dropped.last_hash
+        and first.header is not None
+        and first.header.continues_hash.hex() != dropped.last_hash
+    ):
+        reason = "it does not continue what was removed before it: the hashes differ"
+        return [_blemish(first, reason, "Compare the segment with a holder of a copy.")]
+    return []
+
+
+def links(ends: list[SegmentEnd]) -> list[DamagedRange]:
     """Whether each segment continues the one before, and the first one of a stream its beginning."""
     problems = []
     for before, after in pairwise(ends):

@@ -42,8 +42,10 @@ from storage.log.disk import Disk, OsDisk, write_all
 from storage.log.failed_segment import prove_acknowledged
 from storage.log.frame import FrameHeader, encode_frame
 from storage.log.head import Head, HeadFile
+from storage.log.housekeeping import KeepingRules
 from storage.log.names import HEAD, SegmentName
 from storage.log.recovery import Recovered, RecoveryReport, recover
+from storage.log.retainer import Retainer, finish_removal
 from storage.log.scan import Position
 from storage.log.seal import set_aside
 from storage.log.segment_header import check_stream
@@ -82,6 +84,8 @@ class LogWriter:
         self._lock_descriptor = lock_descriptor
         self._head_file = head_file
         self._upkeep = upkeep
+        self.housekeeping = upkeep.housekeeping
+        """The disk's level, and who still needs what."""
         self._segment_bytes = segment_bytes
         self._seal_after_ms = seal_after_ms
         self._packer = BodyPacker(compression)
@@ -136,6 +140,7 @@ class LogWriter:
                 undo.callback(disk.close, lock_descriptor)
                 head_file = HeadFile(disk, directory / HEAD)
                 undo.callback(head_file.close)
+                finish_removal(disk, directory, Retainer(disk, directory).dropped)
                 recovered = recover(
                     disk, directory, stream=stream, node_id=node_id, published=head_file.found
                 )
@@ -179,7 +184,7 @@ class LogWriter:
             first_time_ms, last_time_ms: Wall times of its records, first <= last.
         Raises:
             LogBroken: the write or the fsync failed; from now on every call raises this.
-            LogFull: there is no room for the next segment; nothing was written, later is right.
+            LogFull: there is no room for the next segment, or the disk is too full; nothing was written, later is right.
         """
         self._check_usable()
         if not 0 < record_count <= FRAME_RECORD_COUNT_MAX or not 0 < len(body) <= FRAME_BYTES_HARD_MAX:
@@ -187,6 +192,7 @@ class LogWriter:
                 f"A block of {record_count} records and {len(body)} bytes is out of bounds.",
                 hint="Blocks are closed at 65,535 records and 512 KiB; a single record has at most 17 MiB.",
             )
+        self.housekeeping.check_writable()
         flags, stored = self._packer.pack(body)
         next_seq = self._position.next_seq
         header = FrameHeader(
@@ -217,23 +223,18 @@ class LogWriter:
         self._roll(0)
         return True
 
+    def keep_house(self, rules: KeepingRules) -> None:
+        """Watch the disk and remove what may go, from now on."""
+        self._upkeep.keep_house(rules)
+
     def wait_idle(self, timeout_s: float | None = None) -> bool:
         """Waits until what is full is sealed; False when time ran out first."""
         return self._upkeep.wait_idle(timeout_s)
 
     def statistics(self) -> LogWriterStatistics:
         """Figures since the log was opened."""
-        upkeep = self._upkeep
-        return self._counters.statistics(
-            head=self._head,
-            sealed_segment_count=len(upkeep.summaries),
-            sealed_total=upkeep.sealed_total,
-            sealed_bytes=sum(summary.bytes for summary in upkeep.summaries),
-            upkeep_failures_total=upkeep.failures_total,
-            last_upkeep_failure=upkeep.last_failure,
-            damaged=(*self.recovery.damaged, *upkeep.damaged),
-            broken=self._broken.message if self._broken else "",
-        )
+        broken = self._broken.message if self._broken else ""
+        return self._counters.statistics(self._head, self._upkeep, self.recovery.damaged, broken)
 
     def close(self) -> None:
         """Finishes sealing, lets the directory go. The segment stays open for the next writer."""
@@ -348,7 +349,7 @@ class LogWriter:
 
     def _begin_segment(self, size: int) -> ActiveSegment:
         """Makes the next segment durable: file, name, header; then publishes that it is the one written to."""
-        limit = max(self._segment_bytes, PAGE_BYTES + size)
+        limit = PAGE_BYTES + size
         header = next_header(
             node_id=self._node_id,
             stream=self._stream,
@@ -359,7 +360,7 @@ class LogWriter:
             sealed=self._upkeep.newest_sealed,
         )
         try:
-            descriptor = self._upkeep.take_spare(limit, self._directory / str(segment_name(header)))
+            descriptor, limit = self._upkeep.take_spare(limit, self._directory / str(segment_name(header)))
         except OSError as error:
             check_room(error, limit, self._directory)
             self._note_failure(f"Allocating {limit} bytes failed: {error}.")

@@ -9,13 +9,17 @@ import errno
 import os
 import random
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from appliance.core.clock import ManualClock
 from storage.log import LogWriter
+from storage.log.disk_level import DiskLevels, Space
+from storage.log.housekeeping import KeepingRules
 from storage.log.verify import verify
 from tests.crash.log_crash_model import RecordingDisk, State
 from tests.storage_log_kit import Written, as_written, open_writer, read_all
@@ -83,6 +87,40 @@ def failing_to_sync(directory: Path) -> RecordingDisk:
     return disk
 
 
+@dataclass(frozen=True)
+class MayGo:
+    """From now on records before `next_seq` need not be there."""
+
+    next_seq: int
+
+
+class SmallDisk(RecordingDisk):
+    """A file system on which the log is larger than it is to be."""
+
+    def space(self, path: Path) -> Space:
+        return Space(total_bytes=1024 * 1024, free_bytes=900 * 1024)
+
+
+def removing(directory: Path) -> RecordingDisk:
+    """Segments go while others are appended and sealed: list, unlink, manifest."""
+    disk = SmallDisk(directory)
+    writer = open_writer(directory, disk=disk, segment_bytes=SEGMENT_BYTES, compression="none")
+    acknowledge_blocks(disk, writer, [9000, 16_000, 9000, 16_000, 3000, 12_000, 9000, 200], seed=5)
+    assert writer.wait_idle(10)
+    needed_seq = writer.head.next_seq
+    disk.acknowledge(MayGo(needed_seq))
+    writer.housekeeping.hold("reader", lambda: needed_seq)
+    writer.keep_house(KeepingRules(levels=DiskLevels(), ballast_bytes=8192, keep_percent=4, quota_percent=0))
+    acknowledge_blocks(disk, writer, [12_000, 9000, 16_000], seed=6)
+    deadline = time.monotonic() + 20
+    while not writer.statistics().housekeeping.removed_segments_total:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert writer.wait_idle(10)
+    writer.close()
+    return disk
+
+
 def write_out(content: dict[str, bytes], directory: Path) -> Path:
     target = Path(tempfile.mkdtemp(dir=directory))
     for name, data in content.items():
@@ -97,8 +135,10 @@ def check(state: State, directory: Path, *, disk: RecordingDisk | None = None) -
     assert not writer.recovery.damaged, (state.after, writer.recovery)
     blocks, refused = read_all(directory)
     assert not refused, state.after
-    promised = [item for item in state.acknowledged if isinstance(item, Written)]
     got = [as_written(block) for block in blocks]
+    begin = got[0].first_seq if got else 1
+    assert begin <= max([1, *(item.next_seq for item in state.acknowledged if isinstance(item, MayGo))])
+    promised = [item for item in state.acknowledged if isinstance(item, Written) and item.first_seq >= begin]
     assert got[: len(promised)] == promised, state.after
     assert len(got) <= len(promised) + 1, "more than the one frame in flight"
     next_seq = writer.head.next_seq
@@ -129,7 +169,7 @@ def quick_path(tmp_path: Path) -> Iterator[Path]:
         yield Path(directory)
 
 
-@pytest.mark.parametrize("scenario", [appending, sealing_by_age, failing_to_sync])
+@pytest.mark.parametrize("scenario", [appending, sealing_by_age, failing_to_sync, removing])
 def test_the_power_goes_at_any_step(quick_path: Path, scenario: Callable[[Path], RecordingDisk]) -> None:
     (quick_path / "log").mkdir()
     disk = scenario(quick_path / "log")
