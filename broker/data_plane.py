@@ -25,6 +25,7 @@ import trio
 
 from appliance.core.clock import Clock
 from storage.log.columns import Kind
+from storage.log.disk_level import DiskLevel
 from storage.log.head import Head
 
 from . import session_records
@@ -33,6 +34,7 @@ from .committer import BlockLog, Committer
 from .connection import Connection
 from .fan_out import FanOut
 from .intake import EPOLLIN, EPOLLOUT, Intake
+from .keep_alive import close_silent
 from .limit_counts import LimitCounts
 from .linger import Linger
 from .mqtt.batch import RECORD_COLUMNS_BYTES, Batch
@@ -65,7 +67,7 @@ class DataPlane:
         router: Subscriptions.
         linger_ms: How long a batch smaller than a page waits for company, when there is no load.
         state: Changed by each block that is on disk.
-        on_committed: Called with the head after each block.
+        on_committed: Called with the head after each block. disk_level: From hold on publishes are held back.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class DataPlane:
         limits: LimitCounts,
         on_committed: Callable[[Head], None],
         next_seq: int,
+        disk_level: Callable[[], DiskLevel] = lambda: DiskLevel.OK,
     ) -> None:
         self._router = router
         self._clock = clock
@@ -107,6 +110,8 @@ class DataPlane:
         self._mono_ms = clock.mono_ms()
         self._draining = False
         self._is_full_told = False
+        self._disk_level = disk_level
+        self.held_back = self._intake.held_back
         self._acknowledged = self._blocks = 0
         self._received_publish_bytes = 0
         self._tally = Tally()
@@ -363,7 +368,13 @@ class DataPlane:
         block.mark_time(self._now_ms, self._mono_ms)
         block.add_pending(self._pending)
         if not self._draining:
+            self.held_back.look(self._disk_level(), log_is_full=self._committer.full is not None)
             self._intake.gather(block, self._mono_ms)
+
+    def has_records_waiting(self, connection: Connection) -> bool:
+        """Whether something a connection published is not on disk yet."""
+        blocks = [block for block in (self._block, self._in_flight) if block is not None]
+        return connection.batch_identity in [block.batch.identity for block in blocks]
 
     def _should_linger(self) -> bool:
         block = self._block
@@ -435,14 +446,5 @@ class DataPlane:
         if full is not None and not self._is_full_told:
             log.error("nothing is acknowledged: the disk is full", error=full.message, hint=full.hint)
         self._is_full_told = full is not None
-        now = self._intake.heard_all_mono_ms
-        late = [
-            connection
-            for connection in self._intake.connections.values()
-            if connection.keep_alive_ms and now - connection.last_packet_mono_ms > connection.keep_alive_ms
-        ]
-        for connection in late:
-            self.close(
-                connection, CloseReason.KEEP_ALIVE, ReasonCode.KEEP_ALIVE_TIMEOUT, "keep alive ran out"
-            )
-        self._intake.break_off_stalled()
+        self.held_back.look_again(self._mono_ms)
+        close_silent(self, self._intake)

@@ -146,6 +146,11 @@ class FanOut:
         self._no_longer_lagging(connection)
         self._wanted.pop(id(connection), None)
 
+    def needed_seq(self) -> int | None:
+        """The first sequence that a lagging subscriber has still to be fed; None when none lags."""
+        seqs = [connection.outbound.lag_seq for connection in self._lagging.values()]
+        return min((seq for seq in seqs if seq is not None), default=None)
+
     def want_refill(self, connection: Connection) -> None:
         """Called when a lagging subscriber may have room again."""
         if connection.fd >= 0 and connection.outbound.wants_refill and not connection.is_refilling:

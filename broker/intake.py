@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from appliance.core.errors import RemoteProtocolError
 
+from .held_back import PARKED_MASK, HeldBack
 from .limit_counts import Limit
 from .mqtt.publish_parser import Stop
 from .mqtt.reason_codes import ReasonCode
@@ -58,13 +59,14 @@ class Intake:
         self._epoll = select.epoll()
         self._epoll.register(wake_fd, EPOLLIN)
         self._connections: dict[int, Connection] = {}
-        self._unread: dict[int, Connection] = {}
+        self.unread: dict[int, Connection] = {}
         """Whose bytes were received and not yet looked at; nothing more is received from them until then."""
         self._round: Iterator[tuple[int, int]] | None = None
         """Who is still to be served in this round: descriptor and epoll's events."""
         self._round_began_mono_ms = mono_ms
         self._pauses = Pauses()
         self._slow_left = 0
+        self.held_back = HeldBack(self, plane, slow_path)
         self._mono_ms = mono_ms
         self.heard_all_mono_ms = mono_ms
         """Everything that had arrived by then has been read."""
@@ -80,7 +82,7 @@ class Intake:
     @property
     def has_more(self) -> bool:
         """Whether somebody waits to be served who has nothing new in the epoll set."""
-        return self._round is not None or bool(self._unread)
+        return self._round is not None or bool(self.unread)
 
     @property
     def is_closed(self) -> bool:
@@ -100,12 +102,14 @@ class Intake:
         self.watch(connection, EPOLLIN)
         if rest:
             connection.keep(rest, 0)
-            self._unread[connection.fd] = connection
+            self.unread[connection.fd] = connection
 
     def watch(self, connection: Connection, mask: int) -> None:
         """Have the epoll set report these events of a connection; nothing is read in a pause."""
         if connection.pause is not None:
             mask &= ~EPOLLIN
+        if connection.fd in self.held_back.parked:
+            mask = mask & ~EPOLLIN or PARKED_MASK
         if connection.watch_mask == mask:
             return
         if not mask:
@@ -121,10 +125,11 @@ class Intake:
         if connection.watch_mask:
             self._epoll.unregister(connection.fd)
         self._connections.pop(connection.fd, None)
-        self._unread.pop(connection.fd, None)
+        self.unread.pop(connection.fd, None)
         if connection.pause is not None:
             connection.pause.connection = None
             connection.pause = None
+        self.held_back.parked.pop(connection.fd, None)
 
     def pause_left_ms(self, mono_ms: int, at_most_ms: int) -> int:
         """Until somebody who was too fast is to be read from again."""
@@ -163,8 +168,8 @@ class Intake:
         if self._round is None and not block.is_full:
             self._round_began_mono_ms = mono_ms
             events = self._epoll.poll(0, len(self._connections) + 1)
-            if self._unread:
-                events = [*((fd, 0) for fd in self._unread), *events]
+            if self.unread:
+                events = [*((fd, 0) for fd in self.unread), *events]
             self._round = iter(events)
             self._serve_round(self._round, block)
 
@@ -172,8 +177,9 @@ class Intake:
         if self._must_stop(block):
             return
         connection_of, batch, mono_ms = self._connections.get, block.batch, self._mono_ms
-        identity, client_slot, unread = batch.identity, batch.client_slot, self._unread
+        identity, client_slot, unread = batch.identity, batch.client_slot, self.unread
         add_run, add_publisher = batch.client_runs.append, block.publishers.append
+        holding = self.held_back.holding
         received_bytes = single_count = 0
         for fd, mask in events:
             connection = connection_of(fd)
@@ -181,7 +187,7 @@ class Intake:
                 if fd == self._wake_fd:
                     self.clear_wake()
                 continue
-            if (mask != EPOLLIN or unread) and not self._prepare(connection, fd, mask, block):
+            if (mask != EPOLLIN or unread or holding) and not self._prepare(connection, fd, mask, block):
                 if self._must_stop(block):
                     break
                 continue
@@ -197,7 +203,7 @@ class Intake:
             received_bytes += size
             connection.received_bytes += size
             if not connection.waiting and connection.parser.parse_single(data, batch):
-                # As `_take_in` and `OpenBlock.close_run`, but nothing is called that one packet can do without.
+                # As `take_in` and `OpenBlock.close_run`, but nothing is called that one packet can do without.
                 connection.last_packet_mono_ms = mono_ms
                 if connection.batch_identity is not identity:
                     connection.batch_identity = identity
@@ -210,7 +216,7 @@ class Intake:
                 if connection.pace is not None:
                     self._pay(connection, connection.pace, len(data), 1)
             elif data:
-                self._take_in(connection, data, block, len(data))
+                self.take_in(connection, data, block, len(data))
                 if self._must_stop(block):
                     break
             else:
@@ -229,16 +235,18 @@ class Intake:
         if mask & EPOLLOUT:
             connection.is_blocked = False
             self._plane.mark_dirty(connection)
-        if fd in self._unread:
+        if (self.held_back.holding or self.held_back.parked) and self.held_back.serve(connection, mask):
+            return False
+        if fd in self.unread:
             if not mask:
-                del self._unread[fd]
-                self._take_in(connection, connection.take_waiting(), block, 0)
+                del self.unread[fd]
+                self.take_in(connection, connection.take_waiting(), block, 0)
             return False
         return mask not in (0, EPOLLOUT)
 
     # --- packets --------------------------------------------------------------------------------------------
 
-    def _take_in(self, connection: Connection, data: bytes, block: OpenBlock, received_bytes: int) -> None:
+    def take_in(self, connection: Connection, data: bytes, block: OpenBlock, received_bytes: int) -> None:
         """Cut a connection's bytes into packets, and let it pay for what has just been received."""
         pace = connection.pace
         if pace is None:
@@ -260,22 +268,6 @@ class Intake:
         connection.packet_began_mono_ms += int(wait_ms)
         self.watch(connection, connection.watch_mask)
 
-    def break_off_stalled(self) -> None:
-        """Close whoever has begun a packet and does not end it, though it was listened to.
-
-        The reason is keep alive timeout: what keeps a connection alive is whole packets (MQTT 5.0 §3.1.2.10).
-        """
-        now = self.heard_all_mono_ms
-        stalled = [c for c in self._connections.values() if c.is_stalled(now) and c.fd not in self._unread]
-        for connection in stalled:
-            self._plane.limits.reached(Limit.PACKET_TIMEOUT_MS)
-            self._plane.close(
-                connection,
-                CloseReason.PROTOCOL_ERROR,
-                ReasonCode.KEEP_ALIVE_TIMEOUT,
-                "a packet was begun and did not come whole in time",
-            )
-
     def _cut(self, connection: Connection, data: bytes, block: OpenBlock) -> None:
         connection.last_packet_mono_ms = self._mono_ms
         is_same = bool(connection.waiting)
@@ -287,6 +279,8 @@ class Intake:
         payloads = batch.payloads
         slow_share = SLOW_SHARE_MAX
         while True:
+            if block.is_refused and self.held_back.parks(connection, data, pos):
+                return
             before, began = len(payloads), pos
             try:
                 pos, stop = parser.parse(data, pos, batch)
@@ -312,7 +306,7 @@ class Intake:
                 block.is_full = True
             if stop is Stop.FULL or slow_share <= 0:
                 connection.keep(data[pos:], 0)
-                self._unread[connection.fd] = connection
+                self.unread[connection.fd] = connection
                 return
             try:
                 after = self._slow_path.handle_next(connection, data, pos)

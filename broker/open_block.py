@@ -39,10 +39,12 @@ class OpenBlock:
     the broker's own.
     """
 
-    __slots__ = ("batch", "is_full", "publishers", "since_mono_ms", "thens")
+    __slots__ = ("batch", "is_full", "is_refused", "publishers", "since_mono_ms", "thens")
 
-    def __init__(self, mono_ms: int) -> None:
+    def __init__(self, mono_ms: int, *, is_refused: bool = False) -> None:
         self.batch = Batch()
+        self.is_refused = is_refused
+        """It is never written: what is parsed into it is refused (held_back.py)."""
         self.is_full = False
         """Something waits that has no room: the next block is its."""
         self.since_mono_ms = mono_ms

@@ -28,6 +28,7 @@ from .arrival import Door, Entrance
 from .connection import ConnectionLimits
 from .control import ControlServer
 from .data_plane import DataPlane
+from .disk_watch import DiskWatch
 from .fan_out import FanOut
 from .handshake import Handshake, HandshakeLimits
 from .identity import DeviceAuthenticator
@@ -127,7 +128,9 @@ class BrokerServer:
             limits=limits,
             on_committed=self._on_committed,
             next_seq=writer.head.next_seq,
+            disk_level=lambda: writer.housekeeping.level,
         )
+        self._disk_watch = DiskWatch(writer, self._keeper, self._fan_out)
         slow_path.plane = self.plane
         self._access = AccessWatch(access, policy, router, self.plane) if access is not None else None
         self._ingest = Ingest()
@@ -216,6 +219,11 @@ class BrokerServer:
             "tls": dataclasses.asdict(self._tls.statistics()) if self._tls is not None else {},
             "process": dataclasses.asdict(self._process.newest),
             "ingest": {"messages": self._ingest.messages},
+            "held": {
+                "clients": len(self.plane.held_back.parked),
+                "refused_messages": self.plane.held_back.refused_messages,
+                "dropped_messages": self.plane.held_back.dropped_messages,
+            },
             "log": _plain(dataclasses.asdict(self._writer.statistics())),
         }
 
@@ -238,6 +246,7 @@ class BrokerServer:
                 self.plane.announce_start(msgpack.packb({"version": self._version}))
                 nursery.start_soon(self._fan_out.run, self.plane)
                 nursery.start_soon(self._keeper.run)
+                nursery.start_soon(self._disk_watch.run)
                 if self._access is not None:
                     nursery.start_soon(self._access.run)
                 if self._tls is not None:

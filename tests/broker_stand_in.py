@@ -32,7 +32,14 @@ STATISTICS: dict[str, Any] = {
     "checkpoint": {"written": 2, "failed": 0},
     "tls": {"failing": False},
     "limits": {"packet_bytes_max": 3, "topic_level_count_max": 1},
-    "log": {"next_seq": 250_001, "sealed_bytes": 3 << 26},
+    "held": {"clients": 2, "refused_messages": 7, "dropped_messages": 1},
+    "log": {
+        "next_seq": 250_001, "sealed_bytes": 3 << 26, "write_failures_total": 0, "damaged_ranges": 0,
+        "housekeeping": {
+            "disk_level": 1, "disk_level_name": "low", "disk_used_ratio": 0.87, "ballast_bytes": 4096, "log_bytes": 8192,
+            "first_seq": 21, "dropped_records": 20, "dropped_unread_records": 0,
+        },
+    },
 }  # fmt: skip
 """Some time after the broker's start; 3 clients are connected."""
 

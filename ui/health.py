@@ -7,7 +7,7 @@ is wrong (`detail`, `hint`) is told to the signed-in and to local programs only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -150,6 +150,27 @@ def log_check(log_head: Callable[[], Any]) -> ReadinessCheck:
                 code="log_unreadable",
             ) from error
         return f"next record {head.next_seq}"
+
+    return probe
+
+
+def disk_check(broker: BrokerStatus) -> ReadinessCheck:
+    """The log's disk takes what devices publish, as the broker says; its own check says whether that is there."""
+
+    async def probe() -> str:
+        await trio.lowlevel.checkpoint()
+        log = broker.statistics.get("log")
+        house = log.get("housekeeping") if isinstance(log, Mapping) else None
+        if not isinstance(house, Mapping):
+            return "not known"
+        level, used_percent = str(house.get("disk_level_name")), 100 * float(house.get("disk_used_ratio", 0))
+        if level in ("hold", "read_only"):
+            raise Unavailable(
+                f"The disk is {used_percent:.0f} % full: readings are not acknowledged, devices keep them.",
+                hint="Free space on the disk that holds node.data_dir; it goes on by itself (docs/OPERATIONS.md).",
+                code=f"disk_{level}",
+            )
+        return f"level {level}, {used_percent:.0f} % used"
 
     return probe
 

@@ -56,6 +56,18 @@ BROKER_NUMBERS: Final = {
     "process.memory_bytes": "homeport_broker_memory_bytes",
     "checkpoint.failed": "homeport_broker_checkpoint_failures",
     "tls.failing": "homeport_broker_tls_failing",
+    "log.housekeeping.disk_level": "homeport_log_disk_level",
+    "log.housekeeping.disk_used_ratio": "homeport_log_disk_used_ratio",
+    "log.housekeeping.ballast_bytes": "homeport_log_ballast_bytes",
+    "log.housekeeping.log_bytes": "homeport_log_bytes",
+    "log.housekeeping.first_seq": "homeport_log_first_seq",
+    "log.housekeeping.dropped_records": "homeport_log_removed_records",
+    "log.housekeeping.dropped_unread_records": "homeport_log_dropped_unread_records",
+    "log.write_failures_total": "homeport_log_write_failures",
+    "log.damaged_ranges": "homeport_log_damaged_ranges",
+    "held.clients": "homeport_held_clients",
+    "held.refused_messages": "homeport_held_refused_messages",
+    "held.dropped_messages": "homeport_held_dropped_messages",
 }
 """The broker's statistics that have a metric of their own."""
 BROKER_COUNTS: Final = {
@@ -147,6 +159,18 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_bridge_messages", "counter", "Messages that crossed: sent, acknowledged by the other broker, received and on our disk.", ("bridge", "what")),
         Described("homeport_bridge_bytes", "counter", "Payloads that crossed: sent, received.", ("bridge", "what")),
         Described("homeport_bridge_left_out", "counter", "Messages that did not cross, by why: refused, dropped, expired, looped, gone.", ("bridge", "why")),
+        Described("homeport_log_disk_level", "gauge", "How full the log's disk is: 0 ok, 1 low, 2 hold, 3 read_only (OPERATIONS.md)."),
+        Described("homeport_log_disk_used_ratio", "gauge", "Used share of the log's disk, 0 to 1, with a ballast that was given up counted as used."),
+        Described("homeport_log_ballast_bytes", "gauge", "Reserve that is held now; less than log.ballast_mib while it is given up."),
+        Described("homeport_log_bytes", "gauge", "Size of all segments of the telemetry log, as of the last look."),
+        Described("homeport_log_first_seq", "gauge", "The oldest record that is kept, as of the last look."),
+        Described("homeport_log_removed_records", "counter", "Records removed by a rule since the log began."),
+        Described("homeport_log_dropped_unread_records", "counter", "Of them those that somebody had still to read: the quota."),
+        Described("homeport_log_write_failures", "counter", "Writes and fsyncs that failed, after which a new segment was begun."),
+        Described("homeport_log_damaged_ranges", "gauge", "Ranges of the log that recovery or sealing found damaged."),
+        Described("homeport_held_clients", "gauge", "Clients that are not read because the disk is too full for what they publish."),
+        Described("homeport_held_refused_messages", "counter", "Publishes answered with quota exceeded (MQTT 5)."),
+        Described("homeport_held_dropped_messages", "counter", "Publishes of QoS 0 that were dropped because the disk is too full."),
         Described("homeport_statistic", "gauge", "Any other number of a room's statistics().", ("room", "name")),
     )
 }  # fmt: skip

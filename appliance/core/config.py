@@ -17,6 +17,7 @@ from typing import Final
 
 from appliance.core import config_file
 from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig, check_bridges
+from appliance.core.config_log import LogConfig
 from appliance.core.config_node import DevicesConfig, MappingConfig, StoreConfig, UiConfig
 from appliance.core.config_values import Network, network, origin
 from appliance.core.limits import (
@@ -69,30 +70,6 @@ class NodeConfig:
         "/run/homeport",
         high=RUN_DIR_BYTES_MAX,
         help="Sockets and locks of the running processes.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogConfig:
-    """The log that every reading is written to before it is acknowledged."""
-
-    linger_ms: int = whole(
-        10,
-        unit="ms",
-        low=0,
-        high=1000,
-        help="How long an idle log waits for company before it syncs a lone reading. 0 acknowledges soonest and wears an SD card most.",
-    )
-    compression: str = choice(
-        "auto",
-        ("auto", "none", "zstd"),
-        help="Whether blocks are compressed. auto compresses a block when that makes it clearly smaller.",
-    )
-    segment_mib: int = whole(
-        64, unit="MiB", low=1, high=1024, help="Size at which a segment file is sealed and the next begun."
-    )
-    seal_after_s: int = whole(
-        3600, unit="s", low=10, high=86_400, help="Age at which a segment is sealed although it isn't full."
     )
 
 

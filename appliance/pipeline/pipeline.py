@@ -76,6 +76,7 @@ class Pipeline:
         mappings: The configuration's, before the default ones.
         directory: Whose readings are kept. live: Told of each commit.
         batch_messages_max, commit_deadline_ms: [store] of the configuration.
+        on_cursor: Told, in the pipeline's thread, before which sequence everything is in the store; gives what went wrong.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Pipeline:
         live: LiveView,
         batch_messages_max: int = 100_000,
         commit_deadline_ms: int = 3_000,
+        on_cursor: Callable[[int], StorageError | None] = lambda _next_seq: None,
     ) -> None:
         self._source = BlockSource(reader)
         self._store = store
@@ -97,6 +99,7 @@ class Pipeline:
         self._clock = clock
         self._live = live
         self._deadline_ms = commit_deadline_ms
+        self._on_cursor = on_cursor
         self._limiter = trio.CapacityLimiter(1)
         self._sizer = BatchSizer(messages_max=batch_messages_max, deadline_ms=commit_deadline_ms)
         self._breaker = Breaker()
@@ -137,6 +140,7 @@ class Pipeline:
         """
         await self._in_thread(self._load)
         self._show_loaded()
+        await self._say_cursor()
         task_status.started()
         while True:
             await trio.lowlevel.checkpoint()
@@ -167,6 +171,11 @@ class Pipeline:
             self._next_batch_mono_ms = began_mono_ms + COMMIT_INTERVAL_MS_MIN
         await self._commit(self._pending)
         return True
+
+    async def _say_cursor(self) -> None:
+        """Publish the cursor; while that fails the log keeps more than it must, which is shown."""
+        next_seq = self._cursor.next_seq
+        self._incident = await self._in_thread(lambda: self._on_cursor(next_seq)) or self._incident
 
     async def _wait_for_growth(self) -> None:
         with trio.move_on_after(POLL_MS / 1_000):
@@ -218,6 +227,7 @@ class Pipeline:
         self._breaker.succeeded()
         self._sizer.committed(commit_ms=elapsed_ns / 1e6, messages=batch.counts.records)
         self._committed(pending)
+        await self._say_cursor()
 
     async def _commit_within_deadline(self, batch: StoreBatch) -> StorageError | None:
         """None when the batch is in the store, whichever way that came to be known."""
@@ -289,6 +299,7 @@ class Pipeline:
         self._source.forget()
         self._incident = error
         self._totals = replace(self._totals, skipped=self._totals.skipped + next_seq - before.next_seq)
+        await self._say_cursor()
 
     def _show_loaded(self) -> None:
         """Event loop: hand what the thread has loaded to the live view."""

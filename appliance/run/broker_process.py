@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
+from pathlib import Path
 from typing import Final, cast
 
 import trio
@@ -24,6 +26,7 @@ from appliance.run import layout
 from appliance.run.child import ChildLink
 from appliance.run.process import run_process
 from appliance.run.roles import access_policy
+from broker.bridge.state_file import read_state
 from broker.server import BrokerServer, Ports
 from broker.state.broker_state import BrokerState
 from broker.state.keeper import recover
@@ -31,6 +34,10 @@ from broker.state.retained import RetainedMessages
 from broker.tls import TlsContexts, TlsFiles
 from storage.catalog.auth import DeviceAuthReader
 from storage.log.body_packer import Compression
+from storage.log.cursor_file import read_cursor
+from storage.log.disk import OsDisk
+from storage.log.disk_level import DiskLevels
+from storage.log.housekeeping import KeepingRules
 from storage.log.reader import LogReader
 from storage.log.writer import LogWriter
 
@@ -46,9 +53,15 @@ def open_writer(config: Config, keys: SiteKeys, clock: SystemClock) -> LogWriter
     """Open the telemetry log for writing; recovers it first. Blocks.
 
     Raises:
-        LogLocked: another process writes it. LogDamaged, StorageError: it can't be used as it is.
+        ConfigError: the disk's levels don't rise. LogLocked: another process writes it.
+        LogDamaged, StorageError: it can't be used as it is.
     """
-    return LogWriter.open(
+    levels = DiskLevels(
+        low_percent=config.log.disk_low_percent,
+        hold_percent=config.log.disk_hold_percent,
+        read_only_percent=config.log.disk_read_only_percent,
+    )
+    writer = LogWriter.open(
         layout.telemetry_log(config),
         stream="telemetry",
         node_id=keys.node_id,
@@ -58,6 +71,30 @@ def open_writer(config: Config, keys: SiteKeys, clock: SystemClock) -> LogWriter
         seal_after_ms=config.log.seal_after_s * 1000,
         compression=cast(Compression, config.log.compression),
     )
+    cursor = layout.pipeline_cursor(config)
+    writer.housekeeping.hold("pipeline", lambda: read_cursor(OsDisk(), cursor))
+    for bridge in config.bridge:
+        path = layout.bridge_cursor(config, bridge.name)
+        writer.housekeeping.hold(f"bridge {bridge.name}", partial(_bridge_needs, path))
+    writer.keep_house(
+        KeepingRules(
+            levels=levels,
+            ballast_bytes=config.log.ballast_mib * MIB,
+            keep_percent=config.log.keep_percent,
+            quota_percent=config.log.quota_percent,
+        )
+    )
+    return writer
+
+
+def _bridge_needs(path: Path) -> int:
+    """The first record that a bridge has still to carry; 0, everything, for one that has not begun.
+
+    Raises:
+        StorageError: its state can't be read.
+    """
+    state = read_state(path)
+    return state.next_seq if state is not None else 0
 
 
 def recover_state(config: Config, reader: LogReader) -> BrokerState:

@@ -29,6 +29,9 @@ from appliance.run.local_api import NODE_STOPPED, LocalApi
 from broker import tls_files
 from broker.tls import TlsFiles, server_context
 from storage.catalog.catalog import Catalog
+from storage.log.disk import OsDisk
+from storage.log.disk_level import DiskLevel, DiskLevels
+from storage.log.dropped import read_dropped
 from storage.log.reader import LogReader
 
 FREE_BYTES_MIN: Final = 256 * MIB
@@ -84,10 +87,12 @@ def examine(config: Config, clock: Clock) -> list[Check]:
     looks: list[tuple[str, Callable[[], Check | Iterable[Check]]]] = [
         ("folders", lambda: check_folders(config)),
         ("disk space", lambda: check_disk_space(config.node.data_dir)),
+        ("disk level", lambda: check_disk_level(config)),
         ("file limit", lambda: check_file_limit(config.broker)),
         ("clock", lambda: check_clock(config.node.data_dir, clock)),
         ("sync time", lambda: check_sync_time(config.node.data_dir)),
         ("log", lambda: check_log(layout.telemetry_log(config))),
+        ("retention", lambda: check_dropped(layout.telemetry_log(config))),
         ("catalog", lambda: check_catalog(layout.catalog(config), clock)),
         ("certificate", lambda: check_certificates(config, clock)),
         ("sockets", lambda: check_sockets(config)),
@@ -133,6 +138,33 @@ def check_disk_space(folder: Path) -> Check:
     if free_bytes < total_bytes * FREE_RATIO_LOW:
         return Check(name="disk space", result=Result.WARNING, detail=detail, hint=hint)
     return Check(name="disk space", result=Result.OK, detail=detail)
+
+
+def check_disk_level(config: Config) -> Check:
+    """Whether the log's disk takes what devices publish (docs/OPERATIONS.md)."""
+    levels = DiskLevels(
+        low_percent=config.log.disk_low_percent,
+        hold_percent=config.log.disk_hold_percent,
+        read_only_percent=config.log.disk_read_only_percent,
+    )
+    used_ratio = OsDisk().space(_existing(layout.telemetry_log(config))).used_ratio()
+    level = levels.after(DiskLevel.OK, used_ratio)
+    detail = f"{used_ratio * 100:.0f} % used: level {level.name.lower()}."
+    hint = "Free space on this disk, or lower log.keep_percent so that the log takes less of it."
+    result = {DiskLevel.OK: Result.OK, DiskLevel.LOW: Result.WARNING}.get(level, Result.FAILED)
+    return Check(name="disk level", result=result, detail=detail, hint="" if result is Result.OK else hint)
+
+
+def check_dropped(directory: Path) -> Check:
+    """What retention has removed, and whether anything went that somebody had still to read."""
+    dropped = read_dropped(OsDisk(), directory)
+    if not dropped.ranges:
+        return Check(name="retention", result=Result.OK, detail="Nothing was ever removed from the log.")
+    detail = f"{dropped.records} records were removed, up to {dropped.next_seq - 1}; {dropped.unread_records} of them unread."
+    if dropped.unread_records:
+        hint = "The log reached its quota while somebody was behind: raise log.quota_percent, or set it to 0."
+        return Check(name="retention", result=Result.WARNING, detail=detail, hint=hint)
+    return Check(name="retention", result=Result.OK, detail=detail)
 
 
 def check_file_limit(broker: BrokerConfig) -> Check:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance.core.config import Config
+from storage.log.names import CURSORS
 
 
 def telemetry_log(config: Config) -> Path:
     """Folder of the telemetry stream; the broker writes it, everyone else reads."""
     return config.node.data_dir / "log" / "telemetry"
+
+
+def pipeline_cursor(config: Config) -> Path:
+    """How far the pipeline has read the log: the node writes it, the broker keeps what comes after it."""
+    return telemetry_log(config) / CURSORS / "pipeline"
 
 
 def broker_checkpoint(config: Config) -> Path:

@@ -27,6 +27,7 @@ from appliance.identity.addresses import machine_addresses
 from appliance.management.mapping import TopicMapping
 from appliance.pipeline.live import LiveView
 from appliance.pipeline.pipeline import Pipeline
+from appliance.pipeline.published_cursor import PublishedCursor
 from appliance.run import announcement, layout
 from appliance.run.child import ChildLink
 from appliance.run.directory import CatalogDirectory, FirstContacts
@@ -87,6 +88,8 @@ class Node:
             held.callback(store.close)
             live = LiveView(clock=clock)
             directory = CatalogDirectory(catalog, clock, waits=config.devices.first_contact == "wait")
+            cursor = PublishedCursor(layout.pipeline_cursor(config))
+            held.callback(cursor.close)
             pipeline = Pipeline(
                 reader=LogReader(layout.telemetry_log(config), stream="telemetry"),
                 store=store,
@@ -99,6 +102,7 @@ class Node:
                 live=live,
                 batch_messages_max=config.store.batch_messages_max,
                 commit_deadline_ms=config.store.commit_deadline_ms,
+                on_cursor=cursor.publish,
             )
             held.callback(catalog.subscribe(lambda _changes: pipeline.forget_devices()))
             contacts = FirstContacts(directory)
@@ -130,6 +134,7 @@ class Node:
                 readiness={
                     "broker": health.broker_check(broker),
                     "log": health.log_check(log_reader.head),
+                    "disk": health.disk_check(broker),
                     "catalog": health.catalog_check(catalog),
                     "store": health.store_check(pipeline),
                     "pipeline": health.pipeline_check(pipeline),

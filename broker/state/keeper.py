@@ -103,6 +103,8 @@ class StateKeeper:
         self._written_seq = state.next_seq
         self.checkpoint_count = 0
         self.failure_count = 0
+        self.durable_seq = 0
+        """What this process's newest checkpoint stands for; 0 before it has written one."""
 
     async def run(self) -> None:
         """Write when it is time. Runs until cancelled."""
@@ -125,6 +127,7 @@ class StateKeeper:
         else:
             self.checkpoint_count += 1
             self._written_changes, self._written_seq = changes, checkpoint.next_seq
+            self.durable_seq = checkpoint.next_seq
         self._written_mono_ms = self._clock.mono_ms()
 
     def _is_due(self) -> bool:

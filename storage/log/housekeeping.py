@@ -199,7 +199,7 @@ class Housekeeping:
         for name, needed_seq in list(self._holds.items()):
             try:
                 found = (needed_seq(), name)
-            except OSError as error:
+            except (OSError, StorageError) as error:
                 self._note(error)
                 found = (0, name)
             if lowest is None or found < lowest:

@@ -71,6 +71,7 @@ async def test_kick_revoke_statistics_and_growth(tmp_path: Path) -> None:
             "access",
             "ingest",
             "limits",
+            "held",
         }
         await node.link.kick("other")
         assert await other.disconnected() == 0x98

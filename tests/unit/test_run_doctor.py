@@ -4,6 +4,7 @@ import dataclasses
 import os
 import resource
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from appliance.run import doctor
 from appliance.run.doctor import Check, Result
 from appliance.run.first_run import prepare_folders
 from storage.catalog.catalog import Catalog
+from storage.log.disk import OsDisk
+from storage.log.dropped import Dropped, DroppedRange, write_dropped
 from tests.pki_kit import Authority
 
 
@@ -116,6 +119,40 @@ def test_a_full_disk_fails_and_a_filling_one_warns(config: Config, monkeypatch: 
     assert doctor.check_disk_space(config.node.data_dir).result is Result.WARNING
     disk(9_000_000)
     assert doctor.check_disk_space(config.node.data_dir).result is Result.OK
+
+
+def test_the_level_of_the_disk(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    for used_percent, result in (
+        (50, Result.OK),
+        (86, Result.WARNING),
+        (93, Result.FAILED),
+        (96, Result.FAILED),
+    ):
+        free = 100 - used_percent
+        about = os.statvfs_result((4096, 4096, 100, free, free, 0, 0, 0, 0, 255))
+        monkeypatch.setattr("appliance.run.doctor.os.statvfs", lambda _path, about=about: about)
+        check = doctor.check_disk_level(config)
+        assert check.result is result
+        assert f"{used_percent} % used" in check.detail
+        assert bool(check.hint) is (result is not Result.OK)
+
+
+def test_what_retention_removed(tmp_path: Path) -> None:
+    assert doctor.check_dropped(tmp_path).result is Result.OK
+    went = DroppedRange(
+        rule="keep", epoch=1, first_seq=1, next_seq=11, segment_count=1, bytes=4096, unread_records=0,
+        first_at_ms=1, last_at_ms=1,
+    )  # fmt: skip
+    dropped = Dropped().plus(went, "")
+    write_dropped(OsDisk(), tmp_path, dropped)
+    check = doctor.check_dropped(tmp_path)
+    assert (check.result, check.detail) == (Result.OK, "10 records were removed, up to 10; 0 of them unread.")
+    write_dropped(
+        OsDisk(),
+        tmp_path,
+        dropped.plus(replace(went, rule="quota", first_seq=11, next_seq=21, unread_records=4), ""),
+    )
+    assert doctor.check_dropped(tmp_path).result is Result.WARNING
 
 
 def test_too_few_files_for_the_connections_warn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,17 @@ async def test_the_broker_is_ready_while_connected() -> None:
     assert (await health.check("broker", health.broker_check(broker))).code == "broker_away"
 
 
+async def test_the_disk_is_ready_while_it_takes_what_devices_publish() -> None:
+    broker = Broker(statistics={})
+    assert (await health.check("disk", health.disk_check(broker))).detail == "not known"
+    for level, code in (("ok", ""), ("low", ""), ("hold", "disk_hold"), ("read_only", "disk_read_only")):
+        house = {"disk_level_name": level, "disk_used_ratio": 0.9}
+        broker.statistics = {"log": {"housekeeping": house}}
+        found = await health.check("disk", health.disk_check(broker))
+        assert (found.ok, found.code) == (not code, code)
+        assert "90 %" in found.detail
+
+
 async def test_the_log_is_ready_while_its_head_can_be_read() -> None:
     assert (await health.check("log", health.log_check(LogHead))).detail == "next record 42"
 

@@ -62,6 +62,9 @@ async def test_every_metric_is_there_and_no_other(tmp_path: Path) -> None:
         assert samples["homeport_broker_connections", ("unix",)] == 1
         assert samples["homeport_broker_tls_failing", ()] == 0
         assert samples["homeport_broker_limit_hits_total", ("topic_level_count_max",)] == 1
+        assert samples["homeport_log_disk_level", ()] == 1
+        assert samples["homeport_log_removed_records_total", ()] == 20
+        assert samples["homeport_held_refused_messages_total", ()] == 7
         assert samples["homeport_statistic", ("batches_total", "pipeline")] == 9
         assert samples["homeport_statistic", ("bytes", "store")] == 5
         assert samples["homeport_limit", ("device_count_max",)] == limits.DEVICE_COUNT_MAX

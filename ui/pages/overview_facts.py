@@ -14,6 +14,7 @@ from ui.bridges import bridges
 from ui.pages.bridge_facts import attention_to
 from ui.pages.clock_state import clock_state
 from ui.pages.device_list import DeviceCounts, read_counts
+from ui.pages.disk_attention import disk_attention
 from ui.pages.format import count_text, plural
 from ui.pages.looks import BROKER, CLOCK, PRESENCE, REGISTRY, STORE
 from ui.pages.views import Attention, OverviewView, StateCount
@@ -75,6 +76,7 @@ class OverviewFacts:
                 clock_word=clock_word,
                 free_bytes=free_bytes,
                 total_bytes=total_bytes,
+                disk_lines=disk_attention(broker),
             )
             + attention_to(await bridges(services)),
             message_rate=services.live.message_rate,
@@ -137,8 +139,13 @@ def attention(
     clock_word: str,
     free_bytes: int,
     total_bytes: int,
+    disk_lines: tuple[Attention, ...] = (),
 ) -> tuple[Attention, ...]:
-    """What an operator has to look at, worst first; empty when there is nothing."""
+    """What an operator has to look at, worst first; empty when there is nothing.
+
+    Args:
+        disk_lines: What the log's disk asks for (disk_attention).
+    """
     lines: list[Attention] = []
     if not broker_connected:
         lines.append(
@@ -154,6 +161,7 @@ def attention(
                 text=f"{text[0].upper()}{text[1:]}. Devices notice nothing.",
             )
         )
+    lines += disk_lines
     if total_bytes and free_bytes * 20 < total_bytes:
         lines.append(
             Attention(tone="bad", text=f"The disk is nearly full: {free_bytes * 100 // total_bytes} % free.")
