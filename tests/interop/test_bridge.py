@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from device_fw_sim.load import Credential
 from tests.interop import brokers
 from tests.interop.bridging import box, bridge_settings, client, eventually
 
 OUT = 'direction = "out"\ntopic = "a/#"\nqos = 2\nremote_prefix = "site/"'
 IN = 'direction = "in"\ntopic = "cmd/#"\nqos = 2\nremote_prefix = "site/"'
+
+
+def memory_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
@@ -241,3 +248,66 @@ topic both/# both 2
             eventually(lambda: len(there.got) == 5, "the retained one")
             with client(mosquitto, "late", "cmd/kept") as late:
                 eventually(lambda: late.got == [("cmd/kept", b"kept", True)], "it is retained there")
+
+
+def test_over_tls_with_a_password_and_what_is_said_when_either_is_wrong(tmp_path: Path) -> None:
+    credential = Credential(username="site-7", password="a-good-password")
+    password = tmp_path / "password"
+    password.touch(mode=0o600)
+    password.write_text("wrong\n")
+    with brokers.mosquitto(tmp_path / "m", credentials=[credential]) as remote:
+        bridge = f"""[[bridge]]
+name = "up"
+address = "127.0.0.1:{remote.tls_port}"
+ca_file = "{remote.ca_file}"
+user_name = "site-7"
+password_file = "{password}"
+[[bridge_topic]]
+bridge = "up"
+direction = "out"
+topic = "a/#"
+"""
+        with (
+            box(tmp_path / "h", bridge) as homeport,
+            client(homeport.broker, "here") as here,
+            client(remote, "there", "a/#") as there,
+        ):
+            homeport.wait_state("waiting")
+            assert homeport.report()["code"] == "bridge_not_authorized"
+            password.unlink()
+            homeport.wait_state("stopped")
+            assert homeport.report()["code"] == "bridge_password_file"
+            homeport.kill_bridge()
+            password.touch(mode=0o600)
+            password.write_text("a-good-password\n")
+            here.publish("a/b", b"while the process was away")
+            homeport.start_bridge()
+            homeport.wait_state("connected")
+            eventually(lambda: there.payloads() == [b"while the process was away"], "over TLS")
+        assert b"a-good-password" not in (homeport.broker.folder / "bridge.log").read_bytes()
+
+
+def test_a_hundred_thousand_records_of_backlog_are_streamed(tmp_path: Path) -> None:
+    """Two in a thousand match; the bridge was never there while they came, and its memory stays what it was."""
+    settings = bridge_settings(brokers.free_port(), OUT, more='begin = "oldest"')
+    port = int(settings.split("127.0.0.1:")[1].split('"')[0])
+    with (
+        box(tmp_path / "h", settings) as homeport,
+        client(homeport.broker, "here", version=4) as here,
+    ):
+        homeport.wait_state("waiting")
+        for number in range(200):
+            for _ in range(499):
+                here.client.publish("noise/of/the/day", b"x" * 50, qos=0)
+            here.publish("a/b", b"%d" % number)
+        with (
+            brokers.mosquitto(tmp_path / "m", tls_listener=False, port=port) as remote,
+            client(remote, "there", "site/a/#") as there,
+        ):
+            homeport.kill_bridge()
+            homeport.start_bridge()
+            eventually(lambda: len(set(there.payloads())) == 200, "all that match", deadline_s=60)
+            assert [int(payload) for payload in there.payloads()] == list(range(200)), "in their order"
+            eventually(lambda: homeport.report()["lag_records"] == 0, "no lag is left")
+            assert homeport.bridge is not None
+            assert memory_mib(homeport.bridge.pid) < 200
