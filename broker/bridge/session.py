@@ -75,6 +75,7 @@ FOR_GOOD: Final = frozenset(
 """Refusals of a message that will be the same the next time; after any other it is sent again later."""
 
 
+REASON_CHARACTERS_MAX: Final = 200
 RETURN_CODES: Final = {
     1: ReasonCode.UNSUPPORTED_PROTOCOL_VERSION,
     2: ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
@@ -209,6 +210,7 @@ class ClientSession:
     def not_listening(self, now_ms: int) -> None:
         """Nothing was received for a reason of our own (our disk is full, say): the remote's silence means nothing."""
         self._heard_ms = now_ms
+        self._pinged_ms = None  # PINGREQ goes on being sent, whose answers lie unread
 
     # --- opening ----------------------------------------------------------------------------------------------
 
@@ -239,7 +241,7 @@ class ClientSession:
         properties = packet.properties
         if packet.reason_code:
             self.state = State.CLOSED
-            reason = properties.text(PropertyId.REASON_STRING) or ""
+            reason = _reason(properties)
             code = packet.reason_code
             if self._version is not Version.MQTT_5:
                 code = RETURN_CODES.get(code, ReasonCode.UNSPECIFIED_ERROR)
@@ -375,10 +377,16 @@ class ClientSession:
     def _disconnect(self, packet: Packet) -> list[Event]:
         assert isinstance(packet, Disconnect)
         self.state = State.CLOSED
-        reason = packet.properties.text(PropertyId.REASON_STRING) or ""
+        reason = _reason(packet.properties)
         return [
             Lost(
                 text=f"The other broker closed the connection. {reason}".strip(),
                 reason_code=packet.reason_code,
             )
         ]
+
+
+def _reason(properties: Properties) -> str:
+    """What the remote says in its own words: cut, and without what would rearrange a terminal or a page."""
+    text = (properties.text(PropertyId.REASON_STRING) or "")[:REASON_CHARACTERS_MAX]
+    return "".join(character if character.isprintable() else "?" for character in text)

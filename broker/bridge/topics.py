@@ -1,6 +1,7 @@
 """Which topics cross a bridge, in which direction and under which name: pure.
 
 A rule has one topic filter and a prefix on either side: what is `local_prefix` + X here is `remote_prefix` + X there.
+So `a`, which `a/#` matches too, doesn't cross where `a/` is the prefix: nothing of it would be left.
 A prefix is empty or ends in `/` and has no wildcard (appliance/core/bridge_config.py), so both filters are valid where
 the rule's own is.
 """
@@ -44,7 +45,9 @@ def outgoing(rules: Sequence[TopicRule], topic: str) -> tuple[str, int] | None:
 
     Of several rules the one with the highest QoS counts, of equal ones the first: a message goes out once.
     """
-    found = [rule for rule in rules if matches(rule.local_filter, topic)]
+    found = [
+        rule for rule in rules if topic.startswith(rule.local_prefix) and matches(rule.local_filter, topic)
+    ]
     if not found:
         return None
     rule = max(found, key=lambda rule: rule.qos)
@@ -53,7 +56,9 @@ def outgoing(rules: Sequence[TopicRule], topic: str) -> tuple[str, int] | None:
 
 def incoming(rules: Sequence[TopicRule], topic: str) -> str | None:
     """The local name of a topic that the remote has sent; None if no rule has it."""
-    found = [rule for rule in rules if matches(rule.remote_filter, topic)]
+    found = [
+        rule for rule in rules if topic.startswith(rule.remote_prefix) and matches(rule.remote_filter, topic)
+    ]
     if not found:
         return None
     return max(found, key=lambda rule: rule.qos).to_local(topic)

@@ -97,7 +97,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, key: str, content: str | None
     if content is not None:
         path.write_text(content)
     with pytest.raises(ConfigError, match=key) as caught:
-        client_context(TlsSettings(server_name="x", **{key: path}))  # type: ignore[arg-type]
+        client_context(TlsSettings(server_name="x", **{key: path}))
     assert caught.value.code == "bridge_tls_files"
 
 

@@ -37,5 +37,13 @@ def test_what_the_remotes_topic_is_here(topic: str, expected: str | None) -> Non
     assert incoming(RULES[:2], topic) == expected
 
 
+def test_what_is_only_the_prefix_without_its_slash_does_not_cross() -> None:
+    rule = TopicRule(topic_filter="#", qos=0, local_prefix="a/", remote_prefix="b/")
+    assert outgoing((rule,), "a/x") == ("b/x", 0)
+    assert outgoing((rule,), "a") is None
+    assert incoming((rule,), "b/x") == "a/x"
+    assert incoming((rule,), "b") is None
+
+
 def test_a_wildcard_first_does_not_match_the_brokers_own_topics() -> None:
     assert outgoing((TopicRule(topic_filter="#", qos=0),), "$SYS/broker/uptime") is None
