@@ -13,6 +13,7 @@ NAMES = {
     "broker": "tests.bench.bench_broker",
     "suite": "tests.bench.bench_suite",
     "fairness": "tests.bench.bench_fairness",
+    "tls-transport": "tests.bench.bench_tls_transport",
     "amqtt": "tests.bench.bench_amqtt",
     "loss": "tests.bench.bench_loss",
     "connections": "tests.bench.bench_connections",
