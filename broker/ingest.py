@@ -3,13 +3,19 @@
 They are records of the kind SERVER_PUBLISH, of a client and principal that are the bridge's name, `bridge/NAME`: no device can be
 called that, so nobody else's records are mistaken for them. Whoever may open the control socket may publish to any
 topic; its folder is private to Homeport's user.
+
+While the disk is too full for what devices publish (held_back.py), what bridges bring waits too, in its order: the other broker is
+not acknowledged and keeps it.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
+
+import trio
 
 from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import INGEST_RECORD_COUNT_MAX, INGEST_REQUEST_COUNT_MAX, PACKET_BYTES_HARD_MAX
@@ -20,6 +26,7 @@ from .mqtt.topics import validate_topic_name
 from .open_block import PendingRecord
 
 PRINCIPAL: Final = re.compile(r"bridge/[a-z0-9-]{1,32}")
+LOOK_INTERVAL_S: Final = 0.5
 FLAG_BITS: Final = 0b0111
 """QoS and RETAIN, as in the fixed header; DUP is of one connection."""
 
@@ -34,6 +41,8 @@ class Plane(Protocol):
 class Ingest:
     """See the module's docstring.
 
+    Args:
+        is_held: Whether the disk is too full for messages from outside now.
     Attributes:
         plane: Set once it is made.
         messages: Taken since the start.
@@ -41,7 +50,10 @@ class Ingest:
 
     plane: Plane
 
-    def __init__(self) -> None:
+    def __init__(self, is_held: Callable[[], bool] = lambda: False) -> None:
+        self._is_held = is_held
+        self._held: deque[list[PendingRecord]] = deque()
+        """Requests that wait for space; INGEST_REQUEST_COUNT_MAX bounds them with all others."""
         self._waiting: dict[str, int] = {}
         """Principal → requests whose records are not on disk yet, whoever asked and may be gone since."""
         self._settling: dict[str, list[Callable[[], None]]] = {}
@@ -74,9 +86,28 @@ class Ingest:
                     settled()
 
         pending[-1].then = then
-        for record in pending:
-            self.plane.record(record)
-        self.plane.wake()
+        self._held.append(pending)
+        self.look_again()
+
+    @property
+    def held_count(self) -> int:
+        """Requests that wait because the disk is too full."""
+        return len(self._held)
+
+    def look_again(self) -> None:
+        """Append what was held back, if there is space for it now."""
+        if self._is_held():
+            return
+        while self._held:
+            for record in self._held.popleft():
+                self.plane.record(record)
+            self.plane.wake()
+
+    async def run(self) -> None:
+        """Look again now and then, until cancelled."""
+        while True:
+            await trio.sleep(LOOK_INTERVAL_S)
+            self.look_again()
 
     def settle(self, principal: str, done: Callable[[], None]) -> None:
         """Have `done` called when nothing of a bridge waits for the disk: from then on the log says what was appended.

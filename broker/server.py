@@ -31,6 +31,7 @@ from .data_plane import DataPlane
 from .disk_watch import DiskWatch
 from .fan_out import FanOut
 from .handshake import Handshake, HandshakeLimits
+from .held_back import Holding
 from .identity import DeviceAuthenticator
 from .ingest import Ingest
 from .limit_counts import Limit, LimitCounts
@@ -133,7 +134,7 @@ class BrokerServer:
         self._disk_watch = DiskWatch(writer, self._keeper, self._fan_out)
         slow_path.plane = self.plane
         self._access = AccessWatch(access, policy, router, self.plane) if access is not None else None
-        self._ingest = Ingest()
+        self._ingest = Ingest(lambda: self.plane.held_back.holding is not Holding.NOBODY)
         self._ingest.plane = self.plane
         self._websockets = WebSockets(OriginPolicy(own_names, config.ws_origins))
         self._handshake = Handshake(
@@ -218,7 +219,7 @@ class BrokerServer:
             "websockets": self._websockets.count,
             "tls": dataclasses.asdict(self._tls.statistics()) if self._tls is not None else {},
             "process": dataclasses.asdict(self._process.newest),
-            "ingest": {"messages": self._ingest.messages},
+            "ingest": {"messages": self._ingest.messages, "held_requests": self._ingest.held_count},
             "held": {
                 "clients": len(self.plane.held_back.parked),
                 "refused_messages": self.plane.held_back.refused_messages,
@@ -245,6 +246,7 @@ class BrokerServer:
                     await nursery.start(self._control.serve)
                 self.plane.announce_start(msgpack.packb({"version": self._version}))
                 nursery.start_soon(self._fan_out.run, self.plane)
+                nursery.start_soon(self._ingest.run)
                 nursery.start_soon(self._keeper.run)
                 nursery.start_soon(self._disk_watch.run)
                 if self._access is not None:

@@ -1,7 +1,7 @@
 """What a bridge must remember: its cursor over the log, and the QoS 2 deliveries under way in both directions.
 
 One JSON file a bridge, `data_dir/cursors/bridge-NAME.json`, replaced as a whole: written beside, fsynced, renamed, its folder
-fsynced. Whoever decides what the log may forget reads `next_seq` in it (docs/LOG_FORMAT.md, "Cursors").
+fsynced. Whoever decides what the log may forget reads `next_seq` in it (docs/LOG_FORMAT.md, "Cursors of bridges").
 
 A file that can't be read is never taken for a new bridge: that would send, or leave out, what nobody asked for.
 """

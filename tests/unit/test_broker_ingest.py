@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import INGEST_RECORD_COUNT_MAX, INGEST_REQUEST_COUNT_MAX
@@ -121,3 +123,35 @@ def test_bounds() -> None:
         ingest.settle("bridge/up", lambda: None)
     plane.commit()
     ingest.publish("bridge/other", [RECORD], lambda: None)
+
+
+def test_while_the_disk_is_too_full_what_bridges_bring_waits_in_its_order() -> None:
+    ingest, plane, done = rig()
+    level = {"is_held": True}
+    ingest = Ingest(lambda: level["is_held"])
+    ingest.plane = plane
+    ingest.publish("bridge/up", [RECORD], lambda: done.append("first"))
+    ingest.settle("bridge/up", lambda: done.append("settled"))
+    ingest.look_again()
+    assert (plane.pending, ingest.held_count, done) == ([], 1, [])
+    level["is_held"] = False
+    ingest.publish("bridge/up", [[b"second", *RECORD[1:]]], lambda: done.append("second"))
+    assert [record.topic for record in plane.pending] == [b"a/b", b"second"]
+    plane.commit()
+    assert (done, ingest.held_count) == (["first", "second", "settled"], 0)
+
+
+async def test_it_goes_on_by_itself_when_there_is_space(autojump_clock: MockClock) -> None:
+    _, plane, done = rig()
+    level = {"is_held": True}
+    ingest = Ingest(lambda: level["is_held"])
+    ingest.plane = plane
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ingest.run)
+        ingest.publish("bridge/up", [RECORD], lambda: done.append("done"))
+        await trio.sleep(60)
+        assert not plane.pending
+        level["is_held"] = False
+        await trio.sleep(1)
+        assert len(plane.pending) == 1
+        nursery.cancel_scope.cancel()
