@@ -26,6 +26,7 @@ from appliance.identity.tls import RENEW_BEFORE_DAYS
 from appliance.run import layout
 from appliance.run.first_run import check_folder
 from appliance.run.local_api import NODE_STOPPED, LocalApi
+from appliance.run.roles import roles_of
 from broker import tls_files
 from broker.tls import TlsFiles, server_context
 from storage.catalog.catalog import Catalog
@@ -94,6 +95,7 @@ def examine(config: Config, clock: Clock) -> list[Check]:
         ("log", lambda: check_log(layout.telemetry_log(config))),
         ("retention", lambda: check_dropped(layout.telemetry_log(config))),
         ("catalog", lambda: check_catalog(layout.catalog(config), clock)),
+        ("roles", lambda: check_roles(config, layout.catalog(config), clock)),
         ("certificate", lambda: check_certificates(config, clock)),
         ("sockets", lambda: check_sockets(config)),
     ]
@@ -261,6 +263,34 @@ def check_catalog(path: Path, clock: Clock) -> Check:
             name="catalog", result=Result.FAILED, detail=f"The catalog is damaged: {answer}.", hint=hint
         )
     return Check(name="catalog", result=Result.OK, detail="The catalog is whole.")
+
+
+def check_roles(config: Config, path: Path, clock: Clock) -> Check:
+    """Every role that somebody has is in the configuration, and can be one.
+
+    Raises:
+        ConfigError: a role's pattern can't be used.
+    """
+    known = roles_of(config)
+    if not path.exists():
+        return Check(name="roles", result=Result.SKIPPED, detail="There is no catalog yet.")
+    catalog = Catalog.open_read_only(path, clock=clock)
+    try:
+        in_use = catalog.roles_in_use()
+    finally:
+        catalog.close()
+    missing = sorted(in_use.keys() - known.keys())
+    if missing:
+        count = sum(in_use[role] for role in missing)
+        return Check(
+            name="roles",
+            result=Result.WARNING,
+            detail=f"{count} have a role that the configuration doesn't: {', '.join(missing)}. It opens nothing.",
+            hint="Write a [[broker_role]] of that name and restart, or change it with 'homeport device access'.",
+        )
+    return Check(
+        name="roles", result=Result.OK, detail=f"{sum(in_use.values())} have one of {len(known)} roles."
+    )
 
 
 def check_certificates(config: Config, clock: Clock) -> Iterable[Check]:

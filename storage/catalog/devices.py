@@ -22,6 +22,8 @@ from storage.catalog.rows import DEVICE_STATES, Device, DevicePage, DeviceState,
 _COLUMNS = (
     "device_id, kind, access, role, state, name, tags, first_contact_at_ms, created_at_ms, updated_at_ms"
 )
+ROLE_SCHEMA_VERSION = 2
+"""From which on a device may have a role."""
 _STAMPED = "updated_at_ms = ?, origin = ?, hlc = ?"
 
 
@@ -145,6 +147,16 @@ class DeviceTable(CatalogDatabase):
         """How many devices are in each state; every state has an entry."""
         counts = dict(self.rows("SELECT state, count(*) FROM devices GROUP BY state"))
         return {state: counts.get(state, 0) for state in DEVICE_STATES}
+
+    def roles_in_use(self) -> dict[str, int]:
+        """Roles of active devices and applications, and of how many each."""
+        if self.schema_version < ROLE_SCHEMA_VERSION:
+            return {}  # Opened for reading, and not upgraded yet.
+        return dict(
+            self.rows(
+                "SELECT role, count(*) FROM devices WHERE role != '' AND state = 'active' GROUP BY role"
+            )
+        )
 
     def device_ids(self, *, states: Sequence[DeviceState] = DEVICE_STATES) -> list[str]:
         """The ids of all devices in any of these states, in order."""

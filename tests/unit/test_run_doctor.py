@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from appliance.core.clock import ManualClock, SystemClock
-from appliance.core.config import BrokerConfig, Config, NodeConfig
+from appliance.core.config import BrokerConfig, BrokerRoleConfig, Config, NodeConfig
 from appliance.core.settings import Bind
 from appliance.identity import tls
 from appliance.identity.keys import SiteKeys
@@ -42,7 +42,7 @@ def test_a_box_that_is_prepared_and_stopped_has_nothing_wrong(config: Config) ->
     assert found["data folder"].result is Result.OK
     assert found["sync time"].result is Result.OK
     assert "median" in found["sync time"].detail
-    assert {found[name].result for name in ("log", "catalog", "node", "broker")} == {Result.SKIPPED}
+    assert {found[name].result for name in ("log", "catalog", "roles", "node", "broker")} == {Result.SKIPPED}
     assert os.listdir(config.node.data_dir) == []
 
 
@@ -192,6 +192,28 @@ def test_a_slow_disk_warns(config: Config, monkeypatch: pytest.MonkeyPatch) -> N
     ticks = iter(range(1000))
     monkeypatch.setattr("appliance.run.doctor.time.perf_counter", lambda: next(ticks) * 0.1)
     assert doctor.check_sync_time(config.node.data_dir).result is Result.WARNING
+
+
+def test_a_role_that_is_not_in_the_configuration_warns(config: Config) -> None:
+    path = config.node.data_dir / "catalog.db"
+    keys = SiteKeys.load_or_create(config.node.data_dir)
+    catalog = Catalog.open(path, clock=SystemClock(), node_id=keys.node_id)
+    catalog.add_device("a", role="board")
+    catalog.add_device("b", role="gone")
+    catalog.add_device("c")
+    catalog.close()
+    with_role = replace(config, broker_role=(BrokerRoleConfig(name="board"), BrokerRoleConfig(name="x")))
+    warned = doctor.check_roles(with_role, path, SystemClock())
+    assert warned.result is Result.WARNING
+    assert "1 have a role" in warned.detail
+    assert "gone" in warned.detail
+    both = replace(config, broker_role=(BrokerRoleConfig(name="board"), BrokerRoleConfig(name="gone")))
+    assert doctor.check_roles(both, path, SystemClock()).result is Result.OK
+    broken = replace(config, broker_role=(BrokerRoleConfig(name="x", publish=("a/#/b",)),))
+    found = _by_name(doctor.examine(broken, SystemClock()))
+    assert found["roles"].result is Result.FAILED
+    assert "“x”" in found["roles"].detail
+    assert found["roles"].hint
 
 
 def test_a_damaged_catalog_fails(config: Config) -> None:

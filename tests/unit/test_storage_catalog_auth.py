@@ -312,6 +312,9 @@ def test_a_catalog_of_the_release_before_has_no_roles(path: Path, clock: ManualC
     credential = reader.lookup("old")
     assert credential
     assert credential.role == ""
+    not_upgraded = Catalog.open_read_only(path, clock=clock)
+    assert not_upgraded.roles_in_use() == {}
+    not_upgraded.close()
     catalog = Catalog.open(path, clock=clock, node_id=bytes(16))
     catalog.set_access("old", access="own", role="board")
     upgraded = reader.lookup("old")
