@@ -168,6 +168,10 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_log_dropped_unread_records", "counter", "Of them those that somebody had still to read: the quota."),
         Described("homeport_log_write_failures", "counter", "Writes and fsyncs that failed, after which a new segment was begun."),
         Described("homeport_log_damaged_ranges", "gauge", "Ranges of the log that recovery or sealing found damaged."),
+        Described("homeport_log_scrub_age_seconds", "gauge", "Since the last time that the whole log was read and verified; absent before the first."),
+        Described("homeport_log_scrub_pass_bytes", "gauge", "What the running pass has read."),
+        Described("homeport_log_scrub_damaged_ranges", "gauge", "Damaged ranges that the running or the last pass found."),
+        Described("homeport_log_scrub_failures", "counter", "Times that scrubbing could not go on, and was tried again."),
         Described("homeport_held_clients", "gauge", "Clients that are not read because the disk is too full for what they publish."),
         Described("homeport_held_refused_messages", "counter", "Publishes answered with quota exceeded (MQTT 5)."),
         Described("homeport_held_dropped_messages", "counter", "Publishes of QoS 0 that were dropped because the disk is too full."),
@@ -240,10 +244,21 @@ class NodeCollector:
         self._broker(out)
         for bridge in self._bridges:
             _add_bridge(out, bridge)
+        self._scrub(out, now_ms)
         if services.store is not None:
             for name, value in numbers(services.store()):
                 out.add("homeport_statistic", value, "store", name)
         yield from out.families()
+
+    def _scrub(self, out: Collected, now_ms: int) -> None:
+        scrub = self._services.scrub
+        found = scrub() if scrub is not None else {}
+        ended_at_ms = found.get("last_ended_at_ms")
+        age_s = max(0, now_ms - ended_at_ms) / 1000 if ended_at_ms else None
+        out.add("homeport_log_scrub_age_seconds", age_s)
+        out.add("homeport_log_scrub_pass_bytes", found.get("pass_bytes"))
+        out.add("homeport_log_scrub_damaged_ranges", found.get("damaged_ranges"))
+        out.add("homeport_log_scrub_failures", found.get("failures_total"))
 
     def _broker(self, out: Collected) -> None:
         statistics = self._services.broker.statistics

@@ -179,6 +179,7 @@ class Services:
     Attributes:
         version: Of the program.
         started_at_ms: When the node process started, UTC ms.
+        scrub: The scrubber's numbers, or None while it is off.
         store: The store's statistics, or None until it is open.
         log_head: Reads the durable head; may block for a moment, so it is called in a thread.
         readiness: By dependency: broker, log, store, catalog, pipeline. ui.health has the usual ones.
@@ -205,6 +206,7 @@ class Services:
     readiness: Mapping[str, ReadinessCheck]
     hub: Hub
     store: Callable[[], Any] | None = None
+    scrub: Callable[[], Mapping[str, int]] | None = None
     bridge_report: Callable[[], Sequence[BridgeStatistics]] | None = None
     stopping: trio.Event = field(default_factory=trio.Event)
 

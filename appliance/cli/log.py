@@ -4,19 +4,49 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from pathlib import Path
 
 import click
 
 from appliance.cli.common import Context, verb
+from appliance.core.clock import SystemClock
 from appliance.core.errors import NotFound
 from appliance.run import layout
+from storage.log.scrub import Scrubber, read_scrub_state
 from storage.log.verify import verify as verify_stream
+
+NOW_INTERVAL_MS = 1000
+"""For a pass that is asked for: paced as if everything had to be read in a second."""
 
 
 @click.group()
 def log() -> None:
     """The log of readings."""
+
+
+@log.command()
+@click.option("--now", is_flag=True, help="Read the whole log now, as fast as its disk is left room.")
+@verb
+def scrub(context: Context, now: bool) -> None:
+    """How far the log was read and verified in the background; exit code 9 if something is damaged."""
+    config = context.config()
+    directory = layout.telemetry_log(config)
+    if not directory.is_dir():
+        raise NotFound(f"There is no log in {directory}.", hint="Name the right --config.")
+    scrubber = Scrubber(directory, SystemClock(), interval_ms=NOW_INTERVAL_MS, pause=time.sleep)
+    state = scrubber.run_pass() if now else read_scrub_state(directory)
+    lines = []
+    for name, one in (("running", state.now), ("last", state.last)):
+        ended = f", ended at {one.ended_at_ms} ms" if one.ended_at_ms else ""
+        lines.append(
+            f"{name}: {one.segment_count} segments, {one.bytes} bytes, begun at {one.began_at_ms} ms{ended},"
+            f" {one.damaged_total} damaged"
+        )
+        lines += [f"{name}: {each}" for each in one.damaged]
+    is_ok = not state.damaged_total
+    context.emit({**dataclasses.asdict(state), "ok": is_ok}, "\n".join(lines))
+    sys.exit(0 if is_ok else 9)
 
 
 @log.command()

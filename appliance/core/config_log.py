@@ -61,6 +61,13 @@ class LogConfig:
     disk_read_only_percent: int = whole(
         95, unit="%", low=12, high=100, help="Used share at which nothing is written to the log."
     )
+    scrub_hours: int = whole(
+        24,
+        unit="h",
+        low=0,
+        high=2160,
+        help="Within which the whole log is read and verified once, in the background. 0: never.",
+    )
     ballast_mib: int = whole(
         64,
         unit="MiB",

@@ -35,6 +35,12 @@ COMPRESS_BODY_BYTES_MAX: Final = 64 * KIB
 STREAM_NAME_BYTES_MAX: Final = 64
 TORN_FILE_COUNT_MAX: Final = 16
 """Cut tails kept aside; the oldest goes first. One is at most one frame, usually under 512 KiB."""
+SCRUB_BYTES_PER_S_MIN: Final = 4 * MIB
+"""A segment of 64 MiB is then scrubbed in 16 s, at a few per cent of what an SD card gives."""
+SCRUB_RATE_SHARE: Final = 4
+"""Within a segment it is read four times as fast as the pass needs on average: the disk is left alone 3/4 of the time."""
+SCRUB_DAMAGE_COUNT_MAX: Final = 256
+"""Damaged ranges listed for a pass; all are counted. `homeport log verify` lists all."""
 WRITE_FAILURE_APART_MS_MIN: Final = 600_000
 """A write or fsync that fails is survived in a new segment; again within ten minutes, and the disk is not to be trusted."""
 DISK_CHECK_INTERVAL_MS: Final = 1_000

@@ -34,6 +34,7 @@ from storage.log.disk import OsDisk
 from storage.log.disk_level import DiskLevel, DiskLevels
 from storage.log.dropped import read_dropped
 from storage.log.reader import LogReader
+from storage.log.scrub import read_scrub_state
 
 FREE_BYTES_MIN: Final = 256 * MIB
 FREE_RATIO_LOW: Final = 0.1
@@ -93,6 +94,7 @@ def examine(config: Config, clock: Clock) -> list[Check]:
         ("clock", lambda: check_clock(config.node.data_dir, clock)),
         ("sync time", lambda: check_sync_time(config.node.data_dir)),
         ("log", lambda: check_log(layout.telemetry_log(config))),
+        ("scrubbing", lambda: check_scrub(config, clock)),
         ("retention", lambda: check_dropped(layout.telemetry_log(config))),
         ("catalog", lambda: check_catalog(layout.catalog(config), clock)),
         ("roles", lambda: check_roles(config, layout.catalog(config), clock)),
@@ -167,6 +169,25 @@ def check_dropped(directory: Path) -> Check:
         hint = "The log reached its quota while somebody was behind: raise log.quota_percent, or set it to 0."
         return Check(name="retention", result=Result.WARNING, detail=detail, hint=hint)
     return Check(name="retention", result=Result.OK, detail=detail)
+
+
+def check_scrub(config: Config, clock: Clock) -> Check:
+    """Whether the whole log was read and verified lately, and what that found."""
+    hours = config.log.scrub_hours
+    state = read_scrub_state(layout.telemetry_log(config))
+    last, now_ms = state.last, clock.now_ms()
+    if state.damaged_total:
+        hint = "Run 'homeport log verify' for the ranges, and look at the disk's health."
+        detail = f"{state.damaged_total} damaged ranges were found in the log."
+        return Check(name="scrubbing", result=Result.FAILED, detail=detail, hint=hint)
+    if not last.ended_at_ms:
+        return Check(name="scrubbing", result=Result.SKIPPED, detail="The log was not read as a whole yet.")
+    age_hours = max(0, now_ms - last.ended_at_ms) // 3_600_000
+    detail = f"{last.bytes // MIB} MiB of log were read and found whole {age_hours} h ago."
+    if hours and age_hours > 2 * hours:
+        hint = "Scrubbing runs in the node: see that it runs, or run 'homeport log scrub --now'."
+        return Check(name="scrubbing", result=Result.WARNING, detail=detail, hint=hint)
+    return Check(name="scrubbing", result=Result.OK, detail=detail)
 
 
 def check_file_limit(broker: BrokerConfig) -> Check:

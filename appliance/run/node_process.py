@@ -33,6 +33,7 @@ from appliance.run.child import ChildLink
 from appliance.run.directory import CatalogDirectory, FirstContacts
 from appliance.run.first_run import lock
 from appliance.run.process import run_process
+from appliance.run.scrubbing import Scrubbing
 from broker.bridge.statistics import read_report
 from broker.link import BrokerLink
 from storage.catalog import AsyncCatalog
@@ -51,6 +52,7 @@ GRACEFUL_TIMEOUT_S: Final = 2.0
 SWITCH_INTERVAL_S: Final = 0.000_5
 """How long the pipeline's thread may keep the interpreter from the event loop: an answer of the API changes hands
 many times, and the default of 5 ms each would be most of its time while readings pour in."""
+HOUR_MS: Final = 3_600_000
 KEEP_ALIVE_TIMEOUT_S: Final = 30.0
 REQUEST_BACKLOG: Final = 256
 WILDCARD_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
@@ -87,6 +89,9 @@ class Node:
             store = await trio.to_thread.run_sync(self._open_store)
             held.callback(store.close)
             live = LiveView(clock=clock)
+            scrubbing = self._scrubbing()
+            if scrubbing is not None:
+                held.callback(scrubbing.close)
             directory = CatalogDirectory(catalog, clock, waits=config.devices.first_contact == "wait")
             cursor = PublishedCursor(layout.pipeline_cursor(config))
             held.callback(cursor.close)
@@ -141,6 +146,7 @@ class Node:
                 },
                 hub=hub,
                 store=store.statistics,
+                scrub=scrubbing.statistics if scrubbing is not None else None,
                 bridge_report=lambda: read_report(layout.bridge_report(config), clock.now_ms()),
                 stopping=self._link.stopping,
             )
@@ -158,6 +164,11 @@ class Node:
                     )
                     await self._link.stopping.wait()
                 nursery.cancel_scope.cancel()
+
+    def _scrubbing(self) -> Scrubbing | None:
+        hours = self._config.log.scrub_hours
+        directory = layout.telemetry_log(self._config)
+        return Scrubbing(directory, self._clock, interval_ms=hours * HOUR_MS) if hours else None
 
     def _open_store(self) -> TelemetryStore:
         return TelemetryStore.open(

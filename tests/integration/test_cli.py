@@ -192,6 +192,16 @@ def test_a_damaged_log_is_told_with_its_place_and_exit_code(config_path: Path) -
     (check,) = [check for check in json.loads(doctor.stdout)["checks"] if check["name"] == "log"]
     assert check["result"] == "failed"
     assert check["hint"]
+    scrub = homeport("log", "scrub", "--config", config_path)
+    assert (scrub.exit_code, scrub.stdout.count("0 segments")) == (0, 2), "nothing was read yet"
+    LogWriter.open(
+        directory, stream="telemetry", node_id=keys.node_id, signer=keys.signer, clock=SystemClock()
+    ).close()  # the damaged segment is not the newest any more
+    scrub = homeport("log", "scrub", "--now", "--config", config_path, "--json")
+    assert scrub.exit_code == 9
+    assert json.loads(scrub.stdout)["last"]["damaged"][0]["first_seq"] == 1
+    checks = json.loads(homeport("doctor", "--config", config_path, "--json").stdout)["checks"]
+    assert [check["result"] for check in checks if check["name"] == "scrubbing"] == ["failed"]
 
 
 @pytest.mark.parametrize("verb", [["sim"], ["bench"]])
@@ -213,6 +223,7 @@ def test_help_of_every_verb_names_json_and_config() -> None:
         ["device", "adopt"],
         ["device", "access"],
         ["log", "verify"],
+        ["log", "scrub"],
     ):
         shown = homeport(*verb, "--help")
         assert shown.exit_code == 0

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance.core import limits
 from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig
 from appliance.core.config import Config, NodeConfig
-from tests.node_kit import LiveDevice, running_node
+from tests.node_kit import NOW_MS, LiveDevice, running_node
 from ui.metrics import METRICS, fixed_limits, numbers
 
 DOCS = Path(__file__).parents[2] / "docs" / "METRICS.md"
@@ -34,8 +34,9 @@ async def test_every_metric_is_there_and_no_other(tmp_path: Path) -> None:
         bridge=(BridgeConfig(name="b1"),),
         bridge_topic=(BridgeTopicConfig(bridge="b1"),),
     )
+    scrub = {"last_ended_at_ms": NOW_MS - 7_000, "pass_bytes": 8, "damaged_ranges": 1, "failures_total": 2}
     async with (
-        running_node(tmp_path, store=lambda: {"bytes": 5}, config=config) as node,
+        running_node(tmp_path, store=lambda: {"bytes": 5}, scrub=lambda: scrub, config=config) as node,
         node.client(local=True) as client,
     ):
         node.live.by_id = {"d": LiveDevice(device_id="d", presence="lost")}
@@ -63,6 +64,8 @@ async def test_every_metric_is_there_and_no_other(tmp_path: Path) -> None:
         assert samples["homeport_broker_tls_failing", ()] == 0
         assert samples["homeport_broker_limit_hits_total", ("topic_level_count_max",)] == 1
         assert samples["homeport_log_disk_level", ()] == 1
+        assert samples["homeport_log_scrub_damaged_ranges", ()] == 1
+        assert samples["homeport_log_scrub_age_seconds", ()] == 7
         assert samples["homeport_log_removed_records_total", ()] == 20
         assert samples["homeport_held_refused_messages_total", ()] == 7
         assert samples["homeport_statistic", ("batches_total", "pipeline")] == 9

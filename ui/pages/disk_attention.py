@@ -19,16 +19,19 @@ LEVEL_TEXT: Final = {
 """Tone and text by the level's name."""
 
 
-def disk_attention(broker: Mapping[str, Any] | None) -> tuple[Attention, ...]:
+def disk_attention(
+    broker: Mapping[str, Any] | None, scrub: Mapping[str, Any] | None = None
+) -> tuple[Attention, ...]:
     """Lines for the Overview, worst first.
 
     Args:
         broker: The broker's statistics; None while it is away.
+        scrub: The scrubber's; None while it is off.
     """
     log = _map(broker, "log")
     house = _map(log, "housekeeping")
     lines: list[Attention] = []
-    if damaged := _count(log, "damaged_ranges"):
+    if damaged := max(_count(log, "damaged_ranges"), _count(scrub or {}, "damaged_ranges")):
         text = f"{plural(damaged, 'range', 'ranges')} of the log can't be read: run homeport log verify."
         lines.append(Attention(tone="bad", text=text))
     level = LEVEL_TEXT.get(str(house.get("disk_level_name")))

@@ -76,7 +76,7 @@ class OverviewFacts:
                 clock_word=clock_word,
                 free_bytes=free_bytes,
                 total_bytes=total_bytes,
-                disk_lines=disk_attention(broker),
+                disk_lines=disk_attention(broker, services.scrub() if services.scrub is not None else None),
             )
             + attention_to(await bridges(services)),
             message_rate=services.live.message_rate,

@@ -1,0 +1,223 @@
+"""Reads the whole log again and again, slowly, so that rotten bits are found while a copy may still be had.
+
+Theory of operation: one segment a step, all but the newest, in order; every byte is read past the page cache and verified as
+`homeport log verify` does. A pass is spread over its interval, and reading within a segment is paced, so that the disk is
+busy with it for a small share of the time only. How far a pass has come is a small file that is replaced after each
+segment: it goes on there after a restart. Nothing is changed in the log: whoever reads a damaged range gets an
+error from the reader, which checks everything too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from appliance.core.clock import Clock
+from appliance.core.limits import (
+    MIB,
+    PAGE_BYTES,
+    SCRUB_BYTES_PER_S_MIN,
+    SCRUB_DAMAGE_COUNT_MAX,
+    SCRUB_RATE_SHARE,
+)
+from storage.log.disk import NO_DIRECT_IO, OsDisk
+from storage.log.layout import crc32c, round_to_page
+from storage.log.manifest import replace_file
+from storage.log.names import SCRUB, SCRUB_NEW, SegmentName, live_segments, segments_in_order
+from storage.log.scan import DamagedRange
+from storage.log.segment_verify import verify_segment
+
+STATE_BYTES_MAX: Final = MIB
+"""Twice SCRUB_DAMAGE_COUNT_MAX ranges of at most 1 KiB, and room to spare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubPass:
+    """One reading of everything; times are wall time, `ended_at_ms` 0 while it runs.
+
+    Args:
+        epoch, first_seq: Of the segment that was read last; 0 before the first.
+        damaged_total: Ranges and blemishes found; `damaged` has the first SCRUB_DAMAGE_COUNT_MAX of them.
+    """
+
+    began_at_ms: int = 0
+    ended_at_ms: int = 0
+    epoch: int = 0
+    first_seq: int = 0
+    segment_count: int = 0
+    bytes: int = 0
+    damaged_total: int = 0
+    damaged: tuple[DamagedRange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubState:
+    """The pass that runs, and the last one that was finished; json-able."""
+
+    now: ScrubPass = ScrubPass()
+    last: ScrubPass = ScrubPass()
+
+    @property
+    def damaged_total(self) -> int:
+        """Of the finished pass, or of the running one where that has found more."""
+        return max(self.now.damaged_total, self.last.damaged_total)
+
+
+def encode_scrub_state(state: ScrubState) -> bytes:
+    """A line with the CRC-32C of the rest, then JSON."""
+    body = json.dumps(asdict(state), separators=(",", ":")).encode() + b"\n"
+    return b"homeport log scrub 1 %08x\n" % crc32c(0, body) + body
+
+
+def decode_scrub_state(data: bytes) -> ScrubState | None:
+    """What the file says; None when it isn't whole."""
+    first, _, body = data.partition(b"\n")
+    if first != b"homeport log scrub 1 %08x" % crc32c(0, body):
+        return None
+    fields = json.loads(body)
+    return ScrubState(now=_pass(fields["now"]), last=_pass(fields["last"]))
+
+
+def _pass(fields: dict[str, Any]) -> ScrubPass:
+    return ScrubPass(**{**fields, "damaged": tuple(DamagedRange(**each) for each in fields["damaged"])})
+
+
+def read_scrub_state(directory: Path) -> ScrubState:
+    """How far scrubbing is; a new beginning where that isn't known.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    try:
+        with (directory / SCRUB).open("rb") as file:
+            return decode_scrub_state(file.read(STATE_BYTES_MAX)) or ScrubState()
+    except FileNotFoundError:
+        return ScrubState()
+
+
+class PacedDisk(OsDisk):
+    """Reads past the page cache, and no faster than it is told.
+
+    Args:
+        pause: Called with the seconds to wait after a read.
+    """
+
+    def __init__(self, bytes_per_s: float, pause: Callable[[float], object]) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._pause = pause
+
+    def open(self, path: Path, *, write: bool = False, create: bool = False) -> int:
+        try:
+            return self.open_direct(path)
+        except OSError as error:
+            if error.errno not in NO_DIRECT_IO:
+                raise
+            return super().open(path)
+
+    def pread(self, descriptor: int, length: int, offset: int) -> bytes:
+        start = offset - offset % PAGE_BYTES
+        data = self.pread_direct(descriptor, round_to_page(offset + length - start), start) if length else b""
+        self._pause(len(data) / self._bytes_per_s)
+        return data[offset - start : offset - start + length]
+
+
+class Scrubber:
+    """Scrubs one stream's directory; for one thread at a time, in any process.
+
+    Args:
+        interval_ms: Within which everything is read once.
+        pause: Waits for so many seconds; returns at once when scrubbing is to end.
+    """
+
+    def __init__(
+        self, directory: Path, clock: Clock, *, interval_ms: int, pause: Callable[[float], object]
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._interval_ms = interval_ms
+        self._pause = pause
+
+    def step(self) -> float:
+        """Reads the next segment; gives the seconds after which the one after it is due.
+
+        Raises:
+            OSError: the directory or the state's file can't be read or written.
+        """
+        state, now_ms = read_scrub_state(self._directory), self._clock.now_ms()
+        bounded = self._bounded()
+        total = sum(size for _, _, size in bounded)
+        running = state.now
+        left = [each for each in bounded if each[0].key > (running.epoch, running.first_seq)]
+        if not running.began_at_ms or (running.ended_at_ms and self._is_due(running, now_ms)):
+            running, left = ScrubPass(began_at_ms=now_ms), bounded
+        if running.ended_at_ms:
+            return self._left_s(running, now_ms, 1.0)
+        if left:
+            running = self._scrub(running, *left[0], total=total)
+        if len(left) <= 1:
+            running = replace(running, ended_at_ms=self._clock.now_ms())
+        last = running if running.ended_at_ms else state.last
+        state = ScrubState(now=running, last=last)
+        replace_file(OsDisk(), self._directory, SCRUB, SCRUB_NEW, encode_scrub_state(state))
+        done = 1.0 if running.ended_at_ms else min(1.0, running.bytes / max(1, total))
+        return self._left_s(running, self._clock.now_ms(), done)
+
+    def run_pass(self) -> ScrubState:
+        """A whole pass from the beginning, now and without waiting between segments."""
+        fresh = replace(read_scrub_state(self._directory), now=ScrubPass(began_at_ms=self._clock.now_ms()))
+        replace_file(OsDisk(), self._directory, SCRUB, SCRUB_NEW, encode_scrub_state(fresh))
+        while not fresh.now.ended_at_ms:
+            self.step()
+            fresh = read_scrub_state(self._directory)
+        return fresh
+
+    def _is_due(self, finished: ScrubPass, now_ms: int) -> bool:
+        """Whether the next pass begins; also when the clock was set back behind the last one."""
+        return not finished.began_at_ms <= now_ms < finished.began_at_ms + self._interval_ms
+
+    def _left_s(self, running: ScrubPass, now_ms: int, done_ratio: float) -> float:
+        elapsed_ms = min(max(0, now_ms - running.began_at_ms), self._interval_ms)
+        return max(0.0, self._interval_ms * done_ratio - elapsed_ms) / 1000
+
+    def _bounded(self) -> list[tuple[SegmentName, int, int]]:
+        """All segments but the newest: name, the sequence after the last record, size."""
+        try:
+            names = live_segments(segments_in_order(OsDisk().names(self._directory)))
+        except FileNotFoundError:
+            return []
+        found = []
+        for name, after in pairwise(names):
+            try:
+                size = OsDisk().file_size(self._directory / str(name))
+            except FileNotFoundError:
+                continue  # removed, or sealed under another name just now: the next pass has it
+            found.append((name, after.first_seq, size))
+        return found
+
+    def _scrub(
+        self, running: ScrubPass, name: SegmentName, end_seq: int, size: int, *, total: int
+    ) -> ScrubPass:
+        rate = max(SCRUB_BYTES_PER_S_MIN, total * 1000 * SCRUB_RATE_SHARE / self._interval_ms)
+        try:
+            end = verify_segment(
+                PacedDisk(rate, self._pause), self._directory, name, end_offset=None, end_seq=end_seq
+            )
+            damaged = end.verdict.damaged
+        except FileNotFoundError:
+            damaged = ()
+        except OSError as error:  # the disk says that it can't read it: that is what scrubbing looks for
+            reason = f"it can't be read: {error}"
+            damaged = (DamagedRange(str(name), name.first_seq, end_seq, 0, size, reason),)
+        return replace(
+            running,
+            epoch=name.epoch,
+            first_seq=name.first_seq,
+            segment_count=running.segment_count + 1,
+            bytes=running.bytes + size,
+            damaged_total=running.damaged_total + len(damaged),
+            damaged=(*running.damaged, *damaged)[:SCRUB_DAMAGE_COUNT_MAX],
+        )
