@@ -129,11 +129,11 @@ class Handshake:
             return await self._check(connect, rest, arrival)
         except RemoteProtocolError as error:
             await self._refuse(sock, transport, connect, error)
-            raise Refused(error.code, error.message) from error
+            raise Refused(error.code, error.message, error.hint) from error
         except Unavailable as error:
             busy = RemoteProtocolError(error.message, reason_code=ReasonCode.SERVER_UNAVAILABLE)
             await self._refuse(sock, transport, connect, busy, tells_why=False)
-            raise Refused(error.code, error.message) from error
+            raise Refused(error.code, error.message, error.hint) from error
         except NotAuthorized as error:
             if error.code == "unknown_device" and connect is not None:
                 self._tell_unknown(connect, arrival.proof)
@@ -142,7 +142,7 @@ class Handshake:
                 code = ReasonCode.NOT_AUTHORIZED
             refused = RemoteProtocolError(error.message, reason_code=code)
             await self._refuse(sock, transport, connect, refused, tells_why=False)
-            raise Refused(error.code, error.message) from error
+            raise Refused(error.code, error.message, error.hint) from error
 
     async def turn_away(self, arrival: Arrival, reason: ReasonCode) -> None:
         """Answer a CONNECT that can't be served now with a reason code; the caller closes the socket.

@@ -166,7 +166,7 @@ async def serve(config: Config, link: ChildLink) -> None:
                     wss_port=ports.wss,
                     head=writer.head.next_seq,
                 )
-                await link.ready(f"MQTT on port {ports.tcp or 'off'}, over TLS on {ports.tls or 'off'}")
+                await link.ready(_status(ports))
                 await link.stopping.wait()
                 server.drain()
         finally:
@@ -174,6 +174,14 @@ async def serve(config: Config, link: ChildLink) -> None:
                 await trio.to_thread.run_sync(close_writer, writer)
             credentials.close()
         nursery.cancel_scope.cancel()
+
+
+def _status(ports: Ports) -> str:
+    """Where the broker listens, for `systemctl status`."""
+    web = [
+        f"over {name} on {port}" for name, port in (("ws", ports.ws), ("wss", ports.wss)) if port is not None
+    ]
+    return ", ".join([f"MQTT on port {ports.tcp or 'off'}", f"over TLS on {ports.tls or 'off'}", *web])
 
 
 def main() -> int:
