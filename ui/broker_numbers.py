@@ -25,19 +25,28 @@ DOORS: Final = (
 """Transports, and the key that says where each listens."""
 
 
-def number(statistics: Statistics, *path: str) -> int:
-    """The number at a path of names, 0 if there is none."""
+def _at_path(statistics: Statistics, path: tuple[str, ...]) -> Any:
     value: Any = statistics
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def number(statistics: Statistics, *path: str) -> int:
+    """The number at a path of names, 0 if there is none."""
+    value = _at_path(statistics, path)
     return int(value) if isinstance(value, int | float) else 0
+
+
+def word(statistics: Statistics, *path: str) -> str:
+    """The text at a path of names, "" if there is none."""
+    value = _at_path(statistics, path)
+    return value if isinstance(value, str) else ""
 
 
 def counts(statistics: Statistics, *path: str) -> dict[str, int]:
     """The counts at a path, by their names; empty if there are none."""
-    value: Any = statistics
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
+    value = _at_path(statistics, path)
     if not isinstance(value, Mapping):
         return {}
     return {str(name): int(count) for name, count in value.items() if isinstance(count, int)}
@@ -161,7 +170,9 @@ def broker(services: Services) -> structs.Broker:
             free_bytes=number(statistics, "process", "disk_free_bytes"),
             total_bytes=number(statistics, "process", "disk_total_bytes"),
             log_is_full=bool(number(statistics, *plane, "log_is_full")),
-            log_sealed_bytes=number(statistics, "log", "sealed_bytes"),
+            log_bytes=number(statistics, "log", "housekeeping", "log_bytes"),
+            level=word(statistics, "log", "housekeeping", "disk_level_name"),
+            held_clients=number(statistics, "held", "clients"),
             memory_bytes=number(statistics, "process", "memory_bytes"),
         ),
         limits=limits(statistics, config),

@@ -25,7 +25,8 @@ STATISTICS: dict[str, dict[str, Any]] = {
         "refused_by_code": {"bad_credentials": 3, "timeout": 1}},
     "retained": {"messages": 5, "bytes": 45},
     "process": {"memory_bytes": 1000, "memory_bytes_most": 2000, "disk_free_bytes": 10, "disk_total_bytes": 20},
-    "log": {"next_seq": 501, "epoch": 2, "sealed_bytes": 64},
+    "log": {"next_seq": 501, "epoch": 2, "sealed_bytes": 64,
+            "housekeeping": {"log_bytes": 99, "disk_level_name": "hold"}},
 }  # fmt: skip
 
 
@@ -51,6 +52,8 @@ def test_each_number_is_what_its_topic_means() -> None:
     ours = {
         "log/next_seq": "501",
         "log/is_full": "1",
+        "log/bytes": "99",
+        "disk/level": "hold",
         "subscribers/lag_records": "33",
         "connections/tcp": "3",
         "connections/tls": "0",

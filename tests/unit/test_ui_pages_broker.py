@@ -59,6 +59,17 @@ async def test_limits_say_what_is_allowed_and_how_often_they_were_reached(tmp_pa
         assert "<b>3 times</b>" in page
 
 
+async def test_the_disks_level_and_who_is_held_back(tmp_path: Path) -> None:
+    async with pages(tmp_path) as (node, client):
+        assert "disk filling up" in (await client.get("/broker")).text
+        node.broker.statistics["log"]["housekeeping"]["disk_level_name"] = "hold"
+        node.broker.statistics["held"] = {"clients": 2}
+        page = (await client.get("/broker")).text
+        assert "readings held back" in page
+        assert "2 clients are not read from" in page
+        assert "The disk is nearly full" in page
+
+
 async def test_while_the_broker_is_away_the_numbers_are_the_last_known(tmp_path: Path) -> None:
     async with pages(tmp_path) as (node, client):
         node.broker.connected = False

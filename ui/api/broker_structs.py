@@ -62,12 +62,18 @@ class BrokerQueues(Answer, kw_only=True, frozen=True):
 
 
 class BrokerDisk(Answer, kw_only=True, frozen=True):
-    """The disk that holds the log, and the broker's memory."""
+    """The disk that holds the log, and the broker's memory.
 
+    `level` is ok, low, hold or read_only (docs/OPERATIONS.md), "" while it is not known; `held_clients` are not read from
+    because of it.
+    """
+
+    level: str
+    held_clients: int
     free_bytes: int
     total_bytes: int
     log_is_full: bool
-    log_sealed_bytes: int
+    log_bytes: int
     memory_bytes: int
 
 

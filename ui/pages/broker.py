@@ -16,8 +16,9 @@ from ui.api import broker_structs as structs
 from ui.live import sse
 from ui.live.hub import Frame
 from ui.pages.broker_views import ClientView, attention, rows, rows_of, words
+from ui.pages.disk_attention import disk_attention
 from ui.pages.live_page import stream
-from ui.pages.looks import BROKER
+from ui.pages.looks import BROKER, DISK
 from ui.pages.shell import Shell, form_of
 from ui.pages.templating import partial
 from ui.pages.views import Notice
@@ -92,7 +93,8 @@ def _numbers(shell: Shell) -> dict[str, Any]:
     broker = broker_numbers.broker(shell.services)
     return {
         "b": broker,
-        "attention": attention(broker),
+        "attention": (*attention(broker), *disk_attention(shell.services.broker.statistics)),
+        "disk_look": DISK.get(broker.disk.level),
         "broker_look": BROKER["serving" if broker.connected else "away"],
         "refused": words(broker.refused_by_code),
         "closed": words(broker.closed_by_reason),

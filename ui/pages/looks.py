@@ -87,6 +87,14 @@ CLIENT: Final[dict[str, Look]] = {
 }
 """A client of the broker; one that lags was too slow for its queue."""
 
+DISK: Final[dict[str, Look]] = {
+    "ok": Look("room on the disk", "ok", "good"),
+    "low": Look("disk filling up", "warn", "warn"),
+    "hold": Look("readings held back", "bad", "bad"),
+    "read_only": Look("disk full", "bad", "bad"),
+}
+"""The levels of the log's disk (docs/OPERATIONS.md)."""
+
 CLOCK: Final[dict[str, Look]] = {
     "synchronized": Look("synchronized", "ok", "good"),
     "unsynchronized": Look("not synchronized", "warn", "warn"),

@@ -10,7 +10,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ui.pages.looks import BRIDGE, BROKER, CLIENT, CLOCK, FRESHNESS, PRESENCE, QUALITY, REGISTRY, STORE
+from ui.pages.looks import BRIDGE, BROKER, CLIENT, CLOCK, DISK, FRESHNESS, PRESENCE, QUALITY, REGISTRY, STORE
 from ui.pages.shell import Shell
 from ui.pages.views import DeadLetterView, DeviceView, NewestView, WaitingView
 
@@ -81,6 +81,7 @@ async def show(shell: Shell, request: Request) -> Response:
             ("Store", STORE),
             ("Broker", BROKER),
             ("Client", CLIENT),
+            ("Disk", DISK),
             ("Bridge", BRIDGE),
             ("Clock", CLOCK),
         ),
