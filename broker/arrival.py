@@ -45,6 +45,11 @@ class Door:
     name: DoorName
     context: Callable[[], ssl.SSLContext] | None = None
 
+    @property
+    def is_web(self) -> bool:
+        """Whether MQTT comes over a WebSocket."""
+        return self.name in _WEB
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
@@ -114,13 +119,13 @@ class Entrance:
         return header.source
 
     async def enter(self, sock: socket.socket, address: str, door: Door) -> Arrival:
-        """TLS and WebSocket, where the door has them. A WebSocket takes the socket over, and gives another one.
+        """TLS and WebSocket, where the door has them. A web door takes the socket over, whatever becomes of it, and gives another one.
 
         Raises:
             Closed: the peer went away, or TLS failed.
             Refused: a web door's request was refused.
         """
-        if door.name in _WEB:
+        if door.is_web:
             context = door.context() if door.context is not None else None
             carried = await self._websockets.upgrade(sock, context)
             return Arrival(

@@ -245,7 +245,7 @@ class Listeners:
                 self._plane.limits.reached(Limit.HANDSHAKES_MAX)
         finally:
             self._strangers.leave(stranger)
-            if not is_taken and sock.fileno() >= 0:
+            if not is_taken and not stranger.is_carried:
                 trio.lowlevel.notify_closing(sock)
                 sock.close()
 
@@ -259,8 +259,9 @@ class Listeners:
                     self._rate_limited += 1
                     self._plane.limits.reached(Limit.CONNECT_RATE_PER_ADDRESS_MAX)
                     self._strangers.leave(stranger)
-                    await self._turn_away(sock, address, door, ReasonCode.CONNECTION_RATE_EXCEEDED)
+                    await self._turn_away(sock, address, door, stranger, ReasonCode.CONNECTION_RATE_EXCEEDED)
                     return False
+                stranger.is_carried = door.is_web
                 arrival = await self._entrance.enter(sock, address, door)
                 try:
                     accepted = await self._handshake.accept(arrival)
@@ -301,12 +302,15 @@ class Listeners:
             )
         )
 
-    async def _turn_away(self, sock: socket.socket, address: str, door: Door, reason: ReasonCode) -> None:
+    async def _turn_away(
+        self, sock: socket.socket, address: str, door: Door, stranger: Stranger, reason: ReasonCode
+    ) -> None:
         try:
             self._turning_away.acquire_nowait()
         except trio.WouldBlock:
             return
         try:
+            stranger.is_carried = door.is_web
             arrival = await self._entrance.enter(sock, address, door)
             try:
                 await self._handshake.turn_away(arrival, reason)

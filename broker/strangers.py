@@ -35,6 +35,7 @@ class Stranger:
     Attributes:
         scope: Cancelled when it gives way.
         heard_mono_ms: When it was last found to have sent something more.
+        is_carried: A WebSocket's carrier has the socket, and closes it.
     """
 
     since_mono_ms: int
@@ -42,6 +43,7 @@ class Stranger:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     sock: socket.socket | None = None
     heard_bytes: int = 0
+    is_carried: bool = False
 
     def look(self, mono_ms: int) -> None:
         """Notice whether more has come than when it was looked at before."""

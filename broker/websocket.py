@@ -114,7 +114,7 @@ class WebSockets:
                 await self._idle.wait()
 
     async def upgrade(self, sock: socket.socket, context: ssl.SSLContext | None) -> Carried:
-        """TLS where there is a context, the HTTP upgrade, and a carrier from then on. Takes the socket over.
+        """TLS where there is a context, the HTTP upgrade, and a carrier from then on. Takes the socket over: it is closed when all is over.
 
         Raises:
             Refused: the request was answered with an HTTP status: `websocket_path`, `websocket_subprotocol`,
@@ -122,8 +122,7 @@ class WebSockets:
             Closed: the peer went away, or sent no request that can be read.
         """
         assert self._nursery is not None
-        own = socket.socket(fileno=sock.detach())
-        carried: Carried = await self._nursery.start(self._carry, own, context)
+        carried: Carried = await self._nursery.start(self._carry, sock, context)
         return carried
 
     async def _carry(

@@ -109,6 +109,23 @@ async def test_a_client_that_does_not_read_holds_nobody_up(tmp_path: Path) -> No
             received += 1
 
 
+async def test_one_that_says_something_is_not_taken_for_silent(tmp_path: Path) -> None:
+    """While it shakes hands, what it sends is seen on the socket that its carrier has."""
+    async with running_broker(tmp_path) as running:
+        web = await running.open_websocket()
+        (stranger,) = (each for each in running.server._listeners._strangers._present if each.is_carried)
+        stranger.look(1)
+        before = stranger.heard_bytes
+        assert before > 100, "the request"
+        await web.send(builder.connect("web", username="site", password=b"t")[:5])
+
+        def heard() -> bool:
+            stranger.look(2)
+            return stranger.heard_bytes > before
+
+        await running.wait_until(heard)
+
+
 @SECURE
 async def test_idle_ones_end_with_the_connect_timeout(tmp_path: Path, is_secure: bool) -> None:
     """Upgraded and silent, half a request, and nothing at all: each costs one place for the connect timeout."""
