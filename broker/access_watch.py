@@ -14,11 +14,11 @@ import structlog
 import trio
 
 from appliance.core.errors import Unavailable
-from appliance.management.access import AccessPolicy, Principal
+from appliance.management.access import Principal
 
 from .identity import LOCAL
+from .lifecycle import Lifecycle
 from .mqtt.reason_codes import ReasonCode
-from .router import Router
 from .session_records import CloseReason
 
 if TYPE_CHECKING:
@@ -45,10 +45,9 @@ class AccessSource(Protocol):
 class AccessWatch:
     """See the module's docstring."""
 
-    def __init__(self, source: AccessSource, policy: AccessPolicy, router: Router, plane: DataPlane) -> None:
+    def __init__(self, source: AccessSource, lifecycle: Lifecycle, plane: DataPlane) -> None:
         self._source = source
-        self._policy = policy
-        self._router = router
+        self._lifecycle = lifecycle
         self._plane = plane
         self._limiter = trio.CapacityLimiter(1)
         self._told: set[str] = set()
@@ -114,19 +113,9 @@ class AccessWatch:
         self.changed += 1
         connection.principal = principal
         connection.parser.forget_topics()
-        client_id, will = connection.client_id, connection.will
-        ended = [
-            topic_filter
-            for topic_filter in connection.filters
-            if not self._policy.may_subscribe(principal, topic_filter, client_id)
-        ]
-        for topic_filter in ended:
-            connection.retained.pop(topic_filter, None)
-            self._router.unsubscribe(connection, topic_filter)
-        self.subscriptions_ended += len(ended)
-        if will is not None and not self._policy.may_publish(principal, will.topic, client_id):
-            connection.will = None
+        ended_count = self._lifecycle.narrow(connection.session, principal)
+        self.subscriptions_ended += ended_count
         log.info(
-            "access changed", client_id=client_id, device=principal.name, access=principal.access,
-            role=principal.role, subscriptions_ended=len(ended),
+            "access changed", client_id=connection.client_id, device=principal.name, access=principal.access,
+            role=principal.role, subscriptions_ended=ended_count,
         )  # fmt: skip

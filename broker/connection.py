@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 from appliance.management.access import AccessPolicy, Principal
 
-from .mqtt.packets import Connect, Version, Will
+from .mqtt.packets import Connack, Connect, Version
+from .mqtt.property_table import PropertyId
 from .mqtt.publish_parser import PublishParser
-from .outbound import Outbound
 from .pace import Pause, Rate
 from .publish_check import admit_topic, keep_publish_properties
 from .transport import Closed, PlainTransport, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .router import Grant
-    from .state.retained import RetainedMessage
+    from .outbound import Outbound
+    from .state.session import Session
 
 KEEP_ALIVE_RATIO: Final = 1.5
 """MQTT 5.0 §3.1.2.10: the server closes after one and a half times the keep alive."""
@@ -39,8 +37,6 @@ class ConnectionLimits:
     packet_bytes_max: int
     receive_maximum: int
     topic_alias_max: int
-    queue_messages_max: int
-    queue_bytes_max: int
     packet_timeout_ms: int
     device_rate: Rate = Rate()  # noqa: RUF009 - it is frozen
     application_rate: Rate = Rate()  # noqa: RUF009
@@ -52,24 +48,31 @@ class Accepted:
 
     Attributes:
         keep_alive_s: As granted; 0 = none.
-        connack: Encoded, to be sent once the session's record is on disk.
+        session_expiry_s: As granted: how long the session outlives the connection, 0 = not at all.
+        connack: To be sent once the session's record is on disk; whether a session was present is added then.
         rest: Bytes that came behind CONNECT.
-        client_receive_maximum: QoS 1 deliveries the client takes unacknowledged.
+        client_receive_maximum: QoS 1 and 2 deliveries the client takes unacknowledged.
         client_packet_bytes_max: Largest packet the client takes, or None.
+        client_topic_alias_max: Topic aliases it takes.
     """
 
     connect: Connect
     client_id: str
     principal: Principal
     keep_alive_s: int
-    connack: bytes
+    session_expiry_s: int
+    connack: Connack
     rest: bytes
     client_receive_maximum: int
     client_packet_bytes_max: int | None
+    client_topic_alias_max: int
 
 
 class Connection:
     """See the module's docstring. `fd` is -1 once it is closed."""
+
+    session: Session
+    outbound: Outbound
 
     __slots__ = (
         "_backlog",
@@ -83,14 +86,11 @@ class Connection:
         "client_slot",
         "connected_at_ms",
         "fd",
-        "filter_bytes",
-        "filters",
         "has_properties",
         "is_blocked",
         "is_bridge",
         "is_dirty",
         "is_plain",
-        "is_refilling",
         "keep_alive_ms",
         "last_packet_at_ms",
         "last_packet_mono_ms",
@@ -99,22 +99,23 @@ class Connection:
         "outbox",
         "pace",
         "packet_began_mono_ms",
+        "packet_bytes_max",
         "parser",
         "pause",
         "principal",
         "receive",
         "received_bytes",
-        "retained",
         "send",
         "sent_bytes",
+        "session",
         "sock",
         "transport",
         "unacknowledged_count",
         "unsent",
         "version",
         "waiting",
+        "wants_reasons",
         "watch_mask",
-        "will",
     )
 
     def __init__(
@@ -153,7 +154,6 @@ class Connection:
         self.is_bridge = connect.is_bridge
         """Another broker (mosquitto's `try_private`): gets RETAIN as it was published, and nothing of its own back."""
         self.keep_alive_ms = int(accepted.keep_alive_s * 1000 * KEEP_ALIVE_RATIO)
-        self.will: Will | None = connect.will
         self.limits = limits
         self.last_packet_mono_ms = mono_ms
         self.last_packet_at_ms = 0
@@ -167,16 +167,10 @@ class Connection:
         self.batch_identity: object = None
         """Of the batch that has this client in its dictionary, at `client_slot`."""
         self.client_slot = 0
-        self.filters: dict[str, Grant] = {}
-        self.filter_bytes = 0
-        """Characters of all of them."""
-        self.retained: dict[str, tuple[Grant, Iterator[RetainedMessage | None]]] = {}
-        """Filters whose retained messages have not all been sent yet."""
         self.outbox: list[bytes] = []
         self.is_dirty = False
         self.is_blocked = False
         """The socket took less than it was given; nothing more is offered until it is writable again."""
-        self.is_refilling = False
         self.watch_mask = 0
         self.waiting = bytearray()
         self.packet_began_mono_ms = mono_ms
@@ -195,13 +189,15 @@ class Connection:
             ),
             keep_properties=lambda raw: keep_publish_properties(raw, limits.topic_alias_max),
         )
-        self.outbound = Outbound(
-            has_properties=has_properties,
-            receive_maximum=accepted.client_receive_maximum,
-            packet_bytes_max=accepted.client_packet_bytes_max,
-            queue_messages_max=limits.queue_messages_max,
-            queue_bytes_max=limits.queue_bytes_max,
-        )
+        self.packet_bytes_max = accepted.client_packet_bytes_max
+        self.wants_reasons = bool(connect.properties.integer(PropertyId.REQUEST_PROBLEM_INFORMATION, 1))
+        """Reason strings may be sent (MQTT 5.0 §3.1.2.11.7)."""
+
+    def attach(self, session: Session) -> None:
+        """Have a session; a connection that was taken over by the data plane has one."""
+        self.session = session
+        self.outbound = session.outbound
+        self.parser.unreleased = session.unreleased
 
     # --- in ----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import os
 import select
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -35,14 +36,19 @@ from .connection import Connection
 from .fan_out import FanOut
 from .intake import EPOLLIN, EPOLLOUT, Intake
 from .keep_alive import close_silent
+from .lifecycle import Lifecycle
 from .limit_counts import LimitCounts
 from .linger import Linger
+from .local_messages import LocalMessages
 from .mqtt.batch import RECORD_COLUMNS_BYTES, Batch
+from .mqtt.codec import encode
+from .mqtt.packets import Version
 from .mqtt.reason_codes import ReasonCode
 from .open_block import OpenBlock, PendingRecord
 from .places import Places
-from .router import Grant, Router
+from .refill import Refill
 from .session_records import CloseReason
+from .shared_refill import SharedRefill
 from .slow_path import SlowPath
 from .state.broker_state import BrokerState
 from .tally import ConnectionTotals, PlaneStatistics, Tally
@@ -64,35 +70,44 @@ class DataPlane:
 
     Args:
         block_log: Where batches go.
-        router: Subscriptions.
         linger_ms: How long a batch smaller than a page waits for company, when there is no load.
         state: Changed by each block that is on disk.
+        server_reference: Where clients are sent when the broker drains, "" for nowhere.
         on_committed: Called with the head after each block. disk_level: From hold on publishes are held back.
     """
 
     def __init__(
         self,
         block_log: BlockLog,
-        router: Router,
         clock: Clock,
         *,
         linger_ms: int,
         slow_path: SlowPath,
         fan_out: FanOut,
+        local: LocalMessages,
+        refill: Refill,
+        shared_refill: SharedRefill,
+        lifecycle: Lifecycle,
         state: BrokerState,
         places: Places,
         limits: LimitCounts,
+        server_reference: str,
         on_committed: Callable[[Head], None],
         next_seq: int,
         disk_level: Callable[[], DiskLevel] = lambda: DiskLevel.OK,
     ) -> None:
-        self._router = router
         self._clock = clock
         self._slow_path = slow_path
         self._fan_out = fan_out
+        self._local = local
+        self.refill = refill
+        self.shared_refill = shared_refill
+        self.lifecycle = lifecycle
         self._places = places
         self.limits = limits
         self._state = state
+        self._sessions = state.sessions
+        self._server_reference = server_reference
         self._on_committed = on_committed
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._intake = Intake(self, slow_path, self._wake_fd, clock.mono_ms())
@@ -121,8 +136,13 @@ class DataPlane:
     # --- called by the listeners, the control socket and the slow path ----------------------------------------
 
     @property
-    def connection_count(self) -> int:
-        return len(self._by_client_id)
+    def now_ms(self) -> int:
+        """Wall time."""
+        return self._clock.now_ms()
+
+    @property
+    def mono_ms(self) -> int:
+        return self._clock.mono_ms()
 
     @property
     def clients(self) -> Mapping[str, Connection]:
@@ -138,9 +158,9 @@ class DataPlane:
         return self._by_client_id.get(client_id)
 
     def owner_of(self, client_id: str) -> str | None:
-        """The principal of the connection with this client id, or None."""
-        connection = self._by_client_id.get(client_id)
-        return connection.principal.name if connection is not None else None
+        """The principal of the session with this client id, connected or not; None if there is none."""
+        session = self._sessions.get(client_id)
+        return session.principal if session is not None else None
 
     def admit(self, connection: Connection) -> None:
         """Take over a connection whose CONNECT was accepted; CONNACK follows when its record is on disk.
@@ -153,6 +173,7 @@ class DataPlane:
         older = self._by_client_id.get(connection.client_id)
         if older is not None:
             self.close(older, CloseReason.TAKEOVER, ReasonCode.SESSION_TAKEN_OVER)
+        is_present = self.lifecycle.take_up(connection)
         self._by_client_id[connection.client_id] = connection
         self._tally.opened(len(self._by_client_id))
         self._places.take(connection)
@@ -160,8 +181,8 @@ class DataPlane:
             PendingRecord(
                 Kind.SESSION_OPENED,
                 connection.client,
-                payload=session_records.opened(connection),
-                then=lambda _seq: self._open(connection),
+                payload=session_records.opened(connection, connection.session, is_present=is_present),
+                then=lambda _seq: self._open(connection, is_present),
             )
         )
         self.wake()
@@ -170,23 +191,6 @@ class DataPlane:
         """Have the next turn begin now; nothing once the plane has ended, whose descriptor may be another file's."""
         if not self._intake.is_closed:
             os.eventfd_write(self._wake_fd, 1)
-
-    def kick(self, client_id: str, reason: CloseReason = CloseReason.KICKED) -> bool:
-        """Close a client's connection; False if it has none."""
-        connection = self._by_client_id.get(client_id)
-        if connection is None:
-            return False
-        self.close(connection, reason, ReasonCode.ADMINISTRATIVE_ACTION)
-        self.wake()
-        return True
-
-    def revoke(self, principal: str) -> int:
-        """Close all connections of a device or application; returns how many."""
-        found = [c for c in self._by_client_id.values() if c.principal.name == principal]
-        for connection in found:
-            self.close(connection, CloseReason.KICKED, ReasonCode.NOT_AUTHORIZED)
-        self.wake()
-        return len(found)
 
     def drain(self) -> None:
         """Read no more, write and acknowledge what was taken, say goodbye to every client, and end `run`."""
@@ -203,27 +207,34 @@ class DataPlane:
         return PlaneStatistics(
             connections=len(self._by_client_id),
             connections_by_transport=dict(Counter(c.transport.name for c in self._by_client_id.values())),
-            subscriptions=self._router.subscription_count,
+            subscriptions=self._sessions.router.subscription_count,
             received_messages=intake.received_messages,
             received_bytes=intake.received_bytes,
             acknowledged_messages=self._acknowledged,
-            delivered_messages=fan_out.delivered_messages + self._slow_path.delivered_messages,
+            delivered_messages=(
+                fan_out.delivered_messages
+                + self._local.delivered_count
+                + self.refill.delivered_messages
+                + self.shared_refill.delivered_messages
+                + self._slow_path.delivered_messages
+            ),
             refused_messages=intake.refused_messages,
             blocks=self._blocks,
             closed_by_reason=dict(self._tally.closed_by_reason),
             closed_by_code=dict(self._tally.closed_by_code),
-            lagging_subscribers=fan_out.lagging_count,
+            lagging_subscribers=self.refill.lagging_count,
             log_is_full=self._committer.full is not None,
             received_publish_bytes=self._received_publish_bytes,
             other_packets_received=self._slow_path.received_packets,
             other_packets_sent=self._slow_path.answered_packets,
             refused_subscriptions=self._slow_path.refused_subscriptions,
-            missed_local_messages=fan_out.missed_local_messages,
+            missed_local_messages=self._local.missed_count,
         )
 
     def announce_start(self, payload: bytes) -> None:
-        """Record that the broker has started: sessions of before are gone."""
+        """Record that the broker has started: connections of before are gone, and what that means for their sessions."""
         self._pending.append(PendingRecord(Kind.BROKER_STARTED, ("", ""), payload=payload))
+        self.lifecycle.restart()
         self.wake()
 
     def record(self, pending: PendingRecord) -> None:
@@ -235,10 +246,6 @@ class DataPlane:
         if not connection.is_dirty:
             connection.is_dirty = True
             self._dirty.append(connection)
-
-    def offer_retained(self, connection: Connection, topic_filter: str, grant: Grant) -> None:
-        """Have the retained messages of a new subscription sent."""
-        self._fan_out.offer_retained(connection, topic_filter, grant, self)
 
     def close(self, connection: Connection, reason: CloseReason, code: int, text: str = "") -> None:
         """Close a connection: last words, will, session record. Does nothing if it is closed already.
@@ -253,22 +260,9 @@ class DataPlane:
         if self._by_client_id.get(connection.client_id) is connection:
             del self._by_client_id[connection.client_id]
             self._places.give_back(connection)
-        self._router.forget(connection)
-        self._fan_out.forget(connection)
         self._tally.closed(connection, reason, code)
-        connection.part(session_records.last_words(connection, reason, code))
-        if connection.will is not None and session_records.publishes_will(reason, code):
-            topic, payload, flags, properties = session_records.will_fields(connection.will)
-            self._pending.append(
-                PendingRecord(Kind.SERVER_PUBLISH, connection.client, topic, payload, flags, properties)
-            )
-        self._pending.append(
-            PendingRecord(
-                Kind.SESSION_CLOSED,
-                connection.client,
-                payload=session_records.closed(connection, reason, code),
-            )
-        )
+        connection.part(session_records.last_words(connection, reason, code, text, self._server_reference))
+        self.lifecycle.leave(connection, reason, code)
         if text:
             log.info("client closed", client_id=connection.client_id, device=connection.principal.name,
                      address=connection.address, reason=reason.value, code=int(code), text=text)  # fmt: skip
@@ -290,7 +284,7 @@ class DataPlane:
             while not (self._draining and self._is_written()):
                 await self._wait()
                 self._turn()
-            for connection in list(self._by_client_id.values()):
+            for connection in self.connections():
                 self.close(connection, CloseReason.DRAINING, ReasonCode.SERVER_SHUTTING_DOWN)
             while not self._is_written():
                 await self._wait()
@@ -303,7 +297,7 @@ class DataPlane:
         if self._intake.is_closed:
             return
         self._committer.close()
-        for connection in list(self._by_client_id.values()):
+        for connection in self.connections():
             connection.part(b"")
         self._intake.close()
         os.close(self._wake_fd)
@@ -409,15 +403,19 @@ class DataPlane:
             then(first_seq + index)
         self._on_committed(head)
 
-    def _open(self, connection: Connection) -> None:
+    def _open(self, connection: Connection, is_present: bool) -> None:
         """The session's record is on disk: send CONNACK and begin to read."""
         accepted = connection.accepted
         if connection.fd < 0 or accepted is None:
             return
-        connection.accepted = None
         connection.last_packet_mono_ms = self._mono_ms
         connection.connected_at_ms = self._now_ms
-        connection.outbox.append(accepted.connack)
+        # 3.1 has no such flag: its byte is reserved.
+        is_present = is_present and connection.version != Version.MQTT_3_1
+        connack = replace(accepted.connack, session_present=is_present)
+        connection.outbox.append(encode(connack, connection.version))
+        self.lifecycle.begin(connection)
+        connection.accepted = None
         self._intake.begin(connection, accepted.rest)
         self.mark_dirty(connection)
 
@@ -437,11 +435,12 @@ class DataPlane:
             else:
                 self._intake.watch(connection, EPOLLOUT | (0 if connection.is_stuffed else EPOLLIN))
             if connection.outbound.lag_seq is not None:
-                self._fan_out.want_refill(connection)
+                self.refill.want(connection.session)
 
     def _keep_house(self) -> None:
         """Close who was silent for too long: not who was not listened to because the disk or this process stood still."""
         self._housekeeping_mono_ms = self._mono_ms
+        self.lifecycle.keep_house()
         full = self._committer.full
         if full is not None and not self._is_full_told:
             log.error("nothing is acknowledged: the disk is full", error=full.message, hint=full.hint)

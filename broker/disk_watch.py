@@ -10,8 +10,8 @@ import trio
 from storage.log.disk_level import DiskLevel
 from storage.log.writer import LogWriter
 
-from .fan_out import FanOut
 from .state.keeper import StateKeeper
+from .state.sessions import Sessions
 
 INTERVAL_S: Final = 1.0
 MEANING: Final = {
@@ -29,13 +29,13 @@ class DiskWatch:
     """Compares the writer's figures once a second with those of before.
 
     Args:
-        keeper, fan_out: Who reads the log in this process: the next start from the checkpoint, and slow subscribers.
+        keeper, sessions: Who reads the log in this process: the next start from the checkpoint, and what waits for clients.
     """
 
-    def __init__(self, writer: LogWriter, keeper: StateKeeper, fan_out: FanOut) -> None:
+    def __init__(self, writer: LogWriter, keeper: StateKeeper, sessions: Sessions) -> None:
         self._writer = writer
         self._keeper = keeper
-        self._fan_out = fan_out
+        self._sessions = sessions
         self._needed_seq = 0
         self._level = DiskLevel.OK
         self._told: dict[str, Any] = {}
@@ -49,9 +49,9 @@ class DiskWatch:
 
     def look(self) -> None:
         """One look; called by `run`."""
-        slow = self._fan_out.needed_seq()
+        needed = self._sessions.needed_seq()
         checkpoint = self._keeper.durable_seq
-        self._needed_seq = checkpoint if slow is None else min(checkpoint, slow)
+        self._needed_seq = checkpoint if needed is None else min(checkpoint, needed)
         level = self._writer.housekeeping.level
         if level is not self._level:
             say = log.info if level is DiskLevel.OK else log.warning if level is DiskLevel.LOW else log.error

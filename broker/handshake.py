@@ -48,6 +48,7 @@ class HandshakeLimits:
     receive_maximum: int
     topic_alias_max: int
     keep_alive_s_max: int
+    session_expiry_s_max: int
 
 
 async def read_connect(sock: socket.socket, transport: Transport) -> tuple[Connect, bytes]:
@@ -92,9 +93,10 @@ class Handshake:
 
     Args:
         auth_limiter: Bounds the threads that ask the catalog.
-        owner_of: Principal of the connection that has a client id now, or None.
+        owner_of: Principal of the session that has a client id now, or None.
         on_unknown: Told the user name of a device that the catalog doesn't know; it is refused all the same.
         full_for: Which limit one more connection with this client id would exceed, of whom and from which address.
+        has_room_for_session: Whether one more session that outlives its connection is allowed.
     """
 
     def __init__(
@@ -106,12 +108,14 @@ class Handshake:
         owner_of: Callable[[str], str | None],
         on_unknown: Callable[[str], None],
         full_for: Callable[[str, Principal, str], Limit | None],
+        has_room_for_session: Callable[[str], bool],
     ) -> None:
         self._enquiries = Enquiries(authenticator, auth_limiter)
         self._policy = policy
         self._limits = limits
         self._owner_of = owner_of
         self._on_unknown = on_unknown
+        self._has_room_for_session = has_room_for_session
         self._revocation_count = 0
         self._full_for = full_for
 
@@ -193,11 +197,6 @@ class Handshake:
             raise RemoteProtocolError(
                 "Enhanced authentication is not supported.", reason_code=ReasonCode.BAD_AUTHENTICATION_METHOD
             )
-        if not is_v5 and not connect.clean_start:
-            raise RemoteProtocolError(
-                "Persistent sessions are not supported: connect with clean session.",
-                reason_code=ReasonCode.SERVER_UNAVAILABLE,
-            )
         principal = await self._identify(connect, arrival)
         if principal.role and not self._policy.knows_role(principal.role):
             log.warning(
@@ -209,10 +208,11 @@ class Handshake:
         if not client_id:
             client_id = "hp-" + secrets.token_hex(8)
             answer[PropertyId.ASSIGNED_CLIENT_IDENTIFIER] = client_id
-        if self._owner_of(client_id) not in (None, principal.name):
-            # Taking a session over is for its owner; anybody else could throw a device out by its client id.
+        if self._owner_of(client_id) not in (None, principal.name) and client_id != principal.name:
+            # Taking a session over is for its owner; anybody else could throw a device out by its client id. A device's
+            # own id is always its own, whoever was there before.
             raise RemoteProtocolError(
-                f"The client id {client_id!r} is connected with other credentials.",
+                f"The client id {client_id!r} is in use with other credentials.",
                 reason_code=ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
             )
         if (limit := self._full_for(client_id, principal, arrival.address)) is not None:
@@ -225,9 +225,16 @@ class Handshake:
             )
         self._check_will(connect, principal, client_id)
         keep_alive_s = connect.keep_alive_s
+        session_expiry_s = self._session_expiry_s(connect)
+        if session_expiry_s and not self._has_room_for_session(client_id):
+            raise RemoteProtocolError(
+                "As many sessions are kept as may be.",
+                reason_code=ReasonCode.QUOTA_EXCEEDED,
+                code=Limit.SESSIONS_MAX,
+            )
         if is_v5:
-            if properties.integer(PropertyId.SESSION_EXPIRY_INTERVAL, 0):
-                answer[PropertyId.SESSION_EXPIRY_INTERVAL] = 0
+            if session_expiry_s != properties.integer(PropertyId.SESSION_EXPIRY_INTERVAL, 0):
+                answer[PropertyId.SESSION_EXPIRY_INTERVAL] = session_expiry_s
             if not 0 < keep_alive_s <= self._limits.keep_alive_s_max:
                 keep_alive_s = self._limits.keep_alive_s_max
                 answer[PropertyId.SERVER_KEEP_ALIVE] = keep_alive_s
@@ -235,8 +242,6 @@ class Handshake:
                 PropertyId.RECEIVE_MAXIMUM: self._limits.receive_maximum,
                 PropertyId.MAXIMUM_PACKET_SIZE: self._limits.packet_bytes_max,
                 PropertyId.TOPIC_ALIAS_MAXIMUM: self._limits.topic_alias_max,
-                PropertyId.SUBSCRIPTION_IDENTIFIER_AVAILABLE: 0,
-                PropertyId.SHARED_SUBSCRIPTION_AVAILABLE: 0,
             }
         connack = Connack(
             session_present=False, reason_code=0, properties=Properties(answer) if is_v5 else Properties.EMPTY
@@ -254,11 +259,22 @@ class Handshake:
             client_id=client_id,
             principal=principal,
             keep_alive_s=keep_alive_s,
-            connack=packet,
+            session_expiry_s=session_expiry_s,
+            connack=connack,
             rest=rest,
             client_receive_maximum=properties.integer(PropertyId.RECEIVE_MAXIMUM, 65_535),
             client_packet_bytes_max=bytes_max,
+            client_topic_alias_max=properties.integer(PropertyId.TOPIC_ALIAS_MAXIMUM, 0),
         )
+
+    def _session_expiry_s(self, connect: Connect) -> int:
+        """How long the session outlives its connection. A session of 3.x that isn't clean never ends (MQTT 3.1.1 §3.1.2.4);
+        here it does when nobody has come for it for as long as any may last.
+        """
+        if connect.version != Version.MQTT_5:
+            return 0 if connect.clean_start else self._limits.session_expiry_s_max
+        wanted_s = connect.properties.integer(PropertyId.SESSION_EXPIRY_INTERVAL, 0)
+        return min(wanted_s, self._limits.session_expiry_s_max)
 
     def _check_will(self, connect: Connect, principal: Principal, client_id: str) -> None:
         will = connect.will

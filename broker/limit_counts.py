@@ -37,6 +37,7 @@ class Limit(StrEnum):
     SUBSCRIPTION_COUNT_MAX = "subscription_count_max"
     SUBSCRIPTION_BYTES_MAX = "subscription_bytes_max"
     SUBSCRIPTIONS_MAX = "subscriptions_max"
+    SESSIONS_MAX = "sessions_max"
 
 
 _NAMES = frozenset(Limit)

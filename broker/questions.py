@@ -25,12 +25,14 @@ from appliance.core.limits import (
 )
 from storage.log.columns import Kind
 
+from .delivery import NEVER
 from .mqtt.packets import Version
 from .open_block import PendingRecord
 from .state.broker_state import FLAG_RETAIN
-from .state.retained import NEVER, RetainedMessage, RetainedMessages
+from .state.retained import RetainedMessage, RetainedMessages
 
 if TYPE_CHECKING:
+    from .administration import Administration
     from .connection import Connection
     from .data_plane import DataPlane
     from .router import Grant
@@ -49,8 +51,11 @@ Fields = Mapping[str, Any]
 class Questions:
     """See the module's docstring."""
 
-    def __init__(self, plane: DataPlane, retained: RetainedMessages, clock: Clock) -> None:
+    def __init__(
+        self, plane: DataPlane, administration: Administration, retained: RetainedMessages, clock: Clock
+    ) -> None:
         self._plane = plane
+        self._administration = administration
         self._retained = retained
         self._clock = clock
         self._handlers: dict[str, Callable[[Fields], Awaitable[dict[str, Any]]]] = {
@@ -105,16 +110,16 @@ class Questions:
         connection = self._known(fields)
         subscriptions, is_cut = [], False
         left = BROKER_ANSWER_BYTES_MAX
-        for topic_filter, grant in sorted(connection.filters.items()):
+        for topic_filter, grant in sorted(connection.session.filters.items()):
             left -= len(topic_filter.encode()) + ROW_OVERHEAD_BYTES // 4
             if left < 0:
                 is_cut = True
                 break
             subscriptions.append(_subscription(topic_filter, grant))
-        will = connection.will
+        will = connection.session.will
         return {
             **self._row(connection),
-            "will_topic": None if will is None else will.topic,
+            "will_topic": None if will is None else will.topic.decode(),
             "unacknowledged": connection.unacknowledged_count + len(connection.parser.unreleased),
             "receive_maximum": connection.outbound.receive_maximum,
             "subscription_list": subscriptions,
@@ -124,7 +129,7 @@ class Questions:
     async def _kick(self, fields: Fields) -> dict[str, Any]:
         """Close a client's connection; it may come back."""
         connection = self._known(fields)
-        self._plane.kick(connection.client_id)
+        self._administration.kick(connection.client_id)
         return {"client_id": connection.client_id}
 
     def _known(self, fields: Fields) -> Connection:
@@ -152,7 +157,7 @@ class Questions:
             "connected_at_ms": connection.connected_at_ms or None,
             "last_packet_at_ms": self._clock.now_ms() - max(0, silent_ms),
             "keep_alive_s": connection.keep_alive_ms // 1500,
-            "subscriptions": len(connection.filters),
+            "subscriptions": len(connection.session.filters),
             "in_flight": len(outbound.in_flight),
             "queued_messages": len(outbound.queue),
             "queued_bytes": outbound.queue_bytes,

@@ -1,15 +1,17 @@
-"""Which connections get a message: the subscription tree, asked once per topic of a block."""
+"""Which sessions get a message: the subscription tree, asked once per topic of a block."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
 
+from .delivery import Recipe, recipe
 from .mqtt.subscriptions import SubscriptionTree
+from .mqtt.topics import SharedFilter, parse_shared
+from .shared import SharedGroup
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .state.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,52 +22,132 @@ class Grant:
         qos: 0, 1 or 2.
         retain_as_published: The RETAIN flag is passed on as the publisher set it (MQTT 5.0 §3.8.3.1).
         no_local: The subscriber's own publishes are not sent to it (MQTT 5.0 §3.8.3.1).
+        identifiers: Subscription identifiers that its messages carry: its own, and in a grant that stands for
+            overlapping ones those of all (MQTT 5.0 §3.3.4).
         since_seq: First log record that it gets.
     """
 
     qos: int
-    no_local: bool
+    no_local: bool = False
     retain_as_published: bool = False
+    identifiers: tuple[int, ...] = ()
     since_seq: int
+    _recipes: tuple[Recipe, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        made = tuple(
+            recipe(min(qos, self.qos), retain and self.retain_as_published, self.identifiers)
+            for qos in range(3)
+            for retain in (False, True)
+        )
+        object.__setattr__(self, "_recipes", made)
+
+    def recipe(self, qos: int, is_retained: bool) -> Recipe:
+        """How a message published with these is delivered."""
+        return self._recipes[qos * 2 + is_retained]
+
+    def retained_recipe(self, qos: int) -> Recipe:
+        """How a retained message is, that is sent because of the subscription (MQTT 5.0 §3.3.1.3)."""
+        return recipe(min(qos, self.qos), True, self.identifiers)
+
+
+def packed_options(grant: Grant) -> int:
+    """A grant's options as a number, for the log and the checkpoint: QoS, no local, retain as published."""
+    return grant.qos | grant.no_local << 2 | grant.retain_as_published << 3
+
+
+def unpacked_grant(options: int, identifiers: tuple[int, ...], since_seq: int) -> Grant:
+    """The grant of `packed_options`."""
+    return Grant(
+        qos=options & 3,
+        no_local=bool(options & 4),
+        retain_as_published=bool(options & 8),
+        identifiers=identifiers,
+        since_seq=since_seq,
+    )
+
+
+Receivers: TypeAlias = tuple[list[tuple["Session", Grant]], list[SharedGroup]]
+"""Sessions, each once, and shared subscriptions, each of which chooses one of its own."""
+NOBODY: Receivers = ([], [])
 
 
 class Router:
-    """Subscriptions of the connections of this broker."""
+    """Subscriptions of all sessions."""
 
     def __init__(self) -> None:
-        self._tree: SubscriptionTree[tuple[Connection, Grant]] = SubscriptionTree()
-        self.subscription_count = 0
+        self._tree: SubscriptionTree[tuple[Session, Grant] | SharedGroup] = SubscriptionTree()
+        self.groups: dict[SharedFilter, SharedGroup] = {}
+        self.subscription_count = self.shared_count = 0
 
-    def subscribe(self, connection: Connection, topic_filter: str, grant: Grant) -> None:
+    def subscribe(self, session: Session, topic_filter: str, grant: Grant) -> None:
         """Add a subscription, or replace the one with the same filter (MQTT 5.0 §3.8.4)."""
-        if topic_filter not in connection.filters:
+        shared = parse_shared(topic_filter)
+        if topic_filter not in session.filters:
             self.subscription_count += 1
-            connection.filter_bytes += len(topic_filter)
-        connection.filters[topic_filter] = grant
-        self._tree.add(topic_filter, id(connection), (connection, grant))
+            self.shared_count += shared is not None
+            session.filter_bytes += len(topic_filter)
+        session.filters[topic_filter] = grant
+        if shared is None:
+            self._tree.add(topic_filter, id(session), (session, grant))
+            return
+        group = self.groups.get(shared)
+        if group is None:
+            group = self.groups[shared] = SharedGroup(*shared)
+            self._tree.add(group.topic_filter, id(group), group)
+        group.join(session, grant)
 
-    def unsubscribe(self, connection: Connection, topic_filter: str) -> bool:
+    def unsubscribe(self, session: Session, topic_filter: str) -> bool:
         """Remove a subscription; False if there was none."""
-        if connection.filters.pop(topic_filter, None) is None:
+        if session.filters.pop(topic_filter, None) is None:
             return False
-        self._tree.remove(topic_filter, id(connection))
         self.subscription_count -= 1
-        connection.filter_bytes -= len(topic_filter)
+        session.filter_bytes -= len(topic_filter)
+        shared = parse_shared(topic_filter)
+        if shared is None:
+            self._tree.remove(topic_filter, id(session))
+            return True
+        self.shared_count -= 1
+        group = self.groups[shared]
+        if not group.leave(session):
+            self._tree.remove(group.topic_filter, id(group))
+            del self.groups[shared]
         return True
 
-    def forget(self, connection: Connection) -> None:
-        """Remove all subscriptions of a connection that is closing."""
-        for topic_filter in list(connection.filters):
-            self.unsubscribe(connection, topic_filter)
+    def forget(self, session: Session) -> None:
+        """Remove all subscriptions of a session that ends."""
+        for topic_filter in list(session.filters):
+            self.unsubscribe(session, topic_filter)
 
-    def receivers(self, topic: bytes) -> list[tuple[Connection, Grant]]:
-        """Who gets messages of a topic, each connection once, by its subscription with the highest QoS.
+    def receivers(self, topic: bytes) -> Receivers:
+        """Who gets messages of a topic: each session once, with the highest QoS of its subscriptions.
 
-        Source: MQTT 5.0 §3.3.4 (overlapping subscriptions may be answered with one copy).
+        Source: MQTT 5.0 §3.3.4 (overlapping subscriptions may be answered with one copy, which carries all their
+        subscription identifiers).
         """
-        best: dict[Hashable, tuple[Connection, Grant]] = {}
-        for key, entry in self._tree.match(topic.decode()):
+        found = self._tree.match(topic.decode())
+        if not found:
+            return NOBODY
+        best: dict[int, tuple[Session, Grant]] = {}
+        groups: list[SharedGroup] = []
+        for key, entry in found:
+            if isinstance(entry, SharedGroup):
+                groups.append(entry)
+                continue
             held = best.get(key)
-            if held is None or entry[1].qos > held[1].qos:
-                best[key] = entry
-        return list(best.values())
+            best[key] = entry if held is None else (entry[0], merged(held[1], entry[1]))
+        return list(best.values()), groups
+
+
+def merged(one: Grant, other: Grant) -> Grant:
+    """What two overlapping subscriptions of a session give a message that both match."""
+    higher, lower = (one, other) if one.qos >= other.qos else (other, one)
+    if not lower.identifiers and lower.since_seq >= higher.since_seq and lower.no_local >= higher.no_local:
+        return higher
+    return replace(
+        higher,
+        identifiers=(*higher.identifiers, *lower.identifiers),
+        since_seq=min(one.since_seq, other.since_seq),
+        no_local=one.no_local and other.no_local,
+        retain_as_published=one.retain_as_published or other.retain_as_published,
+    )

@@ -24,6 +24,7 @@ from storage.log.reader import LogReader
 from storage.log.writer import LogWriter
 
 from .access_watch import AccessSource, AccessWatch
+from .administration import Administration
 from .arrival import Door, Entrance
 from .connection import ConnectionLimits
 from .control import ControlServer
@@ -34,14 +35,17 @@ from .handshake import Handshake, HandshakeLimits
 from .held_back import Holding
 from .identity import DeviceAuthenticator
 from .ingest import Ingest
+from .lifecycle import Lifecycle
 from .limit_counts import Limit, LimitCounts
 from .listener import Listeners, open_listener, open_unix_listener
+from .local_messages import LocalMessages
 from .origins import OriginPolicy
 from .pace import Rate
 from .places import PlaceLimits, Places
 from .process_numbers import ProcessWatch
 from .questions import Questions
-from .router import Router
+from .refill import Refill
+from .shared_refill import SharedRefill
 from .slow_path import SlowPath
 from .state.broker_state import BrokerState
 from .state.keeper import StateKeeper
@@ -103,8 +107,13 @@ class BrokerServer:
         self._tls = tls
         self._version = version
         self._writer = writer
-        router = Router()
-        slow_path = SlowPath(router, policy, config.subscriptions_max)
+        router = state.sessions.router
+        slow_path = SlowPath(
+            router,
+            policy,
+            subscriptions_max=config.subscriptions_max,
+            session_expiry_s_max=config.session_expiry_s_max,
+        )
         limits = self._limits = LimitCounts()
         self._places = Places(
             PlaceLimits(
@@ -114,26 +123,35 @@ class BrokerServer:
                 per_application=config.connections_per_application_max,
             )
         )
-        self._fan_out = FanOut(router, reader, state.retained, clock)
-        self._state = state
+        self.local = LocalMessages(router)
+        self._refill = Refill(reader, state.retained, self.local.kept, clock)
+        self._shared_refill = SharedRefill(reader, clock)
+        lifecycle = Lifecycle(state.sessions, policy)
+        self.state = state
+        self.clock = clock
         self._keeper = StateKeeper(checkpoint_path, state, clock)
         self.plane = DataPlane(
             writer,
-            router,
             clock,
             linger_ms=linger_ms,
             slow_path=slow_path,
-            fan_out=self._fan_out,
+            fan_out=FanOut(router, self._refill, self._shared_refill),
+            local=self.local,
+            refill=self._refill,
+            shared_refill=self._shared_refill,
+            lifecycle=lifecycle,
             state=state,
             places=self._places,
             limits=limits,
+            server_reference=config.server_reference,
             on_committed=self._on_committed,
             next_seq=writer.head.next_seq,
             disk_level=lambda: writer.housekeeping.level,
         )
-        self._disk_watch = DiskWatch(writer, self._keeper, self._fan_out)
-        slow_path.plane = self.plane
-        self._access = AccessWatch(access, policy, router, self.plane) if access is not None else None
+        slow_path.plane = lifecycle.plane = self.plane
+        self.administration = Administration(self.plane, lifecycle)
+        self._disk_watch = DiskWatch(writer, self._keeper, state.sessions)
+        self._access = AccessWatch(access, lifecycle, self.plane) if access is not None else None
         self._ingest = Ingest(lambda: self.plane.held_back.holding is not Holding.NOBODY)
         self._ingest.plane = self.plane
         self._websockets = WebSockets(OriginPolicy(own_names, config.ws_origins))
@@ -145,11 +163,13 @@ class BrokerServer:
                 receive_maximum=config.receive_maximum,
                 topic_alias_max=config.topic_alias_max,
                 keep_alive_s_max=config.keep_alive_s_max,
+                session_expiry_s_max=config.session_expiry_s_max,
             ),
             trio.CapacityLimiter(AUTH_THREAD_COUNT_MAX),
             self.plane.owner_of,
             self._on_unknown,
             self._full_for,
+            self._has_room_for_session,
         )
         self._listeners = Listeners(
             self.plane,
@@ -160,8 +180,6 @@ class BrokerServer:
                 packet_bytes_max=config.packet_bytes_max,
                 receive_maximum=config.receive_maximum,
                 topic_alias_max=config.topic_alias_max,
-                queue_messages_max=config.session_queue_messages_max,
-                queue_bytes_max=config.session_queue_bytes_max,
                 packet_timeout_ms=config.packet_timeout_ms,
                 device_rate=Rate(
                     bytes_per_s=config.device_bytes_per_s_max,
@@ -182,14 +200,14 @@ class BrokerServer:
         self._on_revoke = on_revoke
         self._process = ProcessWatch(checkpoint_path)
         self._sys = SysPublisher(
-            self._fan_out,
+            self.local,
             self.plane,
             self.statistics,
             clock,
             interval_s=config.sys_interval_s,
             version=version,
         )
-        questions = Questions(self.plane, state.retained, clock)
+        questions = Questions(self.plane, self.administration, state.retained, clock)
         self._control = (
             ControlServer(control_path, self, questions, self.statistics) if control_path else None
         )
@@ -202,9 +220,9 @@ class BrokerServer:
             "connections": dataclasses.asdict(self.plane.connection_totals()),
             "listeners": dataclasses.asdict(self._listeners.statistics()),
             "retained": {
-                "messages": len(self._state.retained),
-                "bytes": self._state.retained.size_bytes,
-                "refused": self._state.retained.refused_count,
+                "messages": len(self.state.retained),
+                "bytes": self.state.retained.size_bytes,
+                "refused": self.state.retained.refused_count,
             },
             "limits": self._limits.as_map(),
             "access": {
@@ -212,6 +230,8 @@ class BrokerServer:
                 "cut_off": self._access.cut_off if self._access else 0,
                 "subscriptions_ended": self._access.subscriptions_ended if self._access else 0,
             },
+            "sessions": dataclasses.asdict(self.state.sessions.statistics()),
+            "skipped_records": self._refill.skipped_records + self._shared_refill.skipped_records,
             "checkpoint": {
                 "written": self._keeper.checkpoint_count,
                 "failed": self._keeper.failure_count,
@@ -245,7 +265,8 @@ class BrokerServer:
                 if self._control is not None:
                     await nursery.start(self._control.serve)
                 self.plane.announce_start(msgpack.packb({"version": self._version}))
-                nursery.start_soon(self._fan_out.run, self.plane)
+                nursery.start_soon(self._refill.run, self.plane)
+                nursery.start_soon(self._shared_refill.run, self.plane)
                 nursery.start_soon(self._ingest.run)
                 nursery.start_soon(self._keeper.run)
                 nursery.start_soon(self._disk_watch.run)
@@ -264,11 +285,15 @@ class BrokerServer:
         with trio.CancelScope(shield=True):
             await self._keeper.write()
 
+    def end_session(self, client_id: str) -> bool:
+        """Close a client's connection, and end its session; False if there is none."""
+        return self.administration.end_session(client_id)
+
     def revoke(self, principal: str) -> int:
         """Close all connections of a device or application, which gets in no more; returns how many."""
         self._on_revoke(principal)
         self._handshake.revoked()
-        return self.plane.revoke(principal)
+        return self.administration.revoke(principal)
 
     def access_changed(self, principal: str) -> None:
         """Look at once at what a device or application may do now."""
@@ -291,6 +316,12 @@ class BrokerServer:
     def _full_for(self, client_id: str, principal: Principal, address: str) -> Limit | None:
         """Which limit one more connection would exceed; one that takes its own place over exceeds none."""
         return self._places.refusal(principal, address, self.plane.connection_of(client_id))
+
+    def _has_room_for_session(self, client_id: str) -> bool:
+        sessions = self.state.sessions
+        bound = self._config.sessions_max
+        # Counting costs a look at each; where all of them together are within the bound there is no need.
+        return len(sessions) < bound or sessions.durable_count < bound or sessions.get(client_id) is not None
 
     async def _listen(self, doors: list[tuple[socket.socket, Door]]) -> None:
         with self._stop_listening:

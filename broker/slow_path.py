@@ -1,8 +1,7 @@
-"""Packets other than PUBLISH, one by one and in order: SUBSCRIBE, UNSUBSCRIBE, PUBACK, PINGREQ, DISCONNECT.
+"""Packets other than PUBLISH, one by one and in order: SUBSCRIBE, UNSUBSCRIBE, acknowledgements, PINGREQ, DISCONNECT.
 
-What this release does not do is refused the way the specification says: shared subscriptions and subscription
-identifiers by their reason codes, a second CONNECT and packets that only a server sends as
-protocol errors.
+What changes a session that outlives its connection is answered when its record is on disk: SUBACK, UNSUBACK, PUBREL. A second
+CONNECT and packets that only a server sends are protocol errors.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from .mqtt.packets import (
 )
 from .mqtt.property_table import PropertyId
 from .mqtt.reason_codes import SUBACK_FAILURE_3, ReasonCode
-from .mqtt.topics import parse_shared
+from .mqtt.topics import is_shared_filter, parse_shared
 from .mqtt.wire import remaining_length
 from .open_block import PendingRecord
 from .outbound import Step
@@ -45,6 +44,7 @@ from .session_records import CloseReason
 if TYPE_CHECKING:
     from .connection import Connection
     from .data_plane import DataPlane
+    from .state.session import Session
 
 PINGRESP: Final = b"\xd0\x00"
 ANSWER_BYTES_MAX: Final = 6
@@ -59,10 +59,13 @@ class SlowPath:
 
     plane: DataPlane
 
-    def __init__(self, router: Router, policy: AccessPolicy, subscriptions_max: int) -> None:
+    def __init__(
+        self, router: Router, policy: AccessPolicy, *, subscriptions_max: int, session_expiry_s_max: int
+    ) -> None:
         self._router = router
         self._policy = policy
         self._subscriptions_max = subscriptions_max
+        self._session_expiry_s_max = session_expiry_s_max
         self.delivered_messages = 0
         """Queued ones, sent because an acknowledgement made room."""
         self.received_packets = self.answered_packets = self.refused_subscriptions = 0
@@ -129,7 +132,9 @@ class SlowPath:
         answer = Pubrel(packet_id=packet.packet_id)
         if not is_known and connection.has_properties:
             answer = Pubrel(packet_id=packet.packet_id, reason_code=ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
-        self._say(connection, encode(answer, connection.version))
+        # Only when the log says that the client has it may the client forget it: it would take it for a new one.
+        payload = session_records.received(packet.packet_id) if is_known else None
+        self._answer(connection, answer, Kind.QOS2_STEP, payload)
 
     def _pubcomp(self, connection: Connection, packet: Packet) -> None:
         assert isinstance(packet, Pubcomp)
@@ -139,10 +144,16 @@ class SlowPath:
         """A delivery is done; the next of the queue takes its place."""
         outbound = connection.outbound
         before = outbound.delivered_count
-        more = outbound.complete(packet_id, step)
+        more = outbound.complete(packet_id, step, self.plane.now_ms)
+        if more is None:
+            return
         self.delivered_messages += outbound.delivered_count - before
+        if outbound.withheld:
+            self.plane.lifecycle.record_sent(connection.session)
+        self.plane.lifecycle.room_was_made(connection.session)
         if more:
-            self._say(connection, more)
+            connection.outbox += more
+            self.plane.mark_dirty(connection)
         elif outbound.lag_seq is not None:
             self.plane.mark_dirty(connection)
 
@@ -150,53 +161,84 @@ class SlowPath:
 
     def answer_repeated(self, connection: Connection) -> None:
         """PUBREC for messages that were taken before, once that is certainly on disk: behind a record of its own."""
-        for packet_id in connection.parser.repeated:
-            self._record_step(connection, Pubrec(packet_id=int.from_bytes(packet_id, "big")))
+        for raw in connection.parser.repeated:
+            packet_id = int.from_bytes(raw, "big")
+            self._record(
+                connection, Pubrec(packet_id=packet_id), Kind.QOS2_STEP, session_records.repeated(packet_id)
+            )
         connection.parser.repeated.clear()
 
     def _pubrel(self, connection: Connection, packet: Packet) -> None:
         """PUBCOMP follows the record that says so; from then on the identifier is free (MQTT 5.0 §4.3.3)."""
         assert isinstance(packet, Pubrel)
-        if connection.parser.unreleased.discard(packet.packet_id):
-            self._record_step(connection, Pubcomp(packet_id=packet.packet_id))
+        packet_id = packet.packet_id
+        if connection.parser.unreleased.discard(packet_id):
+            self._record(
+                connection, Pubcomp(packet_id=packet_id), Kind.QOS2_STEP, session_records.released(packet_id)
+            )
             return
-        answer = Pubcomp(packet_id=packet.packet_id)
+        answer = Pubcomp(packet_id=packet_id)
         if connection.has_properties:
-            answer = Pubcomp(packet_id=packet.packet_id, reason_code=ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
+            answer = Pubcomp(packet_id=packet_id, reason_code=ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
         self._say(connection, encode(answer, connection.version))
 
-    def _record_step(self, connection: Connection, answer: Pubrec | Pubcomp) -> None:
+    # --- answers that a record goes before --------------------------------------------------------------------
+
+    def _answer(self, connection: Connection, answer: Packet, kind: Kind, payload: bytes | None) -> None:
+        """Answer: where the session outlives its connection, when the record is on disk.
+
+        Args:
+            payload: Of the record; None where nothing has changed.
+        """
+        if payload is not None and connection.session.is_durable:
+            self._record(connection, answer, kind, payload)
+        else:
+            self._say(connection, encode(answer, connection.version))
+
+    def _record(self, connection: Connection, answer: Packet, kind: Kind, payload: bytes) -> None:
         def then(_seq: int) -> None:
             if connection.fd >= 0:
                 self._say(connection, encode(answer, connection.version))
 
-        self.plane.record(
-            PendingRecord(
-                Kind.QOS2_STEP,
-                connection.client,
-                payload=session_records.qos2_step(answer.packet_id, is_released=isinstance(answer, Pubcomp)),
-                then=then,
-            )
-        )
+        self.plane.record(PendingRecord(kind, connection.client, payload=payload, then=then))
+
+    # --- DISCONNECT, SUBSCRIBE, UNSUBSCRIBE -------------------------------------------------------------------
 
     def _disconnect(self, connection: Connection, packet: Packet) -> None:
+        """The client goes; it may change how long its session outlives it (MQTT 5.0 §3.14.2.2.2)."""
         assert isinstance(packet, Disconnect)
+        session = connection.session
+        wanted = packet.properties.get(PropertyId.SESSION_EXPIRY_INTERVAL)
+        if isinstance(wanted, int):
+            if wanted and not session.is_durable:
+                raise RemoteProtocolError(
+                    "A session that ends with its connection can't be prolonged at its end."
+                )
+            session.set_expiry(min(wanted, self._session_expiry_s_max))
         self.plane.close(connection, CloseReason.CLIENT_DISCONNECT, packet.reason_code)
 
     def _subscribe(self, connection: Connection, packet: Packet) -> None:
         assert isinstance(packet, Subscribe)
-        if PropertyId.SUBSCRIPTION_IDENTIFIER in packet.properties:
-            raise RemoteProtocolError(
-                "Subscription identifiers are not supported; CONNACK said so.",
-                reason_code=ReasonCode.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
-            )
         self._check_room(connection, len(packet.subscriptions))
-        codes = tuple(self._grant(connection, subscription) for subscription in packet.subscriptions)
+        identifiers = packet.properties.get(PropertyId.SUBSCRIPTION_IDENTIFIER)
+        granted: list[tuple[str, Grant, bool]] = []
+        codes = tuple(
+            self._grant(connection, wanted, identifiers if isinstance(identifiers, tuple) else (), granted)
+            for wanted in packet.subscriptions
+        )
         if not connection.has_properties:
             codes = tuple(code if code < 0x80 else SUBACK_FAILURE_3 for code in codes)
-        self._say(
-            connection, encode(Suback(packet_id=packet.packet_id, reason_codes=codes), connection.version)
-        )
+        session = connection.session
+        if session.is_durable:
+            session.retained_due.update(
+                topic_filter for topic_filter, _, wants_retained in granted if wants_retained
+            )
+        payload = session_records.subscribed(granted) if granted else None
+        answer = Suback(packet_id=packet.packet_id, reason_codes=codes)
+        self._answer(connection, answer, Kind.SESSION_CHANGED, payload)
+        for topic_filter, grant, wants_retained in granted:
+            if wants_retained:
+                self.plane.refill.offer_retained(session, topic_filter, grant, self.plane)
 
     @staticmethod
     def _check_room(connection: Connection, filter_count: int) -> None:
@@ -208,37 +250,57 @@ class SlowPath:
                 hint="Send fewer filters in a packet, or raise the client's maximum packet size.",
             )
 
-    def _grant(self, connection: Connection, wanted: Subscription) -> int:
-        if parse_shared(wanted.topic_filter) is not None:
-            return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
-        if not self._policy.may_subscribe(connection.principal, wanted.topic_filter, connection.client_id):
+    def _grant(
+        self,
+        connection: Connection,
+        wanted: Subscription,
+        identifiers: tuple[int, ...],
+        granted: list[tuple[str, Grant, bool]],
+    ) -> int:
+        """Subscribe, if it may be.
+
+        Args:
+            granted: Gets filter, grant, and whether retained messages are to be sent.
+        Returns:
+            The reason code of SUBACK.
+        """
+        session, topic_filter = connection.session, wanted.topic_filter
+        shared = parse_shared(topic_filter)
+        if is_shared_filter(topic_filter) and (shared is None or set("+#") & set(shared.share_name)):
+            # In MQTT 5 the packet would be malformed; 3.x knows no shared subscriptions, and gets them all the same.
+            return ReasonCode.TOPIC_FILTER_INVALID
+        if not self._policy.may_subscribe(connection.principal, topic_filter, connection.client_id):
             return ReasonCode.NOT_AUTHORIZED
-        held = connection.filters.get(wanted.topic_filter)
-        if held is None and (limit := self._full(connection, wanted.topic_filter)) is not None:
+        held = session.filters.get(topic_filter)
+        if held is None and (limit := self._full(session, topic_filter)) is not None:
             self.refused_subscriptions += 1
             self.plane.limits.reached(limit)
             return ReasonCode.QUOTA_EXCEEDED
-        qos = wanted.qos
         # A subscription that replaces another goes on where that one is: nothing is lost (MQTT 5.0 §3.8.4).
         since_seq = self.plane.durable_next_seq if held is None else held.since_seq
         grant = Grant(
-            qos=qos,
-            no_local=wanted.no_local or connection.is_bridge,
+            qos=wanted.qos,
+            # No local would be a protocol error with a shared subscription [MQTT-3.8.3-4]; a bridge only means its own.
+            no_local=wanted.no_local or (connection.is_bridge and shared is None),
             retain_as_published=wanted.retain_as_published or connection.is_bridge,
+            identifiers=identifiers,
             since_seq=since_seq,
         )
-        self._router.subscribe(connection, wanted.topic_filter, grant)
-        if wanted.retain_handling == SEND_RETAINED or (
-            wanted.retain_handling == SEND_RETAINED_IF_NEW and held is None
-        ):
-            self.plane.offer_retained(connection, wanted.topic_filter, grant)
-        return qos
+        self._router.subscribe(session, topic_filter, grant)
+        if shared is not None:
+            self.plane.shared_refill.want()
+        wants_retained = shared is None and (
+            wanted.retain_handling == SEND_RETAINED
+            or (wanted.retain_handling == SEND_RETAINED_IF_NEW and held is None)
+        )
+        granted.append((topic_filter, grant, wants_retained))
+        return wanted.qos
 
-    def _full(self, connection: Connection, topic_filter: str) -> Limit | None:
+    def _full(self, session: Session, topic_filter: str) -> Limit | None:
         """Which limit one more subscription would exceed."""
-        if len(connection.filters) >= SUBSCRIPTION_COUNT_MAX:
+        if len(session.filters) >= SUBSCRIPTION_COUNT_MAX:
             return Limit.SUBSCRIPTION_COUNT_MAX
-        if connection.filter_bytes + len(topic_filter) > SUBSCRIPTION_BYTES_MAX:
+        if session.filter_bytes + len(topic_filter) > SUBSCRIPTION_BYTES_MAX:
             return Limit.SUBSCRIPTION_BYTES_MAX
         if self._router.subscription_count >= self._subscriptions_max:
             return Limit.SUBSCRIPTIONS_MAX
@@ -247,14 +309,17 @@ class SlowPath:
     def _unsubscribe(self, connection: Connection, packet: Packet) -> None:
         assert isinstance(packet, Unsubscribe)
         self._check_room(connection, len(packet.topic_filters))
+        session = connection.session
+        removed = []
+        codes = []
         for topic_filter in packet.topic_filters:
-            connection.retained.pop(topic_filter, None)
-        codes = tuple(
-            ReasonCode.SUCCESS
-            if self._router.unsubscribe(connection, f)
-            else ReasonCode.NO_SUBSCRIPTION_EXISTED
-            for f in packet.topic_filters
-        )
-        self._say(
-            connection, encode(Unsuback(packet_id=packet.packet_id, reason_codes=codes), connection.version)
-        )
+            session.retained.pop(topic_filter, None)
+            session.retained_due.discard(topic_filter)
+            if self._router.unsubscribe(session, topic_filter):
+                removed.append(topic_filter)
+                codes.append(ReasonCode.SUCCESS)
+            else:
+                codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
+        payload = session_records.unsubscribed(removed) if removed else None
+        answer = Unsuback(packet_id=packet.packet_id, reason_codes=tuple(codes))
+        self._answer(connection, answer, Kind.SESSION_CHANGED, payload)

@@ -9,8 +9,8 @@ import trio
 
 from appliance.core.clock import Clock
 
-from .fan_out import FanOut
 from .load_average import LoadAverages
+from .local_messages import LocalMessages
 from .sys_topics import LOAD_OF_TOTAL, Statistics, topics, totals
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class SysPublisher:
 
     def __init__(
         self,
-        fan_out: FanOut,
+        local: LocalMessages,
         plane: DataPlane,
         statistics: Callable[[], Statistics],
         clock: Clock,
@@ -36,7 +36,7 @@ class SysPublisher:
         interval_s: int,
         version: str,
     ) -> None:
-        self._fan_out = fan_out
+        self._local = local
         self._plane = plane
         self._statistics = statistics
         self._clock = clock
@@ -68,6 +68,6 @@ class SysPublisher:
         )
         for topic, text in now.items():
             if self._said.get(topic) != text:
-                self._fan_out.publish_local(topic.encode(), text.encode(), self._plane)
+                self._local.publish(topic.encode(), text.encode(), self._plane)
         self._said = now
         self._plane.wake()

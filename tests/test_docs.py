@@ -17,6 +17,7 @@ from appliance.core import config_text, limits
 from appliance.core.config import BrokerConfig
 from appliance.core.settings import settings_of
 from broker.limit_counts import Limit
+from broker.state.sessions import SessionsStatistics
 from broker.tally import ConnectionTotals, PlaneStatistics
 
 ROOT: Final = Path(__file__).parents[1]
@@ -167,6 +168,7 @@ def test_a_limit_has_the_default_metric_and_test_that_the_table_says(row: list[s
             "plane": PlaneStatistics.__slots__,
             "connections": ConnectionTotals.__slots__,
             "retained": ("messages", "bytes", "refused"),
+            "sessions": SessionsStatistics.__slots__,
         }
         assert number in known[room]
     else:

@@ -88,6 +88,8 @@ LIMITS: Final = (
     _counted("topic_alias_max"),
     _counted("subscriptions_max", "plane", "subscriptions"),
     Limit("keep_alive_s_max", None, None),
+    _counted("sessions_max", "sessions", "durable"),
+    Limit("session_expiry_s_max", None, _at("sessions", "expired_sessions")),
     Limit("session_queue_messages_max", None, _at("connections", "fell_behind")),
     Limit("session_queue_bytes_max", None, _at("connections", "fell_behind")),
     Limit("retained_messages_max", ("retained", "messages"), _at("retained", "refused")),

@@ -8,6 +8,10 @@ from typing import Final, TypeAlias
 
 from appliance.core.settings import BadValueError
 
+PATH_BYTES_MAX: Final = 4000
+SOCKET_PATH_BYTES_MAX: Final = 107
+"""The kernel's: a Unix socket's path has 108 bytes with its closing zero."""
+
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _ORIGIN: Final = re.compile(r"https?://([^\s/:\[\]]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 

@@ -30,7 +30,6 @@ from broker.bridge.state_file import read_state
 from broker.server import BrokerServer, Ports
 from broker.state.broker_state import BrokerState
 from broker.state.keeper import recover
-from broker.state.retained import RetainedMessages
 from broker.tls import TlsContexts, TlsFiles
 from storage.catalog.auth import DeviceAuthReader
 from storage.log.body_packer import Compression
@@ -100,13 +99,11 @@ def _bridge_needs(path: Path) -> int:
 def recover_state(config: Config, reader: LogReader) -> BrokerState:
     """What the broker knew when it ended, however it ended. Blocks."""
     began_s = time.monotonic()
-    retained = RetainedMessages(
-        messages_max=config.broker.retained_messages_max, bytes_max=config.broker.retained_bytes_max
-    )
-    state = recover(layout.broker_checkpoint(config), reader, retained=retained)
+    state = recover(layout.broker_checkpoint(config), reader, lambda: BrokerState.empty(config.broker))
     _log.info(
         "the broker's state is back",
-        retained=len(retained),
+        retained=len(state.retained),
+        sessions=len(state.sessions),
         took_ms=round((time.monotonic() - began_s) * 1000),
     )
     return state

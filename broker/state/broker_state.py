@@ -1,6 +1,8 @@
-"""What the broker knows beyond its connections, as the sum of the log's records: `apply` is called for each of them, in
-order, when it is on disk, and again at the next start. There is no other way to change it, so what is served after a
-power cut is what was served before.
+"""What the broker knows beyond its connections, as the sum of the log's records.
+
+Retained messages are changed by `apply_batch` when a record is on disk, and by `apply_block` at the next start, and in no other
+way. Sessions are changed by their connections (lifecycle.py), which have it recorded, and at the start by replay.py from
+the same records.
 """
 
 from __future__ import annotations
@@ -8,13 +10,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
+from appliance.core.errors import LogDamaged
 from storage.log.columns import Kind
 
-from ..mqtt.properties import decode_properties
-from ..mqtt.property_table import PropertyId
-from .retained import NEVER, RetainedMessage, RetainedMessages
+from ..delivery import NEVER, expiry_ms
+from ..router import Router
+from .checkpoint import Checkpoint
+from .replay import Replay
+from .retained import RetainedMessage, RetainedMessages
+from .session_snapshot import group_snapshot, restore_group, restore_session, session_snapshot
+from .sessions import Sessions
 
 if TYPE_CHECKING:
+    from appliance.core.config import BrokerConfig
     from storage.log.block import Block
 
     from ..mqtt.batch import Batch
@@ -27,17 +35,32 @@ class BrokerState:
     """See the module's docstring.
 
     Args:
-        retained: Empty, or a checkpoint's.
+        retained, sessions: Empty, or a checkpoint's.
         next_seq: The first record that was not applied yet.
     """
 
-    def __init__(self, retained: RetainedMessages, next_seq: int) -> None:
+    def __init__(self, retained: RetainedMessages, sessions: Sessions, next_seq: int) -> None:
         self.retained = retained
+        self.sessions = sessions
+        self._replay = Replay(sessions)
         self.next_seq = next_seq
         self.change_count = 0
 
+    @classmethod
+    def empty(cls, config: BrokerConfig) -> BrokerState:
+        """Nothing, within the configured bounds."""
+        return cls(
+            RetainedMessages(messages_max=config.retained_messages_max, bytes_max=config.retained_bytes_max),
+            Sessions(
+                Router(),
+                queue_messages_max=config.session_queue_messages_max,
+                queue_bytes_max=config.session_queue_bytes_max,
+            ),
+            0,
+        )
+
     def apply_batch(self, batch: Batch, first_seq: int) -> None:
-        """Take a block that has just reached the disk."""
+        """Take the retained messages of a block that has just reached the disk."""
         self.next_seq = first_seq + len(batch)
         if not batch.retained:
             return
@@ -61,6 +84,7 @@ class BrokerState:
             LogDamaged: its body isn't what a writer makes.
         """
         columns = block.columns()
+        self._replay.apply(block, columns)
         for index, flags in enumerate(columns.flags):
             if flags & FLAG_RETAIN and columns.kinds[index] in MESSAGE_KINDS:
                 self._retain(
@@ -73,6 +97,40 @@ class BrokerState:
                     received_at_ms=block.first_time_ms + columns.received_delta_ms[index],
                 )
         self.next_seq = block.next_seq
+
+    def checkpoint(self) -> Checkpoint:
+        """All of it as it is now."""
+        groups = [group for group in self.sessions.router.groups.values() if group.is_durable]
+        return Checkpoint(
+            next_seq=self.next_seq,
+            retained=self.retained.messages(),
+            sessions=[
+                session_snapshot(session)
+                for session in self.sessions
+                if session.is_durable or session.will is not None
+            ],
+            groups=[group_snapshot(group, self.next_seq) for group in groups],
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Have what a checkpoint says; nothing was there before.
+
+        Raises:
+            LogDamaged: it says nonsense.
+        """
+        for message in checkpoint.retained:
+            self.retained.keep(message)
+        try:
+            for fields in checkpoint.sessions:
+                restore_session(self.sessions, fields)
+            for group in checkpoint.groups:
+                restore_group(self.sessions.router.groups, group)
+        except (KeyError, TypeError, ValueError) as error:
+            raise LogDamaged(
+                f"The broker's checkpoint has a session that can't be read: {error!r}.",
+                hint="It is made anew from the log; nothing is to be done.",
+            ) from error
+        self.next_seq = checkpoint.next_seq
 
     def _retain(
         self,
@@ -90,11 +148,7 @@ class BrokerState:
         if not payload:
             self.retained.remove(topic)
             return
-        expires_at_ms = NEVER
-        if properties:
-            interval_s = decode_properties(properties).get(PropertyId.MESSAGE_EXPIRY_INTERVAL)
-            if isinstance(interval_s, int):
-                expires_at_ms = received_at_ms + interval_s * 1000
+        expires_at_ms = expiry_ms(properties, received_at_ms) if properties else NEVER
         self.retained.keep(
             RetainedMessage(
                 seq=seq,

@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgpack
 
@@ -24,7 +25,7 @@ from storage.log.layout import crc32c
 from .retained import RetainedMessage
 
 MAGIC: Final = b"HPBROKER"
-FORMAT: Final = 1
+FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<8sIQI")
 
 
@@ -34,11 +35,22 @@ class Checkpoint:
 
     next_seq: int
     retained: list[RetainedMessage]
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    """Of `session_snapshot`."""
+    groups: list[Sequence[Any]] = field(default_factory=list)
+    """Of `group_snapshot`."""
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """The file's bytes."""
-    body: bytes = msgpack.packb({"next_seq": checkpoint.next_seq, "retained": checkpoint.retained})
+    body: bytes = msgpack.packb(
+        {
+            "next_seq": checkpoint.next_seq,
+            "retained": checkpoint.retained,
+            "sessions": checkpoint.sessions,
+            "groups": checkpoint.groups,
+        }
+    )
     return _HEADER.pack(MAGIC, FORMAT, len(body), crc32c(0, body)) + body
 
 
@@ -57,6 +69,8 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
         return Checkpoint(
             next_seq=int(fields["next_seq"]),
             retained=[RetainedMessage(*message) for message in fields["retained"]],
+            sessions=fields["sessions"],
+            groups=fields["groups"],
         )
     except (struct.error, ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
         raise LogDamaged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,7 +16,6 @@ from storage.log.head import Head
 
 from .broker_state import BrokerState
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from .retained import RetainedMessages
 
 CHECK_S: Final = 5.0
 CHECKPOINT_INTERVAL_MS: Final = 60_000
@@ -36,25 +36,30 @@ class StateLog(Protocol):
     def read(self, seq: int) -> list[Block]: ...
 
 
-def recover(path: Path, reader: StateLog, *, retained: RetainedMessages) -> BrokerState:
+def recover(path: Path, reader: StateLog, new_state: Callable[[], BrokerState]) -> BrokerState:
     """Read the checkpoint, then what the log says after it. Blocks.
 
     Args:
-        retained: Empty; filled here.
+        new_state: Makes an empty one.
     """
     head, first_seq = reader.head(), reader.first_seq()
     checkpoint = _usable(path, head)
+    state = new_state()
     seq = first_seq
     if checkpoint is not None:
-        for message in checkpoint.retained:
-            retained.keep(message)
+        try:
+            state.restore(checkpoint)
+        except LogDamaged as error:
+            log.error("the broker's state is read from the whole log", error=error.message)
+            checkpoint, state = None, new_state()
+    if checkpoint is not None:
         seq = checkpoint.next_seq
         if seq < first_seq:
             log.warning(
                 "the log no longer holds all records since the broker's checkpoint", skipped=first_seq - seq
             )
             seq = first_seq
-    state = BrokerState(retained, seq)
+    state.next_seq = seq
     while seq < head.next_seq:
         try:
             blocks = reader.read(seq)
@@ -64,7 +69,7 @@ def recover(path: Path, reader: StateLog, *, retained: RetainedMessages) -> Brok
         except (LogDamaged, CursorExpired) as error:
             after = getattr(error, "next_seq", None) or head.next_seq
             log.error(
-                "a range of the log can't be read: retained messages of it are not known",
+                "a range of the log can't be read: retained messages and sessions of it are not known",
                 error=error.message, first_seq=seq, next_seq=after,
             )  # fmt: skip
             seq = after
@@ -118,7 +123,7 @@ class StateKeeper:
         """Write now; a disk that fails is told and tried again, since the log has everything."""
         state = self._state
         changes = state.change_count
-        checkpoint = Checkpoint(next_seq=state.next_seq, retained=state.retained.messages())
+        checkpoint = state.checkpoint()
         try:
             await trio.to_thread.run_sync(write_checkpoint, self._path, checkpoint)
         except OSError as error:

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..delivery import NEVER
+
+if TYPE_CHECKING:
+    from ..router import Grant
 
 STEP_NODE_COUNT: Final = 64
 """Nodes looked at between two results of `find` at most."""
-NEVER: Final = 0
 
 
 class RetainedMessage(NamedTuple):
@@ -43,6 +47,19 @@ class RetainedMessage(NamedTuple):
     def size_bytes(self) -> int:
         """What counts against the bound."""
         return len(self.topic) + len(self.payload) + len(self.properties)
+
+
+class RetainedWalk(NamedTuple):
+    """What a subscription still gets of the retained messages.
+
+    Attributes:
+        before_seq: Messages of later records come to it anyhow.
+        found: The rest of `RetainedMessages.find`.
+    """
+
+    grant: Grant
+    before_seq: int
+    found: Iterator[RetainedMessage | None]
 
 
 @dataclass(slots=True)

@@ -184,7 +184,7 @@ async def test_publishes_that_are_not_permitted_hold_nobody_up(tmp_path: Path) -
 async def test_a_publisher_that_reads_no_acknowledgement_is_not_read_from(tmp_path: Path) -> None:
     async with running_broker(tmp_path) as broker:
         deaf = await broker.connect("deaf", receive_buffer_bytes=4096)
-        connection = broker.server.plane._by_client_id["deaf"]
+        connection = broker.connection("deaf")
         chunk = b"".join(deaf.publish_packet("t", b"", packet_id=n) for n in range(1, 5000))
         sent = 0
         with trio.move_on_after(DEADLINE_S) as scope:

@@ -65,6 +65,8 @@ async def test_kick_revoke_statistics_and_growth(tmp_path: Path) -> None:
             "process",
             "log",
             "retained",
+            "sessions",
+            "skipped_records",
             "checkpoint",
             "tls",
             "websockets",

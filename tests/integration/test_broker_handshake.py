@@ -58,7 +58,6 @@ class TestConnect:
     @pytest.mark.parametrize(
         ("options", "codes"),
         [
-            pytest.param({"clean": False}, (3, None), id="persistent session"),
             pytest.param({"will": ("$SYS/x", b"x"), "will_flags": 0x04}, (5, 0x87), id="will not permitted"),
             pytest.param({"properties": builder.ptext(0x15, "SCRAM")}, (None, 0x8C), id="enhanced auth"),
         ],
@@ -81,13 +80,11 @@ class TestConnect:
     async def test_what_connack_says(self, tmp_path: Path) -> None:
         async with running_broker(tmp_path) as running:
             peer = await running.open(version=5)
-            connack = await peer.connect("", keep_alive=0, properties=builder.p32(0x11, 3600))
+            connack = await peer.connect("", keep_alive=0, properties=builder.p32(0x11, 0xFFFF_FFFF))
             said = connack.body
             for expected in (
-                builder.p8(0x29, 0),  # subscription identifiers
-                builder.p8(0x2A, 0),  # shared subscriptions
                 builder.p16(0x21, 1024),  # receive maximum
-                builder.p32(0x11, 0),  # session expiry
+                builder.p32(0x11, 604_800),  # session expiry
                 builder.p16(0x13, 3600),  # keep alive
             ):
                 assert expected in said

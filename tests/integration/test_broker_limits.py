@@ -95,7 +95,7 @@ class TestTooFast:
             await flood.expect(builder.PUBACK)
             intake = broker.server.plane._intake
             await broker.wait_until(lambda: intake.paused_count == 1)
-            assert broker.server.plane.kick("flood")
+            assert broker.server.administration.kick("flood")
             assert intake.paused_count == 0
             clock.advance(60_000)
             await (await broker.connect("other", username="dev2")).publish("dm/dev2/x", b"x")

@@ -164,7 +164,7 @@ async def test_who_does_not_read_misses_values_and_costs_no_memory(tmp_path: Pat
         await deaf.subscribe("$SYS/#")
         connection = running.server.plane.clients.get("deaf")
         assert connection is not None
-        publish = running.server._fan_out.publish_local
+        publish = running.server.local.publish
         payload = b"x" * 1000
         with trio.fail_after(DEADLINE_S):
             while not running.statistics()["plane"]["missed_local_messages"]:

@@ -47,6 +47,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     thread.start()
     port, token, stop = started.get(timeout=START_DEADLINE_S)
     yield "127.0.0.1", port
+    if failures:
+        raise failures[0]
     trio.from_thread.run_sync(stop.set, trio_token=token)
     thread.join(START_DEADLINE_S)
     assert not thread.is_alive()

@@ -156,11 +156,22 @@ class RawClient:
                 return value, at
 
     def connect(self, client_id: str, **options: Any) -> Received:
-        """CONNECT, accepted; gives the CONNACK."""
+        """CONNECT, accepted without a session of before; gives the CONNACK."""
+        return self._connect(0, client_id, **options)
+
+    def resume(self, client_id: str, **options: Any) -> Received:
+        """CONNECT, accepted with the session of before; gives the CONNACK."""
+        return self._connect(1, client_id, clean=False, **options)
+
+    def _connect(self, session_present: int, client_id: str, **options: Any) -> Received:
         self.send(connect_packet(client_id, self.version, **options))
         connack = self.expect_kind(b.CONNACK)
-        assert connack.body[:2] == b"\0\0", f"CONNACK {connack.body!r}"
+        assert connack.body[:2] == bytes((session_present, 0)), f"CONNACK {connack.body!r}"
         return connack
+
+    def close(self) -> None:
+        """Go without a word."""
+        self.socket.close()
 
     def subscribe(self, *filters: tuple[str, int]) -> bytes:
         """SUBSCRIBE; gives the reason codes."""

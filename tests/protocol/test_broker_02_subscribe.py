@@ -34,23 +34,6 @@ def test_02_subscribe_many(broker: Address, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 5])
-def test_02_subscribe_shared(broker: Address, version: int) -> None:
-    """§3.2.2.3.13: not supported, said for that filter alone."""
-    with RawClient(broker, version) as client:
-        client.connect("02-shared")
-        refused = 0x9E if version == 5 else 0x80
-        assert client.subscribe(("$share/g/02/s", 1), ("02/s", 1)) == bytes((refused, 1))
-
-
-def test_02_subscribe_identifier(broker: Address) -> None:
-    """§3.2.2.3.12: subscription identifiers are not available."""
-    with RawClient(broker, 5) as client:
-        client.connect("02-identifier")
-        client.send(b.subscribe(1, ("02/i", 0), properties=b.pvar(0x0B, 1)))
-        client.expect_disconnect(0xA1)
-
-
-@pytest.mark.parametrize("version", [4, 5])
 def test_02_subscribe_not_authorized(broker: Address, version: int) -> None:
     """A device sees its own topics, not the others' (§3.9.3).
 

@@ -11,7 +11,11 @@ from broker import session_records
 from broker.mqtt.packets import Version, Will
 from broker.mqtt.properties import Properties
 from broker.mqtt.property_table import PropertyId
+from broker.progress import Progress
+from broker.router import Grant
 from broker.session_records import CloseReason
+from broker.shared import SharedGroup
+from broker.state.session import LastWill
 from tests.broker_kit import connection_pair
 from tests.protocol import builder
 
@@ -21,26 +25,67 @@ def unpacked(raw: bytes) -> Any:
 
 
 def test_opened() -> None:
-    connection, theirs = connection_pair(version=Version.MQTT_5, keep_alive_s=77)
+    connection, theirs = connection_pair(version=Version.MQTT_5, keep_alive_s=77, session_expiry_s=5)
     with theirs, connection.sock:
-        assert unpacked(session_records.opened(connection)) == {
+        assert unpacked(session_records.opened(connection, connection.session, is_present=True)) == {
             "address": "203.0.113.9",
             "transport": "tcp",
             "version": 5,
             "keep_alive_s": 77,
-            "clean": True,
+            "present": True,
+            "expiry_s": 5,
+        }
+        connection.session.will = LastWill(topic=b"t", payload=b"p", flags=3, properties=b"", delay_s=9)
+        with_will = unpacked(session_records.opened(connection, connection.session, is_present=False))
+        assert with_will["will"] == {
+            "topic": b"t",
+            "payload": b"p",
+            "flags": 3,
+            "properties": b"",
+            "delay_s": 9,
         }
 
 
 def test_closed() -> None:
-    connection, theirs = connection_pair()
+    connection, theirs = connection_pair(session_expiry_s=5)
     with theirs, connection.sock:
-        connection.last_packet_at_ms = 1234
-        assert unpacked(session_records.closed(connection, CloseReason.KEEP_ALIVE, 0x8D)) == {
+        assert unpacked(session_records.closed(connection.session, CloseReason.KEEP_ALIVE, 0x8D, 1234)) == {
             "reason": "keep_alive",
             "code": 0x8D,
             "last_packet_at_ms": 1234,
+            "expiry_s": 5,
+            "will": False,
         }
+
+
+def test_changes() -> None:
+    grant = Grant(qos=2, no_local=True, retain_as_published=True, identifiers=(7,), since_seq=1)
+    assert unpacked(session_records.subscribed([("a/#", grant, True)])) == {
+        "op": "subscribed",
+        "filters": [["a/#", 14, [7], True]],
+    }
+    assert unpacked(session_records.unsubscribed(["a"])) == {"op": "unsubscribed", "filters": ["a"]}
+    assert unpacked(session_records.ended("expired")) == {"op": "ended", "why": "expired"}
+    assert unpacked(session_records.progress(Progress(9, [(1, 65)], [4]), ["r"])) == {
+        "op": "progress",
+        "through": 9,
+        "unacknowledged": [[1, 65]],
+        "completed": [4],
+        "retained_due": ["r"],
+    }
+    assert unpacked(session_records.group_progress(SharedGroup("g", "a/#"), 8)) == {
+        "op": "group",
+        "name": "g",
+        "filter": "a/#",
+        "through": 8,
+    }
+
+
+def test_steps_of_qos_2() -> None:
+    assert unpacked(session_records.released(5)) == {"step": "released", "packet_id": 5}
+    assert unpacked(session_records.repeated(5)) == {"step": "repeated", "packet_id": 5}
+    assert unpacked(session_records.received(5)) == {"step": "received", "packet_id": 5}
+    assert unpacked(session_records.sent([(5, 82, "")])) == {"step": "sent", "messages": [[5, 82, ""]]}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +100,7 @@ def test_closed() -> None:
 def test_last_words(version: Version, reason: CloseReason, words: bytes) -> None:
     connection, theirs = connection_pair(version=version)
     with theirs, connection.sock:
-        said = session_records.last_words(connection, reason, 0x98)
+        said = session_records.last_words(connection, reason, 0x98, "", "")
         assert said in (words, builder.disconnect(0x98)), "an empty property length may be left out"
         assert bool(said) == bool(words)
 
@@ -65,7 +110,7 @@ def test_no_disconnect_before_connack() -> None:
     connection, theirs = connection_pair(version=Version.MQTT_5)
     with theirs, connection.sock:
         connection.accepted = object()  # type: ignore[assignment]
-        assert session_records.last_words(connection, CloseReason.TAKEOVER, 0x8E) == b""
+        assert session_records.last_words(connection, CloseReason.TAKEOVER, 0x8E, "", "") == b""
 
 
 @pytest.mark.parametrize(
@@ -86,6 +131,16 @@ def test_when_a_will_is_published(reason: CloseReason, code: int, expected: bool
 def test_a_will_as_a_record() -> None:
     properties = Properties({PropertyId.WILL_DELAY_INTERVAL: 5, PropertyId.CONTENT_TYPE: "x"}, (("k", "v"),))
     will = Will(topic="t/é", payload=b"gone", qos=1, retain=False, properties=properties)
-    topic, payload, flags, raw = session_records.will_fields(will)
-    assert (topic, payload, flags) == ("t/é".encode(), b"gone", 2)
-    assert raw == builder.ptext(0x03, "x") + builder.puser("k", "v"), "without the delay, without a length"
+    found = session_records.last_will(will)
+    assert (found.topic, found.payload, found.flags, found.delay_s) == ("t/é".encode(), b"gone", 2, 5)
+    assert found.properties == builder.ptext(0x03, "x") + builder.puser("k", "v"), "no delay, no length"
+
+
+@pytest.mark.parametrize("room", [None, 6])
+def test_words_are_left_out_where_they_have_no_room(room: int | None) -> None:
+    connection, theirs = connection_pair(version=Version.MQTT_5)
+    with theirs, connection.sock:
+        connection.packet_bytes_max = room
+        said = session_records.last_words(connection, CloseReason.DRAINING, 0x8B, "why", "other:1883")
+        properties = b"" if room else builder.ptext(0x1F, "why") + builder.ptext(0x1C, "other:1883")
+        assert said in (builder.disconnect(0x9C, properties), builder.disconnect(0x9C, properties or None))

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
+import msgpack
 import pytest
 
 from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_COUNT_MAX
 from appliance.management.access import AccessPolicy, Principal
 from broker.connection import Connection
+from broker.delivery import Delivery, recipe
 from broker.limit_counts import LimitCounts
 from broker.mqtt.packets import Version
-from broker.outbound import Delivery
+from broker.open_block import PendingRecord
 from broker.router import Grant, Router
 from broker.session_records import CloseReason
 from broker.slow_path import SlowPath
+from broker.state.session import Session
 from tests.broker_kit import SITE, connection_pair
 from tests.protocol import builder
 
@@ -29,13 +32,18 @@ class Stage:
 
     def __init__(self) -> None:
         self.router = Router()
-        self.slow_path = SlowPath(self.router, AccessPolicy(), subscriptions_max=100_000)
+        self.slow_path = SlowPath(
+            self.router, AccessPolicy(), subscriptions_max=100_000, session_expiry_s_max=1000
+        )
         self.slow_path.plane = cast("DataPlane", self)
         self.durable_next_seq = 100
         self.dirty: list[Connection] = []
         self.closed: list[tuple[CloseReason, int]] = []
         self.retained_asked: list[str] = []
         self.limits = LimitCounts()
+        self.records: list[PendingRecord] = []
+        self.now_ms = 0
+        self.lifecycle = self.refill = self.shared_refill = self
 
     def mark_dirty(self, connection: Connection) -> None:
         self.dirty.append(connection)
@@ -43,8 +51,28 @@ class Stage:
     def close(self, connection: Connection, reason: CloseReason, code: int) -> None:
         self.closed.append((reason, code))
 
-    def offer_retained(self, connection: Connection, topic_filter: str, grant: Grant) -> None:
+    def offer_retained(self, session: Session, topic_filter: str, grant: Grant, plane: DataPlane) -> None:
         self.retained_asked.append(topic_filter)
+
+    def record(self, pending: PendingRecord) -> None:
+        self.records.append(pending)
+
+    def commit(self) -> list[Any]:
+        """All records reach the disk; returns their payloads."""
+        records, self.records = self.records, []
+        for record in records:
+            if record.then is not None:
+                record.then(1)
+        return [msgpack.unpackb(record.payload) for record in records]
+
+    def room_was_made(self, session: Session) -> None:
+        self.roomy = session
+
+    def want(self) -> None:
+        self.is_wanted = True
+
+    def record_sent(self, session: Session) -> None:
+        session.outbound.withheld.clear()
 
 
 Make = Callable[..., Connection]
@@ -96,7 +124,7 @@ def test_subscribe_grants_what_was_asked_for(stage: Stage, make: Make) -> None:
     connection = make()
     said = answer(stage, connection, builder.subscribe(9, ("a", 0), ("b/#", 1), ("c", 2)))
     assert said == builder.suback(9, 0, 1, 2)
-    assert {f: (g.qos, g.since_seq) for f, g in connection.filters.items()} == {
+    assert {f: (g.qos, g.since_seq) for f, g in connection.session.filters.items()} == {
         "a": (0, 100),
         "b/#": (1, 100),
         "c": (2, 100),
@@ -108,20 +136,19 @@ def test_a_subscription_that_replaces_another_loses_nothing(stage: Stage, make: 
     answer(stage, connection, builder.subscribe(1, ("a", 0)))
     stage.durable_next_seq = 500
     answer(stage, connection, builder.subscribe(2, ("a", 1)))
-    assert connection.filters["a"].since_seq == 100
-    assert connection.filters["a"].qos == 1
+    assert connection.session.filters["a"].since_seq == 100
+    assert connection.session.filters["a"].qos == 1
 
 
 def test_what_is_not_granted(stage: Stage, make: Make) -> None:
     own = Principal(name="d1")
     several = builder.subscribe(9, ("dm/d1/#", 1), ("dm/d2/#", 1), ("#", 1))
     assert answer(stage, make(principal=own), several) == builder.suback(9, 1, 0x80, 0x80)
-    several = builder.subscribe(9, ("dm/d1/#", 1), ("$share/g/dm/d1/x", 1), ("#", 1), properties=b"")
-    assert answer(stage, make(Version.MQTT_5, own), several) == builder.suback(
-        9, 1, 0x9E, 0x87, properties=b""
-    )
-    identified = builder.subscribe(9, ("a", 1), properties=builder.pvar(0x0B, 1))
-    assert refusal(stage, make(Version.MQTT_5), identified) == 0xA1
+    several = builder.subscribe(9, ("dm/d1/#", 1), ("$share/g/dm/d1/x", 1), ("$share/g/#", 1), properties=b"")
+    assert answer(stage, make(Version.MQTT_5, own), several) == builder.suback(9, 1, 1, 0x87, properties=b"")
+    shared = builder.subscribe(9, ("$share/g", 1), ("$share/+/a", 1), ("$share/g/a", 1))
+    assert answer(stage, make(), shared) == builder.suback(9, 0x80, 0x80, 1)
+    assert stage.is_wanted, "a member that joins may have what waits for the group"
 
 
 def test_subscriptions_are_bounded_by_count(stage: Stage, make: Make) -> None:
@@ -159,7 +186,8 @@ def test_unsubscribe(stage: Stage, make: Make) -> None:
 def test_puback_lets_the_next_one_go(stage: Stage, make: Make) -> None:
     connection = make(client_receive_maximum=1)
     for payload in (b"1", b"2"):
-        connection.outbound.offer(Delivery(topic=b"t", payload=payload, properties=b"", qos=1), 1, 1)
+        delivery = Delivery(seq=1, client=("p", "p"), topic=b"t", payload=payload, qos=1)
+        connection.outbound.offer(delivery, recipe(1))
     assert answer(stage, connection, builder.ack(builder.PUBACK, 1)) == builder.publish(
         "t", b"2", qos=1, packet_id=2
     )
@@ -170,9 +198,11 @@ def test_puback_lets_the_next_one_go(stage: Stage, make: Make) -> None:
 
 def test_puback_of_a_lagging_subscriber_asks_for_more(stage: Stage, make: Make) -> None:
     connection = make()
+    connection.outbound.offer(Delivery(seq=1, client=("p", "p"), topic=b"t", payload=b"", qos=1), recipe(1))
     connection.outbound.lag_seq = 7
     answer(stage, connection, builder.ack(builder.PUBACK, 1))
     assert stage.dirty == [connection]
+    assert stage.roomy is connection.session
 
 
 def test_disconnect(stage: Stage, make: Make) -> None:
@@ -214,3 +244,58 @@ def test_retain_handling(stage: Stage, make: Make) -> None:
     assert stage.retained_asked == ["old"]
     answer(stage, connection, builder.subscribe(1, ("new", 0x10), properties=b""))
     assert stage.retained_asked == ["old", "new"]
+
+
+def test_what_a_session_that_is_kept_changes_is_answered_when_it_is_on_disk(stage: Stage, make: Make) -> None:
+    connection = make(Version.MQTT_5, session_expiry_s=60)
+    packet = builder.subscribe(1, ("a", 2), properties=builder.pvar(0x0B, 9))
+    assert answer(stage, connection, packet) == b""
+    assert stage.commit() == [{"op": "subscribed", "filters": [["a", 2, [9], True]]}]
+    assert b"".join(connection.outbox) == builder.suback(1, 2, properties=b"")
+    connection.outbox.clear()
+    assert connection.session.retained_due == {"a"}
+    assert answer(stage, connection, builder.unsubscribe(2, "a", "b", properties=b"")) == b""
+    assert stage.commit() == [{"op": "unsubscribed", "filters": ["a"]}]
+    assert b"".join(connection.outbox) == builder.unsuback(2, 0, 0x11, properties=b"")
+    connection.outbox.clear()
+    assert connection.session.retained_due == set()
+    said = answer(stage, connection, builder.unsubscribe(3, "b", properties=b""))
+    assert said == builder.unsuback(3, 0x11, properties=b""), "nothing has changed, so nothing is recorded"
+
+
+def test_qos_2_to_a_session_that_is_kept(stage: Stage, make: Make) -> None:
+    """PUBREL waits for its record; a PUBREC of what was never sent changes nothing."""
+    connection = make(Version.MQTT_5, session_expiry_s=60)
+    connection.outbound.in_flight[5] = 1 << 3 | 2
+    assert answer(stage, connection, builder.ack(builder.PUBREC, 5)) == b""
+    assert stage.commit() == [{"step": "received", "packet_id": 5}]
+    assert b"".join(connection.outbox) == builder.ack(builder.PUBREL, 5)
+    connection.outbox.clear()
+    unknown = builder.packet(builder.PUBREL, builder.u16(6), builder.u8(0x92))
+    assert answer(stage, connection, builder.ack(builder.PUBREC, 6)) == unknown
+    assert answer(stage, connection, builder.ack(builder.PUBCOMP, 5)) == b""
+    assert connection.outbound.completed == [5]
+
+
+def test_an_answer_to_who_has_gone_is_not_said(stage: Stage, make: Make) -> None:
+    connection = make(Version.MQTT_5, session_expiry_s=60)
+    answer(stage, connection, builder.subscribe(1, ("a", 1), properties=b""))
+    connection.part(b"")
+    stage.commit()
+    assert connection.outbox == []
+
+
+@pytest.mark.parametrize(
+    ("kept_s", "wanted_s", "then_s"), [(60, 0, 0), (60, 5, 5), (60, 99_999, 1000), (0, 0, 0)]
+)
+def test_disconnect_changes_the_expiry(
+    stage: Stage, make: Make, kept_s: int, wanted_s: int, then_s: int
+) -> None:
+    """MQTT 5.0 §3.14.2.2.2, within what the configuration allows."""
+    connection = make(Version.MQTT_5, session_expiry_s=kept_s)
+    answer(stage, connection, builder.disconnect(0, builder.p32(0x11, wanted_s)))
+    assert connection.session.expiry_s == then_s
+
+
+def test_disconnect_prolongs_no_session_that_ends_with_its_connection(stage: Stage, make: Make) -> None:
+    assert refusal(stage, make(Version.MQTT_5), builder.disconnect(0, builder.p32(0x11, 5))) == 0x82

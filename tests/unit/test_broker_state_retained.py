@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.delivery import NEVER
 from broker.mqtt.topics import matches
-from broker.state.retained import NEVER, STEP_NODE_COUNT, RetainedMessage, RetainedMessages
+from broker.state.retained import STEP_NODE_COUNT, RetainedMessage, RetainedMessages
 
 LEVELS = st.sampled_from(["a", "b", "", "$s", "long-level"])
 TOPICS = st.lists(LEVELS, min_size=1, max_size=4).map("/".join).filter(bool)

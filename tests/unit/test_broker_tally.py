@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from broker.connection import Connection
-from broker.outbound import Delivery
+from broker.delivery import Delivery, recipe
 from broker.session_records import CloseReason
 from broker.tally import Tally
 from tests.broker_kit import connection_pair
@@ -28,8 +28,8 @@ def some() -> Iterator[list[Connection]]:
 
 def deliver(connection: Connection, count: int) -> None:
     for seq in range(count):
-        delivery = Delivery(topic=b"t", payload=b"1234", properties=b"", qos=1)
-        connection.outbound.offer(delivery, 1, seq)
+        delivery = Delivery(seq=seq, client=("p", "p"), topic=b"t", payload=b"1234", qos=1)
+        connection.outbound.offer(delivery, recipe(1))
 
 
 def test_sums_are_of_all_that_are_connected(some: list[Connection]) -> None:
