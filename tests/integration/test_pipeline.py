@@ -18,8 +18,11 @@ from appliance.pipeline.breaker import BreakerState
 from appliance.pipeline.directory import DeviceDirectory
 from appliance.pipeline.live import LiveView
 from appliance.pipeline.pipeline import Pipeline
+from appliance.pipeline.published_cursor import PublishedCursor
 from appliance.pipeline.statistics import PipelineState
+from storage.log import OsDisk
 from storage.log.block import Block
+from storage.log.cursor_file import read_cursor
 from storage.log.reader import LogReader
 from storage.log.writer import LogWriter
 from storage.telemetry import store as store_module
@@ -127,6 +130,34 @@ async def test_a_restart_goes_on_where_the_store_is(site: Site) -> None:
         assert site.stored() == [*range(1, 31)]
         assert site.live.newest("dev-1")["n"].value == 30
         assert pipeline.statistics().messages_total == 30
+
+
+async def test_the_log_is_told_what_is_in_the_store_and_keeps_the_rest(site: Site) -> None:
+    """Segments go up to the published cursor, never beyond; a restart publishes where the store is."""
+    path = site.folder / "log" / "cursors" / "pipeline"
+    said = PublishedCursor(path)
+    site.write(3)
+    async with site.running(on_cursor=said.publish) as pipeline:
+        await until(lambda: read_cursor(OsDisk(), path) == 4)
+        assert pipeline.statistics().cursor.next_seq == 4
+    said.close()
+    site.write(5)
+    assert read_cursor(OsDisk(), path) == 4, "what nobody has stored is still needed"
+    path.unlink()
+    again = PublishedCursor(path)
+    async with site.running(on_cursor=again.publish):
+        await until(lambda: read_cursor(OsDisk(), path) == 9)
+    again.close()
+
+
+async def test_a_cursor_that_can_not_be_published_is_shown_and_nothing_stops(site: Site) -> None:
+    problem = StorageError("The cursor is stuck.", hint="Look at the disk.")
+    async with site.running(on_cursor=lambda _next_seq: problem) as pipeline:
+        site.write(2)
+        await until(lambda: pipeline.statistics().messages_total == 2)
+        await until(lambda: pipeline.statistics().incident == "The cursor is stuck.")
+        site.write(2)
+        await until(lambda: pipeline.statistics().messages_total == 4)
 
 
 async def test_many_small_blocks_are_few_commits(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
