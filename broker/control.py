@@ -46,6 +46,8 @@ class Commands(Protocol):
 
     def access_changed(self, principal: str) -> None: ...
 
+    def lag_told(self, lag_ms: int, behind_records: int) -> None: ...
+
     def publish(self, principal: str, records: Sequence[object], done: Callable[[], None]) -> None: ...
 
     def settle(self, principal: str, done: Callable[[], None]) -> None: ...
@@ -191,6 +193,8 @@ class ControlServer:
                         self._commands.revoke(principal)
                     case {"t": "access_changed", "principal": str(principal)}:
                         self._commands.access_changed(principal)
+                    case {"t": "lag", "lag_ms": int(lag_ms), "behind_records": int(behind)}:
+                        self._commands.lag_told(lag_ms, behind)
                     case {"t": "ask", "id": int(number), "question": str(question), "fields": dict(fields)}:
                         token = object()
                         await line.questions.acquire_on_behalf_of(token)

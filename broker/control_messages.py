@@ -5,7 +5,8 @@ each side is `hello` with its protocol version; an unknown `t` is ignored, so th
 
     broker → node   hello {version}, grew {epoch, next_seq}, statistics {…}, first_contact {user_names},
                     answer {id, body} or answer {id, error: {kind, message, hint, code}}
-    node → broker   hello {version}, revoke {principal}, access_changed {principal}, ask {id, question, fields}
+    node → broker   hello {version}, revoke {principal}, access_changed {principal}, lag {lag_ms, behind_records},
+                    ask {id, question, fields}
     bridge → broker   hello {version, role: "bridge"}, publish {id, principal, records}, settle {id, principal}
     broker → bridge   hello, grew, statistics, done {id}: the records are on disk; nothing of the principal waits for it
 

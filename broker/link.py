@@ -126,6 +126,14 @@ class BrokerLink:
         """
         await self._send(encode_message("revoke", principal=principal))
 
+    async def tell_lag(self, *, lag_ms: int, behind_records: int) -> None:
+        """Say how far the time-series store is behind the log.
+
+        Raises:
+            Unavailable: the broker is not connected.
+        """
+        await self._send(encode_message("lag", lag_ms=lag_ms, behind_records=behind_records))
+
     async def access_changed(self, principal: str) -> None:
         """Have the broker look at once at what a device or application may do now.
 

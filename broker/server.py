@@ -51,6 +51,7 @@ from .state.broker_state import BrokerState
 from .state.keeper import StateKeeper
 from .sys_publisher import SysPublisher
 from .tls import TlsContexts
+from .told import Told
 from .websocket import WebSockets
 
 AUTH_THREAD_COUNT_MAX: Final = 4
@@ -199,10 +200,11 @@ class BrokerServer:
         )
         self._on_revoke = on_revoke
         self._process = ProcessWatch(checkpoint_path)
+        self._told = Told(clock)
         self._sys = SysPublisher(
             self.local,
             self.plane,
-            self.statistics,
+            lambda: {**self.statistics(), "pipeline": self._told.numbers()},
             clock,
             interval_s=config.sys_interval_s,
             version=version,
@@ -294,6 +296,10 @@ class BrokerServer:
         self._on_revoke(principal)
         self._handshake.revoked()
         return self.administration.revoke(principal)
+
+    def lag_told(self, lag_ms: int, behind_records: int) -> None:
+        """Take how far the node's store is behind; said below $SYS."""
+        self._told.take(lag_ms, behind_records)
 
     def access_changed(self, principal: str) -> None:
         """Look at once at what a device or application may do now."""

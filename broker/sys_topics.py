@@ -14,7 +14,7 @@ from .load_average import LoadAverages
 BROKER: Final = "$SYS/broker/"
 HOMEPORT: Final = "$SYS/homeport/"
 Statistics = Mapping[str, Mapping[str, Any]]
-"""As `BrokerServer.statistics` gives them."""
+"""As `BrokerServer.statistics` gives them, and as `pipeline` what the node has told (told.py)."""
 
 
 def totals(statistics: Statistics) -> dict[str, int]:
@@ -127,6 +127,8 @@ def _homeport(statistics: Statistics, now_ms: int) -> dict[str, str]:
         "subscribers/lagging": str(plane["lagging_subscribers"]),
         "subscribers/lag_records": str(connections["lag_records_most"]),
     }
+    pipeline = statistics["pipeline"]
+    found |= {f"pipeline/{name}": str(pipeline.get(name, "unknown")) for name in ("lag_ms", "behind_records")}
     by_transport = plane["connections_by_transport"]
     found |= {
         f"connections/{name}": str(by_transport.get(name, 0))

@@ -32,6 +32,7 @@ from appliance.run import announcement, layout
 from appliance.run.child import ChildLink
 from appliance.run.directory import CatalogDirectory, FirstContacts
 from appliance.run.first_run import lock
+from appliance.run.lag_report import report_lag
 from appliance.run.process import run_process
 from appliance.run.scrubbing import Scrubbing
 from broker.bridge.statistics import read_report
@@ -155,6 +156,7 @@ class Node:
                 await nursery.start(pipeline.run)
                 await nursery.start(hub.run)
                 nursery.start_soon(broker.run)
+                nursery.start_soon(report_lag, pipeline, broker)
                 nursery.start_soon(contacts.run)
                 async with trio.open_nursery() as serving:
                     await self._serve_http(services, certificate, serving)

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from appliance.core.clock import ManualClock
+from appliance.core.errors import Unavailable
+from broker.link import BrokerLink
 from broker.sys_publisher import SysPublisher
 from storage.log.columns import Kind
 from tests.broker_kit import CONFIG, DEADLINE_S, Message, Peer, Running, running_broker
@@ -77,6 +80,8 @@ async def test_mosquittos_names_are_all_there(tmp_path: Path) -> None:
         assert re.fullmatch(r"\d+ seconds", got["$SYS/broker/uptime"])
         assert int(got["$SYS/broker/heap/current"]) > 1 << 20
         assert int(got["$SYS/homeport/disk/total_bytes"]) > 0
+        assert got.pop("$SYS/homeport/pipeline/lag_ms") == "unknown", "no node has told it"
+        assert got.pop("$SYS/homeport/pipeline/behind_records") == "unknown"
         assert got.pop("$SYS/homeport/disk/level") in ("ok", "low", "hold", "read_only")
         assert all(re.fullmatch(r"[0-9.]+( seconds)?|homeport version kit", text) for text in got.values()), (
             got
@@ -109,6 +114,31 @@ async def test_only_what_differs_is_sent_and_not_as_retained(tmp_path: Path) -> 
         assert peer.take_apart(packet) == Message("$SYS/broker/subscriptions/count", b"2", 0, 0, b"")
         updater(running).update()
         await peer.ping()
+
+
+async def test_the_node_says_how_far_its_store_is_behind(tmp_path: Path) -> None:
+    path = tmp_path / "broker.sock"
+    link = BrokerLink(path, lambda: None, lambda _names: None)
+    clock = ManualClock(now_ms=1_700_000_000_000)
+    async with (
+        running_broker(tmp_path, control_path=path, clock=clock) as running,
+        trio.open_nursery() as nursery,
+    ):
+        with pytest.raises(Unavailable):
+            await link.tell_lag(lag_ms=1, behind_records=1)
+        nursery.start_soon(link.run)
+        await running.wait_until(lambda: link.connected)
+        await link.tell_lag(lag_ms=1_250, behind_records=77)
+        await running.wait_until(lambda: running.server._told.numbers())
+        peer = await running.connect("watcher")
+        await peer.subscribe("$SYS/homeport/pipeline/+")
+        updater(running).update()
+        await until(peer, "$SYS/homeport/pipeline/lag_ms", "1250")
+        await until(peer, "$SYS/homeport/pipeline/behind_records", "77")
+        clock.advance(31_000)
+        updater(running).update()
+        await until(peer, "$SYS/homeport/pipeline/lag_ms", "unknown")
+        nursery.cancel_scope.cancel()
 
 
 async def test_nothing_of_it_reaches_the_log(tmp_path: Path) -> None:
