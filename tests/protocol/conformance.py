@@ -26,7 +26,6 @@ broker serves MQTT 3.1 too, as 3.1.1 with its own protocol name; that standard h
 * **server**, **both**: the broker's duty, alone or as every program's. Each has a test, in which packets of a builder that imports nothing
   of the program go to a live broker.
 * **client**: a client's. Tests that stand there show what becomes of one that breaks it.
-* **absent**: a server's, and not done in this release; the last column says what happens instead.
 * **none**: asks nothing of this broker; the reason is in the last column.
 
 The tables are made from `tests/protocol/statements_5.py`, `statements_3.py` and the docstrings of the tests, by
@@ -46,9 +45,8 @@ def _table(standard: str) -> Iterator[str]:
     counts = Counter(statement.duty for statement in listed)
     of_server = sum(statement.duty.is_servers for statement in listed)
     yield f"\n## {TITLES[standard]}\n"
-    absent = f"{counts[Duty.ABSENT]} for a server and absent, " if counts[Duty.ABSENT] else ""
     yield (
-        f"{len(listed)} statements: {of_server} for a server, {absent}{counts[Duty.CLIENT]} for clients alone, "
+        f"{len(listed)} statements: {of_server} for a server, {counts[Duty.CLIENT]} for clients alone, "
         f"{counts[Duty.NONE]} that ask nothing of this broker.\n\n"
     )
     yield "| Statement | Duty | Asks that | Shown by |\n|---|---|---|---|\n"

@@ -31,8 +31,6 @@ class Duty(StrEnum):
     SERVER = "server"
     CLIENT = "client"
     BOTH = "both"
-    ABSENT = "absent"
-    """The server's, and not done in this release; the statement says what happens instead."""
     NONE = "none"
     """Of nobody here, because of what this broker is; the statement says why."""
 
@@ -49,7 +47,7 @@ class Statement:
         standard: "MQTT5" or "MQTT3".
         number: As in the standard: section and number in it, such as 3.1.2-4.
         asks: What for, in our own words.
-        why_not: Why it is nobody's duty here, or what happens instead; "" where it is done.
+        why_not: Why it is nobody's duty here; "" where it is somebody's.
     """
 
     standard: str
@@ -88,7 +86,7 @@ def statements() -> tuple[Statement, ...]:
 def _statement(standard: str, line: str) -> Statement:
     number, duty, asks, *why = (part.strip() for part in line.split("|"))
     assert NUMBER.fullmatch(number), line
-    assert bool(why) is (duty in (Duty.NONE, Duty.ABSENT)), f"why is it not done, or by whom? {line}"
+    assert bool(why) is (duty == Duty.NONE), f"why is it nobody's, or whose is it? {line}"
     return Statement(
         standard=standard, number=number, duty=Duty(duty), asks=asks, why_not=why[0] if why else ""
     )

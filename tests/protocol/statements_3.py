@@ -25,8 +25,8 @@ STATEMENTS: Final = """
 3.1.2-1 | server | whoever says another protocol name is not served as MQTT 3.1.1
 3.1.2-2 | server | a level that is not served is answered with CONNACK 0x01 and closed
 3.1.2-3 | server | the reserved flag of CONNECT is 0, or the connection ends
-3.1.2-4 | absent | without clean session the session there is goes on, or a new one begins, and is kept | who comes without clean session is refused, with return code 0x03
-3.1.2-5 | absent | such a session collects messages of QoS 1 and 2 while the client is away | who comes without clean session is refused, with return code 0x03
+3.1.2-4 | both | without clean session the session there is goes on, or a new one begins, and is kept
+3.1.2-5 | server | such a session collects messages of QoS 1 and 2 while the client is away
 3.1.2-6 | both | with clean session the session there is is discarded; the new one ends with the connection
 3.1.2-7 | server | retained messages do not end with a session
 3.1.2-8 | server | the will is kept, and published when the connection ends without DISCONNECT
@@ -64,12 +64,12 @@ STATEMENTS: Final = """
 3.1.4-5 | server | behind a CONNECT that was refused nothing is looked at
 3.2.0-1 | server | CONNACK is the first packet
 3.2.2-1 | server | clean session is answered with session present 0
-3.2.2-2 | absent | otherwise session present is 1 where there was a session | who comes without clean session is refused, with return code 0x03
-3.2.2-3 | absent | and 0 where there was none | who comes without clean session is refused, with return code 0x03
+3.2.2-2 | server | otherwise session present is 1 where there was a session
+3.2.2-3 | server | and 0 where there was none
 3.2.2-4 | server | a refusal has session present 0
 3.2.2-5 | server | after a refusal the connection is closed
 3.2.2-6 | server | where no return code fits, it is closed without a CONNACK
-3.3.1-1 | absent | what is sent again has DUP set | who comes without clean session is refused, with return code 0x03
+3.3.1-1 | both | what is sent again has DUP set
 3.3.1-2 | both | QoS 0 never has
 3.3.1-3 | both | DUP says whether this packet is sent again, whatever the publisher's said
 3.3.1-4 | both | QoS is not 3, or the connection ends
@@ -122,10 +122,10 @@ STATEMENTS: Final = """
 4.3.2-2 | both | QoS 1, receiver: PUBACK once the message is its own; after it the same identifier is a new message
 4.3.3-1 | both | QoS 2, sender: an unused identifier, PUBREL after PUBREC, no PUBLISH again behind it
 4.3.3-2 | both | QoS 2, receiver: PUBREC, answered again until PUBREL, delivered once, PUBCOMP
-4.4.0-1 | absent | a session that goes on sends again what is unacknowledged, with its identifiers | who comes without clean session is refused, with return code 0x03
+4.4.0-1 | both | a session that goes on sends again what is unacknowledged, with its identifiers
 4.5.0-1 | server | a message that was taken is added to the session of all whose filters match
 4.5.0-2 | client | every PUBLISH is acknowledged, wanted or not
-4.6.0-1 | absent | what is sent again is in its order | who comes without clean session is refused, with return code 0x03
+4.6.0-1 | both | what is sent again is in its order
 4.6.0-2 | both | PUBACKs are in the order of their PUBLISHes
 4.6.0-3 | both | PUBRECs are
 4.6.0-4 | both | PUBRELs are in the order of their PUBRECs

@@ -27,7 +27,7 @@ STATEMENTS: Final = """
 3.1.2-2 | server | a version that is not served is closed, after a CONNACK 0x84 or none
 3.1.2-3 | server | the reserved flag of CONNECT is 0, or the packet is malformed
 3.1.2-4 | both | clean start discards the session there is and begins a new one
-3.1.2-5 | absent | without clean start the session there is goes on | sessions end with their connection, and CONNACK says so
+3.1.2-5 | server | without clean start the session there is goes on
 3.1.2-6 | server | without clean start and without a session a new one begins
 3.1.2-7 | server | the will is kept with the session
 3.1.2-8 | server | the will is published after the connection is closed and its delay or the session has ended, unless it was deleted
@@ -45,7 +45,7 @@ STATEMENTS: Final = """
 3.1.2-20 | client | whoever has a keep alive and nothing else to say sends PINGREQ
 3.1.2-21 | client | the server's keep alive goes before the client's own
 3.1.2-22 | server | one and a half times the keep alive in silence ends the connection
-3.1.2-23 | absent | with a session expiry above 0 the session outlives the connection | sessions end with their connection, and CONNACK says so
+3.1.2-23 | both | with a session expiry above 0 the session outlives the connection
 3.1.2-24 | server | no packet is larger than the client's maximum packet size
 3.1.2-25 | server | a message that is too large is dropped as if it had been sent
 3.1.2-26 | server | no topic alias is above the client's maximum
@@ -61,7 +61,7 @@ STATEMENTS: Final = """
 3.1.3-6 | server | who comes with an empty one is given one that is unique
 3.1.3-7 | server | the given one counts as the client's, and CONNACK tells it
 3.1.3-8 | server | an identifier that is refused ends the connection, after a CONNACK 0x85 or none
-3.1.3-9 | absent | a connection within the will delay keeps the will from being sent | sessions end with their connection, and CONNACK says so
+3.1.3-9 | server | a connection within the will delay keeps the will from being sent
 3.1.3-10 | server | the will's user properties keep their order
 3.1.3-11 | both | the will's topic is UTF-8
 3.1.3-12 | both | the user name is UTF-8
@@ -95,7 +95,7 @@ STATEMENTS: Final = """
 3.2.2-20 | server | no user property that makes CONNACK too large for the client
 3.2.2-21 | client | the server's keep alive goes before the client's own
 3.2.2-22 | server | without one of the server's, the client's holds
-3.3.1-1 | absent | what is sent again has DUP set | sessions end with their connection, and CONNACK says so
+3.3.1-1 | both | what is sent again has DUP set
 3.3.1-2 | both | QoS 0 never has
 3.3.1-3 | both | DUP says whether this packet is sent again, whatever the publisher's said
 3.3.1-4 | both | QoS is not 3
@@ -130,9 +130,9 @@ STATEMENTS: Final = """
 3.3.2-20 | server | it is passed on as it is
 3.3.4-1 | both | a PUBLISH is answered as its QoS wants
 3.3.4-2 | server | of overlapping subscriptions the highest QoS holds
-3.3.4-3 | absent | a message tells the subscription identifiers because of which it is sent | CONNACK says that there are no subscription identifiers; one that comes is answered 0xA1
-3.3.4-4 | absent | one copy has those of all subscriptions that match | CONNACK says that there are no subscription identifiers; one that comes is answered 0xA1
-3.3.4-5 | absent | of several copies each has its own | CONNACK says that there are no subscription identifiers; one that comes is answered 0xA1
+3.3.4-3 | server | a message tells the subscription identifiers because of which it is sent
+3.3.4-4 | server | one copy has those of all subscriptions that match
+3.3.4-5 | server | of several copies each has its own
 3.3.4-6 | client | a client's PUBLISH has none
 3.3.4-7 | client | not more than receive maximum are unacknowledged
 3.3.4-8 | client | other packets do not wait because of it
@@ -218,7 +218,7 @@ STATEMENTS: Final = """
 4.3.3-11 | both | PUBREL is answered with PUBCOMP
 4.3.3-12 | both | after PUBCOMP, the same identifier is a new message
 4.3.3-13 | both | the exchange is completed even where the message has expired
-4.4.0-1 | absent | a session that goes on sends again what is unacknowledged, with its identifiers; nothing is sent again otherwise | sessions end with their connection, and CONNACK says so
+4.4.0-1 | both | a session that goes on sends again what is unacknowledged, with its identifiers; nothing is sent again otherwise
 4.4.0-2 | both | a PUBACK or PUBREC of 0x80 or above acknowledges: the message is not sent again
 4.5.0-1 | server | a message that was taken is added to the session of all whose filters match
 4.5.0-2 | client | every PUBLISH is acknowledged, wanted or not
@@ -238,10 +238,10 @@ STATEMENTS: Final = """
 4.7.3-4 | server | they are matched as they are, and not made alike
 4.8.2-1 | both | a shared filter begins with $share/ and a name
 4.8.2-2 | both | the name has no /, + or #; behind it come / and a filter
-4.8.2-3 | absent | each of a group gets messages at its own granted QoS | CONNACK says that there are no shared subscriptions; one that comes is answered 0x9E
-4.8.2-4 | absent | a QoS 2 delivery that a disconnect cut off goes on with that client | CONNACK says that there are no shared subscriptions; one that comes is answered 0x9E
-4.8.2-5 | absent | if that client's session ends, it goes to no other | CONNACK says that there are no shared subscriptions; one that comes is answered 0x9E
-4.8.2-6 | absent | a PUBACK or PUBREC of 0x80 or above discards the message for the group | CONNACK says that there are no shared subscriptions; one that comes is answered 0x9E
+4.8.2-3 | server | each of a group gets messages at its own granted QoS
+4.8.2-4 | server | a QoS 2 delivery that a disconnect cut off goes on with that client
+4.8.2-5 | server | if that client's session ends, it goes to no other
+4.8.2-6 | server | a PUBACK or PUBREC of 0x80 or above discards the message for the group
 4.9.0-1 | both | the send quota begins above 0 and not above the receive maximum
 4.9.0-2 | both | at 0 nothing more of QoS 1 or 2 is sent
 4.9.0-3 | both | at 0 everything else goes on

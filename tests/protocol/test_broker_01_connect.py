@@ -102,7 +102,7 @@ def test_01_connect_assigned_client_id(broker: Address) -> None:
 
 
 def test_01_connect_empty_client_id_3_1_1(broker: Address) -> None:
-    """3.1.1 [MQTT-3.1.3-7] with a clean session, [MQTT-3.1.3-8] without."""
+    """With a clean session, and without. [MQTT3-3.1.3-6, -7, -8]"""
     with RawClient(broker, 4) as client:
         client.connect("")
         client.ping()

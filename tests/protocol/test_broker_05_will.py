@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def watcher(broker: Address) -> Iterator[RawClient]:
 
 
 def connect_with_will(
-    client: RawClient, topic: str, qos: int = 1, properties: bytes = b"", **options: int
+    client: RawClient, topic: str, qos: int = 1, properties: bytes = b"", **options: Any
 ) -> None:
     will = b.will_fields(topic, b"gone", properties=properties if client.version == 5 else None)
     client.connect("05-client", will=will, will_flags=0x04 | qos << 3, **options)

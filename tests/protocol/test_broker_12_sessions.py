@@ -47,7 +47,10 @@ def leave(client: RawClient) -> None:
 
 @VERSIONS
 def test_12_sessions_subscriptions_and_messages(broker: Address, version: int) -> None:
-    """[MQTT-3.1.2-4], [MQTT-3.1.2-5], [MQTT-3.2.2-2], [MQTT-3.2.2-3]: nobody subscribes again, and nothing is missed, in order."""
+    """Nobody subscribes again, and nothing is missed, in order.
+
+    [MQTT5-3.1.2-5, -6, -23, 3.2.2-3, 4.5.0-1] [MQTT3-3.1.2-4, -5, 3.2.2-2, -3, 4.5.0-1]
+    """
     client = start(broker, version, f"12-kept-{version}")
     assert client.subscribe((f"12/kept/{version}/#", 1)) == b"\1"
     leave(client)
@@ -89,7 +92,10 @@ def test_12_sessions_qos_0_is_not_kept(broker: Address, version: int) -> None:
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_12_sessions_clean_start_ends_it(broker: Address, version: int) -> None:
-    """[MQTT-3.1.2-4], [MQTT-3.2.2-2]: nothing of before; session present 0."""
+    """Nothing of before; session present 0.
+
+    [MQTT5-3.1.2-4, 3.1.4-4, 3.2.2-2] [MQTT3-3.1.2-6, 3.1.4-3, 3.2.2-1]
+    """
     client = start(broker, version, "12-clean")
     client.subscribe(("12/clean", 1))
     leave(client)
@@ -101,7 +107,10 @@ def test_12_sessions_clean_start_ends_it(broker: Address, version: int) -> None:
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_12_sessions_what_was_in_flight_is_sent_again(broker: Address, version: int) -> None:
-    """[MQTT-4.4.0-1], [MQTT-3.3.1-1], [MQTT-4.6.0-1]: the same packets with DUP and their identifiers, in order, then the rest."""
+    """The same packets with DUP and their identifiers, in order, then the rest.
+
+    [MQTT5-3.3.1-1, 4.3.2-3, 4.4.0-1] [MQTT3-2.3.1-4, 3.3.1-1, 4.3.2-1, 4.4.0-1, 4.6.0-1]
+    """
     client = start(broker, version, "12-again")
     client.subscribe(("12/again/1", 1), ("12/again/2", 2))
     with RawClient(broker, 4) as publisher:
@@ -126,7 +135,10 @@ def test_12_sessions_what_was_in_flight_is_sent_again(broker: Address, version: 
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("answered", ["nothing", "PUBREC"])
 def test_12_sessions_qos_2_goes_on_where_it_was(broker: Address, version: int, answered: str) -> None:
-    """[MQTT-4.4.0-1], §4.3.3: PUBLISH with DUP until PUBREC, PUBREL after; the message comes once."""
+    """PUBLISH with DUP until PUBREC, PUBREL after; the message comes once.
+
+    [MQTT5-3.3.1-1, 4.3.3-3, -5, -6, 4.4.0-1] [MQTT3-3.3.1-1, 4.3.3-1, 4.4.0-1]
+    """
     topic = f"12/two/{version}/{answered}"
     client = start(broker, version, "12-two")
     client.subscribe((topic, 2))
@@ -158,7 +170,10 @@ def test_12_sessions_qos_2_goes_on_where_it_was(broker: Address, version: int, a
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_12_sessions_qos_2_from_the_client(broker: Address, version: int) -> None:
-    """[MQTT-4.3.3-10]: what was received before the connection ended is received; PUBREL after it is answered."""
+    """What was received before the connection ended is received; PUBREL after it is answered.
+
+    [MQTT5-4.3.3-10, -11, 4.4.0-1] [MQTT3-4.3.3-2, 4.4.0-1]
+    """
     with RawClient(broker, 4) as subscriber:
         subscriber.connect("12-subscriber")
         subscriber.subscribe((f"12/from/{version}", 0))
@@ -178,7 +193,7 @@ def test_12_sessions_qos_2_from_the_client(broker: Address, version: int) -> Non
 
 
 def test_12_sessions_expiry(broker: Address) -> None:
-    """[MQTT-3.1.2-23], §3.1.2.11.2: kept for so long and no longer; 0 ends with the connection."""
+    """Kept for so long and no longer; 0 ends with the connection (§3.1.2.11.2). [MQTT5-3.1.2-23, 4.1.0-2]"""
     client = start(broker, 5, "12-expiry")
     client.subscribe(("12/expiry", 1))
     leave(client)
@@ -204,7 +219,7 @@ def test_12_sessions_expiry(broker: Address) -> None:
 
 
 def test_12_sessions_expiry_of_disconnect(broker: Address) -> None:
-    """§3.14.2.2.2: DISCONNECT may change it; [MQTT-3.14.2-2]? not from 0 to more, which is a protocol error."""
+    """DISCONNECT may change it, though not from 0 to more, which is a protocol error (§3.14.2.2.2)."""
     client = start(broker, 5, "12-changed")
     client.send(b.disconnect(0, b.p32(0x11, 0)))
     client.expect_closed()
@@ -227,7 +242,7 @@ def test_12_sessions_longest(broker: Address) -> None:
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_12_sessions_takeover_keeps_it(broker: Address, version: int) -> None:
-    """[MQTT-3.1.4-3]: the older connection ends, the session goes on."""
+    """The older connection ends, the session goes on. [MQTT5-3.1.2-5, 3.1.4-3] [MQTT3-3.1.2-4, 3.1.4-2]"""
     client = start(broker, version, "12-taken")
     client.subscribe(("12/taken", 1))
     newer = resume(broker, version, "12-taken")
@@ -243,7 +258,7 @@ def test_12_sessions_takeover_keeps_it(broker: Address, version: int) -> None:
 
 
 def test_12_sessions_receive_maximum_of_the_new_connection(broker: Address) -> None:
-    """[MQTT-3.3.4-9], §4.9: what is sent again counts; with room for one, one at a time."""
+    """What is sent again counts; with room for one, one at a time (§4.9). [MQTT5-3.3.4-9, 4.9.0-1, -2]"""
     client = start(broker, 5, "12-window")
     client.subscribe(("12/window", 1))
     with RawClient(broker, 4) as publisher:
@@ -264,7 +279,7 @@ def test_12_sessions_receive_maximum_of_the_new_connection(broker: Address) -> N
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_12_sessions_unsubscribed_stays_so(broker: Address, version: int) -> None:
-    """[MQTT-3.10.4-2]: UNSUBSCRIBE is part of the state."""
+    """UNSUBSCRIBE is part of the state. [MQTT5-3.10.4-2] [MQTT3-3.10.4-2]"""
     client = start(broker, version, "12-unsubscribed")
     client.subscribe(("12/un/a", 1), ("12/un/b", 1))
     client.send(b.unsubscribe(3, "12/un/a", properties=client.no_properties))
@@ -281,7 +296,7 @@ def test_12_sessions_unsubscribed_stays_so(broker: Address, version: int) -> Non
 
 
 def test_12_sessions_message_expiry(broker: Address) -> None:
-    """[MQTT-3.3.2-5], [MQTT-3.3.2-6]: what has waited too long is not sent; what is sent says what is left."""
+    """What has waited too long is not sent; what is sent says what is left. [MQTT5-3.3.2-5, -6]"""
     client = start(broker, 5, "12-message")
     client.subscribe(("12/message", 1))
     leave(client)

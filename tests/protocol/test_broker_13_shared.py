@@ -49,7 +49,7 @@ def test_13_shared_each_message_once(broker: Address, version: int, qos: int) ->
 
 @VERSIONS
 def test_13_shared_malformed(broker: Address, version: int) -> None:
-    """[MQTT-4.8.2-1], [MQTT-4.8.2-2]: a share name without wildcards, and a filter behind it."""
+    """A share name without wildcards, and a filter behind it. [MQTT5-4.8.2-1, -2]"""
     for topic_filter in ("$share/g", "$share//a", "$share/g+/a", "$share/#/a", "$share/g/"):
         with RawClient(broker, version) as client:
             client.connect("13-malformed")
@@ -59,7 +59,7 @@ def test_13_shared_malformed(broker: Address, version: int) -> None:
 
 
 def test_13_shared_no_local_is_a_protocol_error(broker: Address) -> None:
-    """[MQTT-3.8.3-4]."""
+    """[MQTT5-3.8.3-4]"""
     with RawClient(broker, 5) as client:
         client.connect("13-local")
         client.send(b.subscribe(1, ("$share/g/a", 1 | 4), properties=b""))
@@ -77,7 +77,7 @@ def test_13_shared_no_retained_messages(broker: Address) -> None:
 
 
 def test_13_shared_goes_to_who_is_left(broker: Address) -> None:
-    """[MQTT-4.8.2-4]: a member that ends without PUBACK has not had the message: another gets it."""
+    """A member that ends without PUBACK has not had the message: another gets it (§4.8.2)."""
     with RawClient(broker, 5) as one, RawClient(broker, 5) as publisher:
         one.connect("13-leaves")
         one.subscribe(("$share/g/13/left", 1))
@@ -93,7 +93,7 @@ def test_13_shared_goes_to_who_is_left(broker: Address) -> None:
 
 
 def test_13_shared_qos_2_does_not(broker: Address) -> None:
-    """[MQTT-4.8.2-5]: a QoS 2 message that one member has begun goes to no other."""
+    """A QoS 2 message that one member has begun goes to no other. [MQTT5-4.8.2-5]"""
     with RawClient(broker, 5) as one, RawClient(broker, 5) as two:
         one.connect("13-begins")
         one.subscribe(("$share/g/13/two", 2))

@@ -15,7 +15,10 @@ def subscribe_with(client: RawClient, topic_filter: str, identifier: int, option
 
 
 def test_14_options_identifier_is_sent_along(broker: Address) -> None:
-    """[MQTT-3.3.4-3], [MQTT-3.8.2-1]?: with each message of the subscription; a subscription again replaces it."""
+    """With each message of the subscription; a subscription again replaces it (§3.8.2.1.2).
+
+    [MQTT5-3.3.4-3, 3.8.4-3]
+    """
     with RawClient(broker, 5) as client:
         client.connect("14-one")
         subscribe_with(client, "14/one", 7)
@@ -30,7 +33,7 @@ def test_14_options_identifier_is_sent_along(broker: Address) -> None:
 
 
 def test_14_options_identifiers_of_overlapping_subscriptions(broker: Address) -> None:
-    """[MQTT-3.3.4-4], [MQTT-3.3.4-5]: one copy with those of all, at the highest QoS."""
+    """One copy with those of all, at the highest QoS. [MQTT5-3.3.4-2, -3, -4, -5]"""
     with RawClient(broker, 5) as client:
         client.connect("14-overlap")
         subscribe_with(client, "14/overlap/#", 1, 0)
@@ -74,7 +77,7 @@ def test_14_options_identifier_0(broker: Address) -> None:
 
 
 def test_14_options_topic_alias_to_the_client(broker: Address) -> None:
-    """[MQTT-3.3.2-8], [MQTT-3.3.2-9]?: none above what CONNECT allows; the topic once, then its number."""
+    """None above what CONNECT allows; the topic once, then its number. [MQTT5-3.1.2-26, 3.3.2-8, -11]"""
     with RawClient(broker, 5) as client:
         client.connect("14-alias", properties=b.p16(0x22, 1))
         client.subscribe(("14/alias/#", 0))
@@ -88,7 +91,10 @@ def test_14_options_topic_alias_to_the_client(broker: Address) -> None:
 
 
 def test_14_options_will_delay(broker: Address) -> None:
-    """[MQTT-3.1.3-9], §3.1.3.2.2: not before its delay, and not at all if the client is back by then."""
+    """Not before its delay, and not at all if the client is back by then (§3.1.3.2.2).
+
+    [MQTT5-3.1.2-8, 3.1.3-9]
+    """
     delay = b.p32(0x18, 1)
     with RawClient(broker, 5) as watcher:
         watcher.connect("14-watcher")
@@ -105,7 +111,7 @@ def test_14_options_will_delay(broker: Address) -> None:
 
 
 def test_14_options_will_delay_ends_with_the_session(broker: Address) -> None:
-    """[MQTT-3.1.2-8]: whichever comes first; a clean start ends the session at once."""
+    """Whichever comes first; a clean start ends the session at once. [MQTT5-3.1.2-8]"""
     with RawClient(broker, 5) as watcher:
         watcher.connect("14-watcher")
         watcher.subscribe(("14/will/ends", 1))

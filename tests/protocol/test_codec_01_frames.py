@@ -50,7 +50,7 @@ def test_01_type_15_before_5(version: int) -> None:
     ],
 )
 def test_01_flags_client(version: int, flags: int, first: int, body: bytes) -> None:
-    """[MQTT-2.1.3-1], 3.1.1 [MQTT-2.2.2-2]: reserved flags have the value listed, or the connection ends."""
+    """Reserved flags have the value listed, or the connection ends. [MQTT5-2.1.3-1] [MQTT3-2.2.2-1, -2]"""
     if version == 4:
         body = body.replace(b"\0\x01\0", b"\0\x01", 1)
     data = b.packet(first & 0xF0 | flags, body)
@@ -72,13 +72,13 @@ def test_01_flags_client(version: int, flags: int, first: int, body: bytes) -> N
     ],
 )
 def test_01_flags_server(flags: int, first: int, body: bytes) -> None:
-    """[MQTT-2.1.3-1]."""
+    """[MQTT5-2.1.3-1]"""
     from_server(b.packet(first, body), 5)
     assert refuse_server(b.packet(first | flags, body), 5) == MALFORMED
 
 
 def test_01_flags_connect() -> None:
-    """[MQTT-2.1.3-1]: reserved flags of CONNECT; the reader doesn't even take it for one."""
+    """Reserved flags of CONNECT; the reader doesn't even take it for one. [MQTT5-2.1.3-1]"""
     data = bytearray(b.connect())
     data[0] |= 1
     assert refuse(bytes(data)) == PROTOCOL_ERROR
@@ -116,7 +116,7 @@ def test_01_length_five_bytes() -> None:
 
 
 def test_01_length_not_shortest() -> None:
-    """[MQTT-1.5.5-1] wants the shortest form in 5; 3.1.1 does not, and there are clients that pad."""
+    """5 wants the shortest form; 3.1.1 does not, and there are clients that pad. [MQTT5-1.5.5-1]"""
     padded = b.packet(b.PINGREQ, length_bytes=2)
     assert padded == b"\xc0\x80\x00"
     assert refuse_client(padded, 5) == MALFORMED
@@ -126,7 +126,7 @@ def test_01_length_not_shortest() -> None:
 
 
 def test_01_length_not_shortest_long() -> None:
-    """[MQTT-1.5.5-1] for lengths that are not zero in their last group."""
+    """Lengths that are not zero in their last group. [MQTT5-1.5.5-1]"""
     assert refuse_client(b.packet(b.PUBLISH, b.text("t"), b"\0", bytes(126), length_bytes=3), 5) == MALFORMED
 
 
@@ -161,11 +161,11 @@ def test_01_ping_with_body(version: int) -> None:
         b"\xed\xbf\xbf",  # U+DFFF
         b"\xf4\x90\x80\x80",  # above U+10FFFF
         b"a\xe2\x82",  # cut off
-        b"a\0b",  # U+0000 [MQTT-1.5.4-2]
+        b"a\0b",  # U+0000
     ],
 )
 def test_01_utf8_refused(version: int, bad: bytes) -> None:
-    """[MQTT-1.5.4-1], [MQTT-1.5.4-2]; 3.1.1 [MQTT-1.5.3-1], [MQTT-1.5.3-2]."""
+    """[MQTT5-1.5.4-1, -2] [MQTT3-1.5.3-1, -2]"""
     no_properties = b"" if version == 5 else None
     assert refuse_client(b.publish(bad, properties=no_properties), version) == MALFORMED
     assert refuse_client(b.subscribe(1, (bad, 0), properties=no_properties), version) == MALFORMED
@@ -180,14 +180,14 @@ def test_01_utf8_refused(version: int, bad: bytes) -> None:
 
 @pytest.mark.parametrize("good", ["\ufeffa", "a\ufeff", "a\uffffb", "a\x01b", "\U0010ffff", "日本/語", "A𪛔"])
 def test_01_utf8_accepted(good: str) -> None:
-    """[MQTT-1.5.4-3]: U+FEFF stays; control and non-characters SHOULD NOT be sent but may be."""
+    """U+FEFF stays; control and non-characters SHOULD NOT be sent but may be. [MQTT5-1.5.4-3] [MQTT3-1.5.3-3]"""
     packet = from_client(b.publish(good), 4)
     assert isinstance(packet, Publish)
     assert packet.topic == good
 
 
 def test_01_first_packet_not_connect() -> None:
-    """[MQTT-3.1.0-1]: seen at the first byte."""
+    """Seen at the first byte. [MQTT5-3.1.0-1] [MQTT3-3.1.0-1]"""
     for first in (b.PUBLISH, b.PINGREQ, b.SUBSCRIBE, b.AUTH, b.CONNACK):
         assert refuse(bytes((first,))) == PROTOCOL_ERROR
 

@@ -133,7 +133,7 @@ def test_02_connect_bridge_bit(name: str, level: int) -> None:
     ],
 )
 def test_02_connect_unsupported_version(name: str, level: int, answered_in: Version) -> None:
-    """[MQTT-3.1.2-1], [MQTT-3.1.2-2]: 0x84; the reader says in which version a CONNACK would be understood."""
+    """0x84; the reader says in which version a CONNACK would be understood. [MQTT5-3.1.2-1, -2] [MQTT3-3.1.2-1, -2]"""
     data = b.packet(b.CONNECT, b.text(name), b.u8(level), b.u8(2), b.u16(0), b.text("x"))
     assert refuse(data) == VERSION
     reader = PacketReader(packet_bytes_max=1000)
@@ -152,20 +152,20 @@ def test_02_connect_version_known_when_refused() -> None:
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_02_connect_reserved_flag(version: int) -> None:
-    """[MQTT-3.1.2-3]."""
+    """[MQTT5-3.1.2-3] [MQTT3-3.1.2-3]"""
     assert refuse(b.connect(version=version, flags=0x03)) == MALFORMED
 
 
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("flags", [0x08, 0x10, 0x18, 0x20, 0x28, 0x38])
 def test_02_connect_will_flags_without_will(version: int, flags: int) -> None:
-    """[MQTT-3.1.2-11], [MQTT-3.1.2-13] (3.1.1: -13, -15)."""
+    """[MQTT5-3.1.2-11, -13] [MQTT3-3.1.2-11, -13, -15]"""
     assert refuse(b.connect(version=version, flags=0x02 | flags)) == MALFORMED
 
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_02_connect_will_qos_3(version: int) -> None:
-    """[MQTT-3.1.2-12] (3.1.1: -14)."""
+    """[MQTT5-3.1.2-12] [MQTT3-3.1.2-14]"""
     will = b.will_fields("w", b"", properties=b"" if version == 5 else None)
     assert refuse(b.connect(version=version, will=will, will_flags=0x04 | 0x18)) == MALFORMED
 
@@ -181,20 +181,20 @@ def test_02_connect_will_topic(version: int, topic: str) -> None:
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("flags", [0x04, 0x80, 0xC0, 0x84])
 def test_02_connect_announced_field_missing(version: int, flags: int) -> None:
-    """[MQTT-3.1.2-9], [-17], [-19]: what a flag announces must be there."""
+    """What a flag announces must be there. [MQTT5-3.1.2-9, -17, -19] [MQTT3-3.1.2-9, -19, -21]"""
     assert refuse(b.connect(version=version, flags=0x02 | flags)) == MALFORMED
 
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_02_connect_trailing_bytes(version: int) -> None:
-    """[MQTT-3.1.2-8], [-16], [-18]: what no flag announces must not be there."""
+    """What no flag announces must not be there. [MQTT5-3.1.2-16, -18] [MQTT3-3.1.2-11, -18, -20]"""
     will = b.will_fields("w", b"m", properties=b"" if version == 5 else None)
     assert refuse(b.connect(version=version, will=will)) == MALFORMED
     assert refuse(b.connect(version=version, flags=0x02, username="u")) == MALFORMED
 
 
 def test_02_connect_password_without_user_name() -> None:
-    """3.1.1 [MQTT-3.1.2-22] forbids it; MQTT 5 allows it (§3.1.2.9, non-normative comment)."""
+    """3.1.1 forbids it; MQTT 5 allows it (§3.1.2.9, non-normative comment). [MQTT3-3.1.2-22]"""
     assert refuse(b.connect(version=4, password=b"p")) == MALFORMED
     assert refuse(b.connect(name="MQIsdp", version=3, password=b"p")) == MALFORMED
     packet = accept(b.connect(version=5, password=b"p"))
@@ -203,7 +203,7 @@ def test_02_connect_password_without_user_name() -> None:
 
 
 def test_02_connect_empty_client_id() -> None:
-    """3.1.1 [MQTT-3.1.3-7], [-8]; 3.1 §3.1 wants one to 23 characters; MQTT 5 [MQTT-3.1.3-6] allows it."""
+    """3.1 (§3.1) wants one to 23 characters; MQTT 5 allows it. [MQTT5-3.1.3-6] [MQTT3-3.1.3-7, -8]"""
     assert refuse(b.connect("", version=4, clean=False)) == CLIENT_ID
     assert refuse(b.connect("", name="MQIsdp", version=3)) == CLIENT_ID
     accept(b.connect("", version=4))
@@ -232,7 +232,7 @@ def test_02_connack_reason_codes(code: int) -> None:
 
 @pytest.mark.parametrize("code", [1, 2, 5, 0x10, 0x8B, 0x8D, 0x8E, 0x8F, 0x93, 0x96, 0x98, 0x9E, 0xA0, 0xFF])
 def test_02_connack_other_reason_codes(code: int) -> None:
-    """[MQTT-3.2.2-8]."""
+    """[MQTT5-3.2.2-8]"""
     assert refuse_server(b.connack(0, code, b""), 5) == PROTOCOL_ERROR
 
 
@@ -245,7 +245,7 @@ def test_02_connack_return_codes(code: int) -> None:
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_02_connack_flags(version: int) -> None:
-    """[MQTT-3.2.2-1] reserved bits; [MQTT-3.2.2-6] session present only when accepted (3.1.1: -4)."""
+    """Reserved bits; session present only when accepted. [MQTT5-3.2.2-1, -6] [MQTT3-3.2.2-4]"""
     properties = b"" if version == 5 else None
     assert from_server(b.connack(1, 0, properties), version) == Connack(session_present=True)
     for flags in (0x02, 0x80, 0xFF):

@@ -40,7 +40,7 @@ def test_03_publish_empty_payload(version: int) -> None:
 
 @VERSIONS
 def test_03_publish_dup(version: int) -> None:
-    """[MQTT-3.3.1-2]: DUP is 0 at QoS 0."""
+    """DUP is 0 at QoS 0. [MQTT5-3.3.1-2] [MQTT3-3.3.1-2]"""
     properties = no_properties(version)
     packet = from_client(b.publish(qos=1, dup=True, packet_id=1, properties=properties), version)
     assert isinstance(packet, Publish)
@@ -50,7 +50,7 @@ def test_03_publish_dup(version: int) -> None:
 
 @VERSIONS
 def test_03_publish_qos_3(version: int) -> None:
-    """[MQTT-3.3.1-4]."""
+    """[MQTT5-3.3.1-4] [MQTT3-3.3.1-4]"""
     assert (
         refuse_client(b.publish(qos=3, packet_id=1, properties=no_properties(version)), version) == MALFORMED
     )
@@ -59,7 +59,7 @@ def test_03_publish_qos_3(version: int) -> None:
 @VERSIONS
 @pytest.mark.parametrize("qos", [1, 2])
 def test_03_publish_packet_id_0(version: int, qos: int) -> None:
-    """[MQTT-2.2.1-2] (3.1.1: [MQTT-2.3.1-1])."""
+    """[MQTT5-2.2.1-3] [MQTT3-2.3.1-1]"""
     assert (
         refuse_client(b.publish(qos=qos, packet_id=0, properties=no_properties(version)), version)
         == PROTOCOL_ERROR
@@ -69,7 +69,7 @@ def test_03_publish_packet_id_0(version: int, qos: int) -> None:
 @VERSIONS
 @pytest.mark.parametrize("topic", ["+", "#", "a/+/b", "a/#", "a+", "b#c", "/".join("x" * 33)])
 def test_03_publish_topic_refused(version: int, topic: str) -> None:
-    """[MQTT-3.3.2-2], [MQTT-4.7.1-1] (3.1.1: -1); and TOPIC_LEVEL_COUNT_MAX."""
+    """No topic name, and TOPIC_LEVEL_COUNT_MAX. [MQTT5-3.3.2-2, 4.7.0-1] [MQTT3-3.3.2-2, 4.7.1-1]"""
     assert refuse_client(b.publish(topic, properties=no_properties(version)), version) == TOPIC
 
 
@@ -92,7 +92,7 @@ def test_03_publish_topic_longest() -> None:
 
 
 def test_03_publish_empty_topic() -> None:
-    """§3.3.2.1: protocol error without a topic alias; 3.1.1 [MQTT-4.7.3-1]."""
+    """Protocol error without a topic alias (§3.3.2.1). [MQTT3-4.7.3-1]"""
     assert refuse_client(b.publish("", properties=b""), 5) == PROTOCOL_ERROR
     assert refuse_client(b.publish(""), 4) == TOPIC
     assert refuse_client(b.publish(""), 3) == TOPIC
@@ -102,7 +102,7 @@ def test_03_publish_empty_topic() -> None:
 
 
 def test_03_publish_topic_alias_0() -> None:
-    """[MQTT-3.3.2-8]."""
+    """[MQTT5-3.3.2-8]"""
     assert refuse_client(b.publish("a", properties=b.p16(0x23, 0)), 5) == ALIAS
 
 
@@ -130,7 +130,7 @@ def test_03_publish_everything() -> None:
 
 
 def test_03_publish_subscription_identifier_from_client() -> None:
-    """[MQTT-3.3.4-6]."""
+    """[MQTT5-3.3.4-6]"""
     data = b.publish("a", properties=b.pvar(0x0B, 1))
     assert refuse_client(data, 5) == PROTOCOL_ERROR
     from_server(data, 5)
@@ -138,7 +138,7 @@ def test_03_publish_subscription_identifier_from_client() -> None:
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#"])
 def test_03_publish_response_topic(topic: str) -> None:
-    """[MQTT-3.3.2-14]."""
+    """[MQTT5-3.3.2-14]"""
     assert refuse_client(b.publish("a", properties=b.ptext(0x08, topic)), 5) == PROTOCOL_ERROR
 
 
@@ -160,7 +160,7 @@ def test_03_publish_property_length_beyond_packet() -> None:
 
 
 def test_03_publish_property_length_not_shortest() -> None:
-    """[MQTT-1.5.5-1]."""
+    """[MQTT5-1.5.5-1]"""
     assert refuse_client(b.packet(b.PUBLISH, b.text("a"), b"\x80\x00"), 5) == MALFORMED
 
 

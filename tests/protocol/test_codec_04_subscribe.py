@@ -49,12 +49,12 @@ def test_04_subscribe_options() -> None:
 @pytest.mark.parametrize(
     ("version", "options", "code"),
     [
-        (4, 0x03, MALFORMED),  # 3.1.1 [MQTT-3-8.3-4]
+        (4, 0x03, MALFORMED),  # of 3.1.1
         (4, 0x04, MALFORMED),
         (4, 0x80, MALFORMED),
         (5, 0x03, PROTOCOL_ERROR),  # §3.8.3.1 "Maximum QoS … value 3"
         (5, 0x30, PROTOCOL_ERROR),  # §3.8.3.1 "Retain Handling value of 3"
-        (5, 0x40, MALFORMED),  # [MQTT-3.8.3-5]
+        (5, 0x40, MALFORMED),  # reserved
         (5, 0x80, MALFORMED),
     ],
 )
@@ -64,13 +64,13 @@ def test_04_subscribe_options_refused(version: int, options: int, code: int) -> 
 
 @VERSIONS
 def test_04_subscribe_empty(version: int) -> None:
-    """[MQTT-3.8.3-2] (3.1.1: -3)."""
+    """[MQTT5-3.8.3-2] [MQTT3-3.8.3-3]"""
     assert refuse_client(b.subscribe(1, properties=no_properties(version)), version) == PROTOCOL_ERROR
 
 
 @VERSIONS
 def test_04_subscribe_packet_id_0(version: int) -> None:
-    """[MQTT-2.2.1-3]."""
+    """[MQTT5-2.2.1-3] [MQTT3-2.3.1-1]"""
     assert (
         refuse_client(b.subscribe(0, ("a", 0), properties=no_properties(version)), version) == PROTOCOL_ERROR
     )
@@ -100,7 +100,7 @@ BAD_FILTERS = pytest.mark.parametrize(
 @BAD_FILTERS
 @VERSIONS
 def test_04_filter_refused(version: int, bad: str) -> None:
-    """[MQTT-4.7.1-1] (3.1.1: -2), [MQTT-4.7.1-2] (3.1.1: -3), [MQTT-4.7.3-1]."""
+    """[MQTT5-4.7.1-1, -2, 4.7.3-1] [MQTT3-4.7.1-2, -3, 4.7.3-1]"""
     properties = no_properties(version)
     assert refuse_client(b.subscribe(1, ("ok", 0), (bad, 0), properties=properties), version) == FILTER
     assert refuse_client(b.unsubscribe(1, "ok", bad, properties=properties), version) == FILTER
@@ -122,7 +122,7 @@ def test_04_filter_accepted(version: int, good: str) -> None:
     "bad", ["$share/", "$share//a", "$share/g", "$share/g/", "$share/+/a", "$share/g#/a", "$share/g/a#"]
 )
 def test_04_shared_refused(bad: str) -> None:
-    """[MQTT-4.8.2-1], [MQTT-4.8.2-2]."""
+    """[MQTT5-4.8.2-1, -2]"""
     assert refuse_client(b.subscribe(1, (bad, 0), properties=b""), 5) == FILTER
     assert refuse_client(b.unsubscribe(1, bad, properties=b""), 5) == FILTER
 
@@ -140,7 +140,7 @@ def test_04_shared_is_a_filter_before_5() -> None:
 
 
 def test_04_shared_no_local() -> None:
-    """[MQTT-3.8.3-4]."""
+    """[MQTT5-3.8.3-4]"""
     assert refuse_client(b.subscribe(1, ("$share/g/a", 0x04), properties=b""), 5) == PROTOCOL_ERROR
 
 
@@ -163,7 +163,7 @@ def test_04_unsubscribe_plain(version: int) -> None:
 
 @VERSIONS
 def test_04_unsubscribe_empty(version: int) -> None:
-    """[MQTT-3.10.3-2]."""
+    """[MQTT5-3.10.3-2] [MQTT3-3.10.3-2]"""
     properties = no_properties(version)
     assert refuse_client(b.unsubscribe(1, properties=properties), version) == PROTOCOL_ERROR
     assert refuse_client(b.unsubscribe(0, "a", properties=properties), version) == PROTOCOL_ERROR
@@ -171,7 +171,7 @@ def test_04_unsubscribe_empty(version: int) -> None:
 
 @VERSIONS
 def test_04_suback_reason_codes(version: int) -> None:
-    """Table 3-8; 3.1.1 §3.9.3 [MQTT-3.9.3-2]."""
+    """Table 3-8; 3.1.1 §3.9.3. [MQTT5-3.9.3-2] [MQTT3-3.9.3-2]"""
     allowed = (
         {0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2} if version == 5 else {0, 1, 2, 0x80}
     )
@@ -185,7 +185,7 @@ def test_04_suback_reason_codes(version: int) -> None:
 
 @VERSIONS
 def test_04_suback_empty(version: int) -> None:
-    """[MQTT-3.8.4-6]: one for each filter, of which there was at least one."""
+    """One for each filter, of which there was at least one. [MQTT5-3.8.4-6]"""
     assert refuse_server(b.suback(3, properties=no_properties(version)), version) == PROTOCOL_ERROR
     assert refuse_server(b.suback(0, 0, properties=no_properties(version)), version) == PROTOCOL_ERROR
 

@@ -100,7 +100,7 @@ def test_05_property_unknown(identifier: int, where: str) -> None:
 
 
 def test_05_property_identifier_not_shortest() -> None:
-    """§2.2.2.2: the identifier is a variable byte integer, [MQTT-1.5.5-1]; none needs two bytes."""
+    """The identifier is a variable byte integer (§2.2.2.2), and none needs two bytes. [MQTT5-1.5.5-1]"""
     assert refuse_from_either(carry("PUBLISH", b"\x81\x00\x01")) == MALFORMED
     assert refuse_from_either(carry("PUBLISH", b"\x81\x01\x01")) == MALFORMED
 
@@ -165,7 +165,7 @@ def test_05_property_not_zero(where: str) -> None:
 @pytest.mark.parametrize("bad", [b"\xff", b"a\0", b"\xed\xa0\x80"])
 @pytest.mark.parametrize("identifier", [0x03, 0x08, 0x12, 0x15, 0x1A, 0x1C, 0x1F])
 def test_05_property_utf8(identifier: int, bad: bytes) -> None:
-    """[MQTT-1.5.4-1], [MQTT-1.5.4-2]."""
+    """[MQTT5-1.5.4-1, -2]"""
     where = TABLE[identifier][1].split()[0]
     assert refuse_from_either(carry(where, b.ptext(identifier, bad))) == MALFORMED
 
@@ -173,7 +173,7 @@ def test_05_property_utf8(identifier: int, bad: bytes) -> None:
 @pytest.mark.parametrize("bad", [b"\xff", b"a\0"])
 @pytest.mark.parametrize("where", CARRIERS)
 def test_05_user_property_utf8(bad: bytes, where: str) -> None:
-    """[MQTT-1.5.7-1]."""
+    """[MQTT5-1.5.7-1]"""
     assert refuse_from_either(carry(where, b.puser(bad, "v"))) == MALFORMED
     assert refuse_from_either(carry(where, b.puser("k", bad))) == MALFORMED
 

@@ -43,7 +43,7 @@ def test_06_disconnect_reason_codes(code: int) -> None:
 
 
 def test_06_disconnect_one_sided_properties() -> None:
-    """[MQTT-3.14.2-2]: no Session Expiry Interval from a server; §3.14.2.2.5: Server Reference is a server's."""
+    """No Session Expiry Interval from a server; Server Reference is a server's (§3.14.2.2.5). [MQTT5-3.14.2-2]"""
     assert refuse_server(b.disconnect(0, b.p32(0x11, 9)), 5) == PROTOCOL_ERROR
     assert refuse_client(b.disconnect(0, b.ptext(0x1C, "x")), 5) == PROTOCOL_ERROR
 

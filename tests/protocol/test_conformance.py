@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from .conformance import DOCUMENT, document
-from .statements import STATEMENT_COUNT, shown_by, statements, tagged_keys, tagged_tests
+from .statements import ROOT, STATEMENT_COUNT, shown_by, statements, tagged_keys, tagged_tests
 
 
 @pytest.mark.parametrize("standard", list(STATEMENT_COUNT))
@@ -42,6 +44,14 @@ def test_every_duty_of_a_server_is_shown() -> None:
 
 def test_the_document_is_up_to_date() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == document(), "python -m tests.protocol.conformance"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests" / "protocol").glob("*.py")), ids=lambda path: path.name
+)
+def test_statements_are_named_with_their_standard(path: Path) -> None:
+    """The same number means one thing in 5.0 and another in 3.1.1."""
+    assert "[MQTT" + "-" not in path.read_text(encoding="utf-8")
 
 
 def test_tags_are_read() -> None:
