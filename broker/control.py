@@ -48,7 +48,7 @@ class Commands(Protocol):
 
     def lag_told(self, lag_ms: int, behind_records: int) -> None: ...
 
-    def publish(self, principal: str, records: Sequence[object], done: Callable[[], None]) -> None: ...
+    def publish(self, principal: str, records: Sequence[object], done: Callable[[int], None]) -> None: ...
 
     def settle(self, principal: str, done: Callable[[], None]) -> None: ...
 
@@ -68,23 +68,28 @@ class _Line:
         self._sending = trio.Lock()
         self.is_node = False
         """It has said hello and is no bridge: word of unknown devices, which is told once, is for it."""
-        self._done: deque[int] = deque()
+        self._done: deque[tuple[int, int]] = deque()
         self._has_done = trio.Event()
 
     async def send(self, kind: str, **fields: Any) -> None:
         async with self._sending:
             await self.stream.send_all(encode_message(kind, **fields))
 
-    def done(self, number: int) -> None:
-        """Have a bridge told that its request is done; broker/ingest.py bounds how many there are."""
-        self._done.append(number)
+    def done(self, number: int, seq: int = 0) -> None:
+        """Have a bridge told that its request is done; broker/ingest.py bounds how many there are.
+
+        Args:
+            seq: Of its last record; 0 where it has none.
+        """
+        self._done.append((number, seq))
         self._has_done.set()
 
     async def tell_done(self) -> None:
         """Tell it, until cancelled."""
         while True:
             while self._done:
-                await self.send("done", id=self._done.popleft())
+                number, seq = self._done.popleft()
+                await self.send("done", id=number, seq=seq)
             self._has_done = trio.Event()
             await self._has_done.wait()
 

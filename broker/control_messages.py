@@ -8,7 +8,7 @@ each side is `hello` with its protocol version; an unknown `t` is ignored, so th
     node → broker   hello {version}, revoke {principal}, access_changed {principal}, lag {lag_ms, behind_records},
                     ask {id, question, fields}
     bridge → broker   hello {version, role: "bridge"}, publish {id, principal, records}, settle {id, principal}
-    broker → bridge   hello, grew, statistics, done {id}: the records are on disk; nothing of the principal waits for it
+    broker → bridge   hello, grew, statistics, done {id, seq}: the records are on disk, the last one at seq; nothing of the principal waits for it
 
 Questions and what they answer with are in questions.py. Answers come in any order; `id` says whose one is.
 `records` are lists [topic, payload, flags, packet identifier, properties], see broker/ingest.py.

@@ -59,8 +59,8 @@ class Ingest:
         self._settling: dict[str, list[Callable[[], None]]] = {}
         self.messages = 0
 
-    def publish(self, principal: str, records: Sequence[object], done: Callable[[], None]) -> None:
-        """Append messages, in order; `done` is called when all of them are on disk.
+    def publish(self, principal: str, records: Sequence[object], done: Callable[[int], None]) -> None:
+        """Append messages, in order; `done` is called with the last one's sequence when all of them are on disk.
 
         Args:
             records: Of each [topic bytes, payload bytes, flags, packet identifier or 0, property bytes].
@@ -76,10 +76,10 @@ class Ingest:
         pending = [self._record(principal, record) for record in records]
         self._waiting[principal] = self._waiting.get(principal, 0) + 1
 
-        def then(_seq: int) -> None:
+        def then(seq: int) -> None:
             self.messages += len(pending)
             self._waiting[principal] -= 1
-            done()
+            done(seq)
             if not self._waiting[principal]:
                 del self._waiting[principal]
                 for settled in self._settling.pop(principal, ()):

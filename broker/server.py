@@ -306,7 +306,7 @@ class BrokerServer:
         if self._access is not None:
             self._access.look_now(principal)
 
-    def publish(self, principal: str, records: Sequence[object], done: Callable[[], None]) -> None:
+    def publish(self, principal: str, records: Sequence[object], done: Callable[[int], None]) -> None:
         """Append a bridge's messages; see `Ingest.publish`."""
         self._ingest.publish(principal, records, done)
 

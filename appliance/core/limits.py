@@ -133,8 +133,9 @@ BRIDGE_BATCH_BYTES_MAX: Final = 256 * KIB
 """Messages sent at a time; one that is larger goes alone."""
 BRIDGE_SESSION_EXPIRY_S: Final = 30 * 24 * 3_600
 """How long an MQTT 5 remote keeps our session while we are away."""
-BRIDGE_CURSOR_INTERVAL_MS: Final = 1_000
-"""How often the cursor is saved while it moves: what QoS 1 may send again after a SIGKILL."""
+BRIDGE_CURSOR_INTERVAL_MS: Final = 5_000
+"""How often the cursor is saved while it moves: what QoS 1 may send again after a SIGKILL. Two fsyncs each, for as long as
+anything at all comes in: every second would wear an SD card for nothing."""
 BRIDGE_REPORT_INTERVAL_MS: Final = 1_000
 BRIDGE_REPORT_STALE_MS: Final = 10_000
 """A report this old is of a process that is gone."""

@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from appliance.core.clock import Clock
-from appliance.core.errors import ConfigError, CursorBeyondHead, HomeportError, StorageError, Unavailable
+from appliance.core.errors import ConfigError, HomeportError, StorageError, Unavailable
 from broker.mqtt.constants import Version
 
 from .backoff import Backoff
@@ -115,18 +115,20 @@ class Bridge:
         """One connection, from nothing to its end, which raises."""
         await self._local.wait_connected()
         memory = await self._remember(self._reader)
+        head = await trio.to_thread.run_sync(self._reader.head)
         self._go("connecting")
+        settings = await self._settings(memory)
         stream = await open_remote(self._rules.address, self._rules.tls)
         crossing = Crossing(
             rules=self._rules,
             stream=stream,
-            session=ClientSession(await self._settings(memory), memory.outgoing, memory.incoming),
+            session=ClientSession(settings, memory.outgoing, memory.incoming),
             memory=memory,
             scan=self._scan,
             local=self._local,
             clock=self._clock,
             counts=self._counts,
-            head_seq=memory.outgoing.position,
+            head_seq=head.next_seq,
             on_open=self._on_open,
         )
         try:
@@ -216,4 +218,6 @@ class Bridge:
 def _first(group: BaseExceptionGroup[HomeportError]) -> HomeportError:
     """The error to show: what needs the operator before what will pass."""
     leaves = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
-    return next((leaf for leaf in leaves if isinstance(leaf, ConfigError | CursorBeyondHead)), leaves[0])
+    urgent = [leaf for leaf in leaves if isinstance(leaf, ConfigError | StorageError)]
+    told = [leaf for leaf in leaves if leaf.hint]
+    return [*urgent, *told, *leaves][0]

@@ -39,7 +39,7 @@ from .memory import Memory
 from .refusals import refusal
 from .rules import BridgeRules
 from .scan import Batch, Found, OutgoingScan, crosses_again, with_via
-from .session import ClientSession
+from .session import ClientSession, State
 from .topics import incoming
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -70,7 +70,7 @@ class Crossing:
     """See the module's docstring.
 
     Args:
-        head_seq: How far our log was on disk, or less.
+        head_seq: How far our log is on disk.
         on_open: Called when the session is open, with what the remote refused (topic filter, reason code).
     """
 
@@ -103,6 +103,7 @@ class Crossing:
         self._is_open = trio.Event()
         self._is_appending = False
         self._head_seq = head_seq
+        """Behind every record that this bridge has brought so far: an identifier that is used again is looked for from here."""
 
     @property
     def was_accepted(self) -> bool:
@@ -234,7 +235,8 @@ class Crossing:
         if records:
             self._is_appending = True
             try:
-                await self._local.publish(self._rules.principal, records)
+                last_seq = await self._local.publish(self._rules.principal, records)
+                self._head_seq = max(self._head_seq, last_seq + 1)
             finally:
                 self._is_appending = False
                 self._session.not_listening(self._clock.mono_ms())
@@ -326,8 +328,16 @@ class Crossing:
             packet_id=placed.packet_id or None,
             properties=properties,
         )
-        packet = self._session.send(Send(publish=publish), now_ms)
-        if len(packet) > (opened.packet_bytes_max or len(packet)):
+        try:
+            packet = self._session.send(Send(publish=publish), now_ms)
+        except LocalProtocolError as error:
+            if self._session.state is not State.OPEN:
+                raise Unavailable("The connection ends.", code="bridge_connection_lost") from error
+            log.error(
+                "a message can't be sent", bridge=self._rules.name, record=found.seq, error=error.message
+            )
+            packet = b""
+        if not packet or len(packet) > (opened.packet_bytes_max or len(packet)):
             window.complete(placed.packet_id, placed.qos)
             self._counts.dropped_messages += 1
             return b""
@@ -336,7 +346,7 @@ class Crossing:
         return packet
 
     def _count(self, batch: Batch) -> None:
-        self._head_seq = batch.head_seq
+        self._head_seq = max(self._head_seq, batch.head_seq)
         self._memory.epoch = batch.epoch
         counts = self._counts
         counts.looped_messages += batch.looped

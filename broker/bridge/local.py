@@ -33,6 +33,7 @@ class _Request:
     def __init__(self) -> None:
         self.event = trio.Event()
         self.is_done = False
+        self.seq = 0
 
 
 class LocalBroker:
@@ -84,15 +85,15 @@ class LocalBroker:
             while self.growth_count == seen_count:
                 await self._growth.wait()
 
-    async def publish(self, principal: str, records: Sequence[Record]) -> None:
-        """Append messages to our log; returns when they are on disk.
+    async def publish(self, principal: str, records: Sequence[Record]) -> int:
+        """Append messages to our log; returns the last one's sequence when they are on disk.
 
         There is no deadline: a full disk may take hours, and the broker answers or its connection breaks.
 
         Raises:
             Unavailable: the broker has gone; some of them may be in the log, or come into it.
         """
-        await self._ask("publish", principal=principal, records=records)
+        return await self._ask("publish", principal=principal, records=records)
 
     async def settle(self, principal: str) -> None:
         """Wait until nothing of a bridge is on its way into the log.
@@ -102,7 +103,7 @@ class LocalBroker:
         """
         await self._ask("settle", principal=principal)
 
-    async def _ask(self, kind: str, **fields: Any) -> None:
+    async def _ask(self, kind: str, **fields: Any) -> int:
         stream = self._stream
         if stream is None:
             raise _gone()
@@ -122,6 +123,7 @@ class LocalBroker:
             self._requests.pop(number, None)
         if not request.is_done:
             raise _gone()
+        return request.seq
 
     async def _connect_and_listen(self) -> None:
         client = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -152,9 +154,9 @@ class LocalBroker:
                         self.growth_count += 1
                         self._growth.set()
                         self._growth = trio.Event()
-                    case {"t": "done", "id": int(number)} if number in self._requests:
+                    case {"t": "done", "id": int(number), "seq": int(seq)} if number in self._requests:
                         request = self._requests[number]
-                        request.is_done = True
+                        request.is_done, request.seq = True, seq
                         request.event.set()
 
 

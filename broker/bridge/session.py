@@ -246,9 +246,9 @@ class ClientSession:
             if self._version is not Version.MQTT_5:
                 code = RETURN_CODES.get(code, ReasonCode.UNSPECIFIED_ERROR)
             return [Lost(text=f"The other broker refused the connection. {reason}".strip(), reason_code=code)]
-        self._keep_alive_ms = 1000 * properties.integer(
-            PropertyId.SERVER_KEEP_ALIVE, self._settings.keep_alive_s
-        )
+        keep_alive_s = properties.integer(PropertyId.SERVER_KEEP_ALIVE, 0)
+        # Where the remote wants none we keep ours: it is how we notice that it is gone.
+        self._keep_alive_ms = 1000 * (keep_alive_s or self._settings.keep_alive_s)
         if not packet.session_present:
             self._incoming.forget()
         release = self._outgoing.begin(

@@ -165,6 +165,12 @@ def test_what_the_remote_says_in_connack_holds() -> None:
     assert rig.session.next_deadline_ms() == 1000 + 15_000
 
 
+def test_a_remote_that_wants_no_keep_alive_is_watched_all_the_same() -> None:
+    rig = Rig(keep_alive_s=40)
+    rig.open(properties=Properties({PropertyId.SERVER_KEEP_ALIVE: 0}))
+    assert rig.session.next_deadline_ms() == 1000 + 30_000
+
+
 @pytest.mark.parametrize(
     ("version", "code", "expected"),
     [

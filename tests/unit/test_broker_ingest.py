@@ -46,7 +46,9 @@ RECORD: list[Any] = [b"a/b", b"payload", 0b101, 7, b""]
 
 def test_records_are_written_in_order_and_done_when_all_are_on_disk() -> None:
     ingest, plane, done = rig()
-    ingest.publish("bridge/up", [RECORD, [b"c", b"", 0, 0, b"\x01\x01"]], lambda: done.append("both"))
+    ingest.publish(
+        "bridge/up", [RECORD, [b"c", b"", 0, 0, b"\x01\x01"]], lambda seq: done.append(f"both, {seq}")
+    )
     assert plane.woken == 1
     first, second = plane.pending
     assert (first.kind, first.client) == (Kind.SERVER_PUBLISH, ("bridge/up", "bridge/up"))
@@ -54,15 +56,15 @@ def test_records_are_written_in_order_and_done_when_all_are_on_disk() -> None:
     assert second.properties == b"\x01\x01"
     assert not done
     plane.commit()
-    assert done == ["both"]
+    assert done == ["both, 1"]
     assert ingest.messages == 2
 
 
 def test_settled_is_when_nothing_of_that_bridge_waits() -> None:
     ingest, plane, done = rig()
     ingest.settle("bridge/up", lambda: done.append("nothing waits"))
-    ingest.publish("bridge/up", [RECORD], lambda: done.append("one"))
-    ingest.publish("bridge/up", [RECORD], lambda: done.append("two"))
+    ingest.publish("bridge/up", [RECORD], lambda _: done.append("one"))
+    ingest.publish("bridge/up", [RECORD], lambda _: done.append("two"))
     ingest.settle("bridge/up", lambda: done.append("settled"))
     ingest.settle("bridge/other", lambda: done.append("other"))
     assert done == ["nothing waits", "other"]
@@ -76,7 +78,7 @@ def test_settled_is_when_nothing_of_that_bridge_waits() -> None:
 def test_only_a_bridge_may(principal: str) -> None:
     ingest, plane, _ = rig()
     with pytest.raises(RemoteProtocolError):
-        ingest.publish(principal, [RECORD], lambda: None)
+        ingest.publish(principal, [RECORD], lambda _: None)
     assert not plane.pending
 
 
@@ -103,7 +105,7 @@ def test_only_a_bridge_may(principal: str) -> None:
 def test_what_is_no_message_is_refused_as_a_whole(record: object) -> None:
     ingest, plane, done = rig()
     with pytest.raises(RemoteProtocolError):
-        ingest.publish("bridge/up", [RECORD, record], lambda: done.append("no"))
+        ingest.publish("bridge/up", [RECORD, record], lambda _: done.append("no"))
     assert not plane.pending
     ingest.settle("bridge/up", lambda: done.append("settled"))
     assert done == ["settled"]
@@ -113,16 +115,16 @@ def test_bounds() -> None:
     ingest, plane, _ = rig()
     for count in (0, INGEST_RECORD_COUNT_MAX + 1):
         with pytest.raises(RemoteProtocolError):
-            ingest.publish("bridge/up", [RECORD] * count, lambda: None)
+            ingest.publish("bridge/up", [RECORD] * count, lambda _: None)
     for _ in range(INGEST_REQUEST_COUNT_MAX):
-        ingest.publish("bridge/up", [RECORD], lambda: None)
+        ingest.publish("bridge/up", [RECORD], lambda _: None)
         ingest.settle("bridge/up", lambda: None)
     with pytest.raises(RemoteProtocolError):
-        ingest.publish("bridge/other", [RECORD], lambda: None)
+        ingest.publish("bridge/other", [RECORD], lambda _: None)
     with pytest.raises(RemoteProtocolError):
         ingest.settle("bridge/up", lambda: None)
     plane.commit()
-    ingest.publish("bridge/other", [RECORD], lambda: None)
+    ingest.publish("bridge/other", [RECORD], lambda _: None)
 
 
 def test_while_the_disk_is_too_full_what_bridges_bring_waits_in_its_order() -> None:
@@ -130,12 +132,12 @@ def test_while_the_disk_is_too_full_what_bridges_bring_waits_in_its_order() -> N
     level = {"is_held": True}
     ingest = Ingest(lambda: level["is_held"])
     ingest.plane = plane
-    ingest.publish("bridge/up", [RECORD], lambda: done.append("first"))
+    ingest.publish("bridge/up", [RECORD], lambda _: done.append("first"))
     ingest.settle("bridge/up", lambda: done.append("settled"))
     ingest.look_again()
     assert (plane.pending, ingest.held_count, done) == ([], 1, [])
     level["is_held"] = False
-    ingest.publish("bridge/up", [[b"second", *RECORD[1:]]], lambda: done.append("second"))
+    ingest.publish("bridge/up", [[b"second", *RECORD[1:]]], lambda _: done.append("second"))
     assert [record.topic for record in plane.pending] == [b"a/b", b"second"]
     plane.commit()
     assert (done, ingest.held_count) == (["first", "second", "settled"], 0)
@@ -148,7 +150,7 @@ async def test_it_goes_on_by_itself_when_there_is_space(autojump_clock: MockCloc
     ingest.plane = plane
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ingest.run)
-        ingest.publish("bridge/up", [RECORD], lambda: done.append("done"))
+        ingest.publish("bridge/up", [RECORD], lambda _: done.append("done"))
         await trio.sleep(60)
         assert not plane.pending
         level["is_held"] = False
