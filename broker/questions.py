@@ -1,4 +1,4 @@
-"""What the node may ask of the broker, and the answers: who is connected, what is retained, and what an operator does
+"""What the node may ask of the broker, and the answers: who has a session, what is retained, and what an operator does
 about it.
 
 Answers are maps of msgpack's types and fit one control frame: pages are bounded by rows and by bytes. A list of thousands is
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import trio
 
 from appliance.core.clock import Clock
-from appliance.core.errors import NotFound, Unavailable, UsageError
+from appliance.core.errors import Conflict, NotFound, Unavailable, UsageError
 from appliance.core.limits import (
     BROKER_ANSWER_BYTES_MAX,
     BROKER_PAGE_ITEM_COUNT_MAX,
@@ -29,19 +29,23 @@ from .delivery import NEVER
 from .mqtt.packets import Version
 from .open_block import PendingRecord
 from .state.broker_state import FLAG_RETAIN
-from .state.retained import RetainedMessage, RetainedMessages
+from .state.retained import RetainedMessage
 
 if TYPE_CHECKING:
     from .administration import Administration
-    from .connection import Connection
     from .data_plane import DataPlane
     from .router import Grant
+    from .state.broker_state import BrokerState
+    from .state.session import Session
 
 SLICE_COUNT: Final = 2_000
 """Looked at before others have their turn: about 1 ms."""
 ROW_OVERHEAD_BYTES: Final = 512
 """Names and numbers of a row, beside its texts."""
 VERSIONS: Final = {Version.MQTT_3_1: "3.1", Version.MQTT_3_1_1: "3.1.1", Version.MQTT_5: "5.0"}
+STATES: Final = ("", "connected", "away")
+NEVER_EXPIRES_S: Final = 0xFFFF_FFFF
+"""MQTT 5.0 §3.1.2.11.2."""
 BROKER_CLIENT: Final = ("", "")
 """Whose record it is when the broker itself publishes."""
 T = TypeVar("T")
@@ -52,16 +56,18 @@ class Questions:
     """See the module's docstring."""
 
     def __init__(
-        self, plane: DataPlane, administration: Administration, retained: RetainedMessages, clock: Clock
+        self, plane: DataPlane, administration: Administration, state: BrokerState, clock: Clock
     ) -> None:
         self._plane = plane
         self._administration = administration
-        self._retained = retained
+        self._sessions = state.sessions
+        self._retained = state.retained
         self._clock = clock
         self._handlers: dict[str, Callable[[Fields], Awaitable[dict[str, Any]]]] = {
             "clients": self._clients,
             "client": self._client,
             "kick": self._kick,
+            "end_session": self._end_session,
             "retained": self._retained_page,
             "clear_retained": self._clear_retained,
         }
@@ -86,86 +92,115 @@ class Questions:
     # --- clients ------------------------------------------------------------------------------------------------
 
     async def _clients(self, fields: Fields) -> dict[str, Any]:
-        """Rows in the order of client ids: the named ones, or a page of those with `q` in id, principal or address."""
+        """Rows in the order of client ids: the named ones, or a page of those with `q` in id, user name or address, all or
+        only the connected ones or those that are away.
+        """
         if "client_ids" in fields:
             wanted = _texts(fields, "client_ids")
-            found = [c for name in wanted if (c := self._plane.clients.get(name)) is not None]
-            return {"clients": [self._row(c) for c in found], "next_cursor": None}
+            found = [session for name in wanted if (session := self._sessions.get(name)) is not None]
+            return {"clients": [self._row(session) for session in found], "next_cursor": None}
         q, limit = _text(fields, "q").casefold(), _limit(fields)
-        cursor = _text(fields, "cursor")
-        rows, total = [], 0
-        page: list[Connection] = []
-        for some in _slices(self._plane.connections()):
-            matching = [c for c in some if c.fd >= 0 and _matches(c, q)]
+        state, cursor = _choice(fields, "state", STATES), _text(fields, "cursor")
+        total = 0
+        page: list[Session] = []
+        for some in _slices(list(self._sessions)):
+            matching = [session for session in some if _matches(session, q, state)]
             total += len(matching)
-            page += [c for c in matching if c.client_id > cursor]
-            page = nsmallest(limit + 1, page, key=lambda c: c.client_id)
+            page += [session for session in matching if session.client_id > cursor]
+            page = nsmallest(limit + 1, page, key=lambda session: session.client_id)
             await trio.lowlevel.checkpoint()
-        rows = [self._row(c) for c in page[:limit]]
+        rows = [self._row(session) for session in page[:limit]]
         next_cursor = page[limit - 1].client_id if len(page) > limit else None
         return {"clients": rows, "next_cursor": next_cursor, "total": total}
 
     async def _client(self, fields: Fields) -> dict[str, Any]:
         """One client with its subscriptions."""
-        connection = self._known(fields)
+        session = self._known(fields)
         subscriptions, is_cut = [], False
         left = BROKER_ANSWER_BYTES_MAX
-        for topic_filter, grant in sorted(connection.session.filters.items()):
+        for topic_filter, grant in sorted(session.filters.items()):
             left -= len(topic_filter.encode()) + ROW_OVERHEAD_BYTES // 4
             if left < 0:
                 is_cut = True
                 break
             subscriptions.append(_subscription(topic_filter, grant))
-        will = connection.session.will
+        will, connection = session.will, session.connection
+        unanswered = 0 if connection is None else connection.unacknowledged_count
         return {
-            **self._row(connection),
+            **self._row(session),
             "will_topic": None if will is None else will.topic.decode(),
-            "unacknowledged": connection.unacknowledged_count + len(connection.parser.unreleased),
-            "receive_maximum": connection.outbound.receive_maximum,
+            "will_delay_s": session.will_delay_s(),
+            "unacknowledged": unanswered + len(session.unreleased),
+            "receive_maximum": None if connection is None else session.outbound.receive_maximum,
             "subscription_list": subscriptions,
             "subscriptions_cut": is_cut,
         }
 
     async def _kick(self, fields: Fields) -> dict[str, Any]:
         """Close a client's connection; it may come back."""
-        connection = self._known(fields)
-        self._administration.kick(connection.client_id)
-        return {"client_id": connection.client_id}
+        session = self._known(fields)
+        if not self._administration.kick(session.client_id):
+            raise Conflict(
+                f"The client “{session.client_id}” is not connected; only its session is there.",
+                hint="End the session, if what waits for it is not wanted any more.",
+                code="client_away",
+            )
+        return {"client_id": session.client_id}
 
-    def _known(self, fields: Fields) -> Connection:
+    async def _end_session(self, fields: Fields) -> dict[str, Any]:
+        """Close a client's connection if it has one, and forget its subscriptions and what waits for it."""
+        session = self._known(fields)
+        answer = {"client_id": session.client_id, "was_connected": session.connection is not None}
+        self._administration.end_session(session.client_id)
+        return answer
+
+    def _known(self, fields: Fields) -> Session:
         client_id = _text(fields, "client_id")
-        connection = self._plane.clients.get(client_id)
-        if connection is None:
+        session = self._sessions.get(client_id)
+        if session is None:
             raise NotFound(
-                f"No client “{client_id[:CLIENT_ID_BYTES_MAX]}” is connected.",
+                f"No client “{client_id}” is connected or has a session.",
                 hint="Look at the list of clients: ids are case sensitive.",
                 code="client_unknown",
             )
-        return connection
+        return session
 
-    def _row(self, connection: Connection) -> dict[str, Any]:
-        outbound, principal = connection.outbound, connection.principal
-        silent_ms = self._clock.mono_ms() - connection.last_packet_mono_ms
+    def _row(self, session: Session) -> dict[str, Any]:
+        outbound, connection = session.outbound, session.connection
         lag_seq = outbound.lag_seq
-        return {
-            "client_id": connection.client_id,
-            "principal": principal.name,
-            "kind": principal.kind,
+        row: dict[str, Any] = {
+            "client_id": session.client_id,
+            "principal": session.principal,
+            "is_connected": connection is not None,
+            "session_expiry_s": None if session.expiry_s == NEVER_EXPIRES_S else session.expiry_s,
+            "subscriptions": len(session.filters),
+            "in_flight": len(outbound.in_flight),
+            "queued_messages": len(outbound.queue) + len(outbound.positions),
+            "queued_bytes": outbound.queue_bytes + outbound.positions.size_bytes,
+            "unsent_bytes": outbound.unsent_bytes,
+            "is_lagging": connection is not None and lag_seq is not None,
+            "lag_records": 0 if lag_seq is None else max(0, self._plane.durable_next_seq - lag_seq),
+            "oversize_messages": outbound.oversize_count,
+            "dropped_messages": outbound.dropped_count,
+            "expired_messages": outbound.expired_count,
+            "lost_messages": outbound.lost_count,
+            "delivered_messages": outbound.delivered_count,
+        }
+        if connection is None:
+            expires_at_ms = session.closed_at_ms + session.expiry_s * 1000
+            return row | {
+                "disconnected_at_ms": session.closed_at_ms or None,
+                "expires_at_ms": None if session.expiry_s == NEVER_EXPIRES_S else expires_at_ms,
+            }
+        silent_ms = self._clock.mono_ms() - connection.last_packet_mono_ms
+        return row | {
+            "kind": connection.principal.kind,
             "address": connection.address,
             "transport": connection.transport.name,
             "version": VERSIONS[connection.version],
             "connected_at_ms": connection.connected_at_ms or None,
             "last_packet_at_ms": self._clock.now_ms() - max(0, silent_ms),
             "keep_alive_s": connection.keep_alive_ms // 1500,
-            "subscriptions": len(connection.session.filters),
-            "in_flight": len(outbound.in_flight),
-            "queued_messages": len(outbound.queue),
-            "queued_bytes": outbound.queue_bytes,
-            "unsent_bytes": outbound.unsent_bytes,
-            "is_lagging": lag_seq is not None,
-            "lag_records": 0 if lag_seq is None else max(0, self._plane.durable_next_seq - lag_seq),
-            "dropped_messages": outbound.oversize_count,
-            "delivered_messages": outbound.delivered_count,
             "received_bytes": connection.received_bytes,
             "sent_bytes": connection.sent_bytes,
         }
@@ -241,12 +276,15 @@ def _slices(items: Sequence[T]) -> Iterable[Sequence[T]]:
     return (items[at : at + SLICE_COUNT] for at in range(0, len(items), SLICE_COUNT))
 
 
-def _matches(connection: Connection, q: str) -> bool:
+def _matches(session: Session, q: str, state: str) -> bool:
+    connection = session.connection
+    if state and (state == "connected") != (connection is not None):
+        return False
     return (
         not q
-        or q in connection.client_id.casefold()
-        or q in connection.principal.name.casefold()
-        or q in connection.address
+        or q in session.client_id.casefold()
+        or q in session.principal.casefold()
+        or (connection is not None and q in connection.address)
     )
 
 
@@ -256,6 +294,7 @@ def _subscription(topic_filter: str, grant: Grant) -> dict[str, Any]:
         "qos": grant.qos,
         "no_local": grant.no_local,
         "retain_as_published": grant.retain_as_published,
+        "identifiers": list(grant.identifiers),
     }
 
 
@@ -290,6 +329,13 @@ def _whole(fields: Fields, name: str, default: int | None) -> int | None:
     value = fields.get(name, default)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
         raise _bad(name, "a whole number, 0 or more")
+    return value
+
+
+def _choice(fields: Fields, name: str, words: tuple[str, ...]) -> str:
+    value = _text(fields, name)
+    if value not in words:
+        raise _bad(name, f"one of {', '.join(repr(word) for word in words)}")
     return value
 
 

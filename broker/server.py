@@ -209,7 +209,7 @@ class BrokerServer:
             interval_s=config.sys_interval_s,
             version=version,
         )
-        questions = Questions(self.plane, self.administration, state.retained, clock)
+        questions = Questions(self.plane, self.administration, state, clock)
         self._control = (
             ControlServer(control_path, self, questions, self.statistics) if control_path else None
         )

@@ -27,6 +27,8 @@ def totals(statistics: Statistics) -> dict[str, int]:
         statistics["listeners"],
         statistics["connections"],
     )
+    sessions = statistics["sessions"]
+    dropped = connections["oversize_messages"] + sessions["dropped_messages"] + sessions["lost_messages"]
     publishes = plane["received_messages"] + plane["refused_messages"]
     connects = listeners["accepted"] + sum(listeners["refused_by_code"].values())
     answers = plane["acknowledged_messages"] + plane["refused_messages"] + plane["other_packets_sent"]
@@ -35,7 +37,7 @@ def totals(statistics: Statistics) -> dict[str, int]:
         "messages/sent": answers + plane["delivered_messages"] + listeners["accepted"],
         "publish/messages/received": publishes,
         "publish/messages/sent": plane["delivered_messages"],
-        "publish/messages/dropped": connections["dropped_messages"] + plane["missed_local_messages"],
+        "publish/messages/dropped": dropped + plane["missed_local_messages"],
         "publish/bytes/received": plane["received_publish_bytes"],
         "bytes/received": plane["received_bytes"],
         "bytes/sent": connections["sent_bytes"],
@@ -84,24 +86,26 @@ def _broker(statistics: Statistics, version: str, uptime_s: int) -> dict[str, st
         statistics["retained"],
         statistics["process"],
     )
-    connected = str(plane["connections"])
-    stored = str(retained["messages"] + connections["queued_messages"])
+    sessions = statistics["sessions"]
+    connected, away = str(plane["connections"]), str(sessions["away"])
+    stored = str(retained["messages"] + sessions["waiting_messages"])
     return {
         "version": f"homeport version {version}",
         "uptime": f"{uptime_s} seconds",
-        "clients/total": connected,
+        "clients/total": str(plane["connections"] + sessions["away"]),
         "clients/connected": connected,
         "clients/active": connected,
-        "clients/disconnected": "0",
-        "clients/inactive": "0",
-        "clients/expired": "0",
+        "clients/disconnected": away,
+        "clients/inactive": away,
+        "clients/expired": str(sessions["expired_sessions"]),
         "clients/maximum": str(connections["connections_most"]),
-        "messages/inflight": str(connections["in_flight_messages"]),
+        "messages/inflight": str(sessions["in_flight_messages"]),
         "messages/stored": stored,
         "store/messages/count": stored,
-        "store/messages/bytes": str(retained["bytes"] + connections["queued_bytes"]),
+        "store/messages/bytes": str(retained["bytes"] + sessions["waiting_bytes"]),
         "retained messages/count": str(retained["messages"]),
         "subscriptions/count": str(plane["subscriptions"]),
+        "shared_subscriptions/count": str(sessions["shared_subscriptions"]),
         "heap/current": str(process["memory_bytes"]),
         "heap/maximum": str(process["memory_bytes_most"]),
     }

@@ -45,7 +45,7 @@ class ConnectionTotals:
     Attributes:
         connections_most: The most that were connected at once.
         sent_bytes: As they went out, TLS included.
-        dropped_messages: Deliveries larger than their subscriber takes (MQTT 5.0 §3.1.2.11.4).
+        oversize_messages: Deliveries larger than their subscriber takes (MQTT 5.0 §3.1.2.11.4).
         fell_behind: How often a subscriber's queue was full, so that it went on out of the log.
         in_flight_messages: Deliveries of QoS 1 and 2 that wait for their subscriber's answer.
         lag_records_most: Records of the log between the slowest subscriber and the head.
@@ -53,7 +53,7 @@ class ConnectionTotals:
 
     connections_most: int
     sent_bytes: int
-    dropped_messages: int
+    oversize_messages: int
     fell_behind: int
     in_flight_messages: int
     queued_messages: int
@@ -109,7 +109,7 @@ class Tally:
         return ConnectionTotals(
             connections_most=self._connections_most,
             sent_bytes=sent,
-            dropped_messages=dropped,
+            oversize_messages=dropped,
             fell_behind=fell_behind,
             in_flight_messages=in_flight,
             queued_messages=queued,

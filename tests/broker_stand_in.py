@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.core.errors import NotFound, Unavailable
+from appliance.core.errors import Conflict, NotFound, Unavailable
 
 STATISTICS: dict[str, Any] = {
     "plane": {
@@ -19,9 +19,13 @@ STATISTICS: dict[str, Any] = {
         "closed_by_reason": {"connection_lost": 4, "keep_alive": 2}, "closed_by_code": {"0x95": 3},
     },
     "connections": {
-        "connections_most": 14, "sent_bytes": 3_100_000, "dropped_messages": 0, "fell_behind": 2,
-        "in_flight_messages": 3, "queued_messages": 7_421, "queued_bytes": 1_230_000, "unsent_bytes": 0,
+        "connections_most": 14, "sent_bytes": 3_100_000, "oversize_messages": 0, "fell_behind": 2,
+        "in_flight_messages": 3, "queued_messages": 7_409, "queued_bytes": 1_229_520, "unsent_bytes": 0,
         "lag_records_most": 88_000,
+    },
+    "sessions": {
+        "durable": 5, "away": 1, "waiting_messages": 7_421, "waiting_bytes": 1_230_000, "in_flight_messages": 3,
+        "dropped_messages": 0, "expired_messages": 4, "lost_messages": 0, "expired_sessions": 2, "shared_subscriptions": 0,
     },
     "listeners": {
         "sockets": 50, "accepted": 40, "accepted_by_transport": {"tls": 30, "tcp": 9, "unix": 1}, "handshakes": 1,
@@ -47,11 +51,26 @@ STATISTICS: dict[str, Any] = {
 def client_row(client_id: str, **changes: Any) -> dict[str, Any]:
     """A connected client as the broker describes it."""
     return {
-        "client_id": client_id, "principal": client_id, "kind": "device", "address": "192.0.2.7", "transport": "tls",
-        "version": "5.0", "connected_at_ms": 1_771_999_000_000, "last_packet_at_ms": 1_771_999_999_000,
-        "keep_alive_s": 60, "subscriptions": 0, "in_flight": 0, "queued_messages": 0, "queued_bytes": 0,
-        "unsent_bytes": 0, "is_lagging": False, "lag_records": 0, "dropped_messages": 0, "delivered_messages": 0,
-        "received_bytes": 48_211, "sent_bytes": 1_024,
+        "client_id": client_id, "principal": client_id, "is_connected": True, "kind": "device", "address": "192.0.2.7",
+        "transport": "tls", "version": "5.0", "connected_at_ms": 1_771_999_000_000,
+        "last_packet_at_ms": 1_771_999_999_000, "keep_alive_s": 60, "received_bytes": 48_211, "sent_bytes": 1_024,
+        "session_expiry_s": 0, "subscriptions": 0, "in_flight": 0, "queued_messages": 0, "queued_bytes": 0,
+        "unsent_bytes": 0, "is_lagging": False, "lag_records": 0, "oversize_messages": 0, "dropped_messages": 0,
+        "expired_messages": 0, "lost_messages": 0, "delivered_messages": 0,
+    } | changes  # fmt: skip
+
+
+def away_row(client_id: str, **changes: Any) -> dict[str, Any]:
+    """A client that is away and whose session waits for it."""
+    connected = client_row(client_id)
+    for name in (
+        "kind", "address", "transport", "version", "connected_at_ms", "last_packet_at_ms", "keep_alive_s",
+        "received_bytes", "sent_bytes",
+    ):  # fmt: skip
+        del connected[name]
+    return connected | {
+        "is_connected": False, "session_expiry_s": 3_600, "disconnected_at_ms": 1_771_999_900_000,
+        "expires_at_ms": 1_772_003_500_000, "subscriptions": 1, "queued_messages": 12, "queued_bytes": 480,
     } | changes  # fmt: skip
 
 
@@ -81,7 +100,13 @@ class AnsweringBroker:
         return answer
 
     def _clients(
-        self, *, q: str = "", cursor: str = "", limit: int = 500, client_ids: list[str] | None = None
+        self,
+        *,
+        q: str = "",
+        state: str = "",
+        cursor: str = "",
+        limit: int = 500,
+        client_ids: list[str] | None = None,
     ) -> dict[str, Any]:
         by_id = {row["client_id"]: row for row in self.clients}
         if client_ids is not None:
@@ -90,7 +115,12 @@ class AnsweringBroker:
         found = [
             row
             for _, row in sorted(by_id.items())
-            if q in row["client_id"].casefold() or q in row["principal"].casefold() or q in row["address"]
+            if not (state and (state == "connected") != row["is_connected"])
+            and (
+                q in row["client_id"].casefold()
+                or q in row["principal"].casefold()
+                or q in row.get("address", "")
+            )
         ]
         page = [row for row in found if row["client_id"] > cursor]
         next_cursor = page[limit - 1]["client_id"] if len(page) > limit else None
@@ -107,15 +137,27 @@ class AnsweringBroker:
         return {
             **row,
             "will_topic": None,
+            "will_delay_s": 0,
             "unacknowledged": 0,
-            "receive_maximum": 16_384,
+            "receive_maximum": 16_384 if row["is_connected"] else None,
             "subscription_list": self.subscriptions.get(client_id, []),
             "subscriptions_cut": False,
         }
 
     def _kick(self, *, client_id: str) -> dict[str, Any]:
-        self.clients.remove(self._known(client_id))
+        row = self._known(client_id)
+        if not row["is_connected"]:
+            raise Conflict(f"The client “{client_id}” is not connected.", hint="End it.", code="client_away")
+        self.clients.remove(row)
+        if row["session_expiry_s"] != 0:
+            kept = {name: row[name] for name in ("principal", "session_expiry_s", "subscriptions")}
+            self.clients.append(away_row(client_id, **kept))
         return {"client_id": client_id}
+
+    def _end_session(self, *, client_id: str) -> dict[str, Any]:
+        row = self._known(client_id)
+        self.clients.remove(row)
+        return {"client_id": client_id, "was_connected": row["is_connected"]}
 
     def _retained(self, *, q: str = "", cursor: int | None = None, limit: int = 500) -> dict[str, Any]:
         found = [row for row in self.retained if q.lower() in row["topic"].lower()]

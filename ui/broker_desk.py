@@ -31,17 +31,19 @@ async def _ask(services: Services, kind: type[T], question: str, **fields: Any) 
         ) from error
 
 
-async def clients(services: Services, *, q: str, cursor: str, limit: int) -> structs.ClientPage:
+async def clients(
+    services: Services, *, q: str, cursor: str, limit: int, state: str = ""
+) -> structs.ClientPage:
     """A page of clients in the order of their ids.
 
     Raises:
         Unavailable: the broker is away, does not answer, or is of another version; as all functions here.
     """
-    return await _ask(services, structs.ClientPage, "clients", q=q, cursor=cursor, limit=limit)
+    return await _ask(services, structs.ClientPage, "clients", q=q, cursor=cursor, limit=limit, state=state)
 
 
 async def clients_named(services: Services, client_ids: list[str]) -> structs.ClientPage:
-    """Those of the clients that are connected, in the order given."""
+    """Those of the clients that are connected or have a session, in the order given."""
     return await _ask(services, structs.ClientPage, "clients", client_ids=client_ids)
 
 
@@ -51,9 +53,15 @@ async def client(services: Services, client_id: str) -> structs.ClientDetail:
 
 
 async def kick(services: Services, identity: Identity, client_id: str) -> structs.Kicked:
-    """Close a client's connection. Raises NotFound: `client_unknown`."""
+    """Close a client's connection. Raises NotFound: `client_unknown`. Conflict: `client_away`."""
     log.warning("a client is being kicked", client_id=client_id, by=identity.user_id, via=identity.via)
     return await _ask(services, structs.Kicked, "kick", client_id=client_id)
+
+
+async def end_session(services: Services, identity: Identity, client_id: str) -> structs.SessionEnded:
+    """End a client's session, and its connection if there is one. Raises NotFound: `client_unknown`."""
+    log.warning("a session is being ended", client_id=client_id, by=identity.user_id, via=identity.via)
+    return await _ask(services, structs.SessionEnded, "end_session", client_id=client_id)
 
 
 async def retained(services: Services, *, q: str, cursor: int | None, limit: int) -> structs.RetainedPage:

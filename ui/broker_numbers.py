@@ -70,6 +70,15 @@ def _counted(key: str, *in_use: str) -> Limit:
     return Limit(key, in_use or None, _at("limits", key))
 
 
+def _full_queues(statistics: Statistics) -> int:
+    """How often a queue was full: of a client that is connected once until it has caught up, of one that is away with
+    each message that had to go.
+    """
+    return number(statistics, "connections", "fell_behind") + number(
+        statistics, "sessions", "dropped_messages"
+    )
+
+
 LIMITS: Final = (
     _counted("connections_max", "plane", "connections"),
     _counted("connections_per_address_max"),
@@ -90,8 +99,8 @@ LIMITS: Final = (
     Limit("keep_alive_s_max", None, None),
     _counted("sessions_max", "sessions", "durable"),
     Limit("session_expiry_s_max", None, _at("sessions", "expired_sessions")),
-    Limit("session_queue_messages_max", None, _at("connections", "fell_behind")),
-    Limit("session_queue_bytes_max", None, _at("connections", "fell_behind")),
+    Limit("session_queue_messages_max", None, _full_queues),
+    Limit("session_queue_bytes_max", None, _full_queues),
     Limit("retained_messages_max", ("retained", "messages"), _at("retained", "refused")),
     Limit("retained_bytes_max", ("retained", "bytes"), _at("retained", "refused")),
 )
@@ -135,7 +144,7 @@ def broker(services: Services) -> structs.Broker:
     """Everything at a glance."""
     link = services.broker
     statistics, config = link.statistics, services.config.broker
-    plane, connections = ("plane",), ("connections",)
+    plane, connections, sessions = ("plane",), ("connections",), ("sessions",)
     return structs.Broker(
         connected=link.connected,
         now_ms=services.clock.now_ms(),
@@ -150,7 +159,7 @@ def broker(services: Services) -> structs.Broker:
             acknowledged_messages_total=number(statistics, *plane, "acknowledged_messages"),
             delivered_messages_total=number(statistics, *plane, "delivered_messages"),
             refused_messages_total=number(statistics, *plane, "refused_messages"),
-            dropped_messages_total=number(statistics, *connections, "dropped_messages"),
+            oversize_messages_total=number(statistics, *connections, "oversize_messages"),
             received_bytes_total=number(statistics, *plane, "received_bytes"),
             sent_bytes_total=number(statistics, *connections, "sent_bytes"),
         ),
@@ -161,12 +170,21 @@ def broker(services: Services) -> structs.Broker:
             sent_bytes_per_s=_rate(services, *connections, "sent_bytes"),
         ),
         queues=structs.BrokerQueues(
-            in_flight_messages=number(statistics, *connections, "in_flight_messages"),
-            queued_messages=number(statistics, *connections, "queued_messages"),
-            queued_bytes=number(statistics, *connections, "queued_bytes"),
+            in_flight_messages=number(statistics, *sessions, "in_flight_messages"),
+            queued_messages=number(statistics, *sessions, "waiting_messages"),
+            queued_bytes=number(statistics, *sessions, "waiting_bytes"),
             unsent_bytes=number(statistics, *connections, "unsent_bytes"),
             lagging_subscribers=number(statistics, *plane, "lagging_subscribers"),
             lag_records_most=number(statistics, *connections, "lag_records_most"),
+        ),
+        sessions=structs.BrokerSessions(
+            durable=number(statistics, *sessions, "durable"),
+            away=number(statistics, *sessions, "away"),
+            expired_sessions_total=number(statistics, *sessions, "expired_sessions"),
+            dropped_messages_total=number(statistics, *sessions, "dropped_messages"),
+            expired_messages_total=number(statistics, *sessions, "expired_messages"),
+            lost_messages_total=number(statistics, *sessions, "lost_messages"),
+            shared_subscriptions=number(statistics, *sessions, "shared_subscriptions"),
         ),
         disk=structs.BrokerDisk(
             free_bytes=number(statistics, "process", "disk_free_bytes"),

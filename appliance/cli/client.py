@@ -1,4 +1,4 @@
-"""`homeport client`: who is connected to the broker."""
+"""`homeport client`: who is connected to the broker, or has a session there."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from appliance.run.local_api import LocalApi
 _COLUMNS = {
     "client_id": "CLIENT",
     "principal": "USER",
+    "state": "STATE",
     "address": "ADDRESS",
     "transport": "BY",
     "version": "MQTT",
@@ -26,16 +27,21 @@ _SUBSCRIPTION_COLUMNS = {"topic_filter": "FILTER", "qos": "QOS", "options": "OPT
 
 @click.group()
 def client() -> None:
-    """Clients of the broker: list, look at, disconnect. Needs the running appliance."""
+    """Clients of the broker: list, look at, disconnect, end sessions. Needs the running appliance."""
 
 
 @client.command("list")
+@click.option("--state", type=click.Choice(["connected", "away"]), help="Only those.")
 @click.option("--filter", "q", default="", help="Part of a client id, user name or address.")
 @verb
-def list_(context: Context, q: str) -> None:
-    """List connected clients."""
-    rows = list(_clients(context.api(), q))
-    context.emit({"clients": rows}, table([{**row, "queued": _queued(row)} for row in rows], _COLUMNS))
+def list_(context: Context, state: str | None, q: str) -> None:
+    """List clients that are connected or have a session."""
+    rows = list(_clients(context.api(), q, state or ""))
+    shown = [
+        {**row, "queued": _queued(row), "state": "connected" if row["is_connected"] else "away"}
+        for row in rows
+    ]
+    context.emit({"clients": rows}, table(shown, _COLUMNS))
 
 
 @client.command()
@@ -48,9 +54,9 @@ def show(context: Context, client_id: str) -> None:
     facts = "\n".join(
         f"{name.replace('_', ' ')}: {found[name]}"
         for name in (
-            "client_id", "principal", "address", "transport", "version", "keep_alive_s", "in_flight",
-            "queued_messages", "queued_bytes", "is_lagging", "lag_records", "dropped_messages", "delivered_messages",
-            "received_bytes", "sent_bytes",
+            "client_id", "principal", "is_connected", "address", "transport", "version", "keep_alive_s",
+            "session_expiry_s", "in_flight", "queued_messages", "queued_bytes", "is_lagging", "lag_records",
+            "dropped_messages", "expired_messages", "lost_messages", "delivered_messages", "received_bytes", "sent_bytes",
         )
     )  # fmt: skip
     context.emit(found, f"{facts}\n{table(subscriptions, _SUBSCRIPTION_COLUMNS)}")
@@ -65,12 +71,21 @@ def kick(context: Context, client_id: str) -> None:
     context.emit(done, f"The connection of {client_id} is closed.")
 
 
+@client.command("end-session")
+@click.argument("client_id")
+@verb
+def end_session(context: Context, client_id: str) -> None:
+    """End CLIENT_ID's session: its connection, its subscriptions, and the messages that wait for it."""
+    done = context.api().request("DELETE", _address(client_id))
+    context.emit(done, f"The session of {client_id} is ended.")
+
+
 def _address(client_id: str) -> str:
     return f"/api/v1/broker/clients/{quote(client_id, safe='')}"
 
 
-def _clients(api: LocalApi, q: str) -> Iterator[dict[str, Any]]:
-    query: dict[str, Any] = {"limit": BROKER_PAGE_ITEM_COUNT_MAX, "q": q}
+def _clients(api: LocalApi, q: str, state: str) -> Iterator[dict[str, Any]]:
+    query: dict[str, Any] = {"limit": BROKER_PAGE_ITEM_COUNT_MAX, "q": q, "state": state}
     while True:
         page = api.get(f"/api/v1/broker/clients?{urlencode(query)}")
         yield from page["clients"]

@@ -45,7 +45,9 @@ def test_a_client_that_goes_while_it_is_looked_at(node: TestNode, watched: Watch
     page.goto(f"{node.url}/broker/client?id=dashboard")
     expect(page.locator("#client")).to_contain_text("fed from the log")
     drop(node, "dashboard")
-    expect(page.locator("#client")).to_contain_text("This client is not connected any more.")
+    expect(page.locator("#client")).to_contain_text(
+        "This client is not connected any more, and has no session."
+    )
 
 
 def test_the_broker_going_away_shows_at_once(node: TestNode, watched: Watched) -> None:
@@ -59,7 +61,7 @@ def test_the_broker_going_away_shows_at_once(node: TestNode, watched: Watched) -
     node.call(away)
     expect(page.locator("#broker")).to_contain_text("The broker is away")
     expect(page.locator("#broker")).to_contain_text("broker away")
-    expect(page.locator("#clients tr")).to_have_count(7)
+    expect(page.locator("#clients tr")).to_have_count(8)
 
 
 def test_without_javascript_a_client_is_found_and_disconnected_and_a_message_cleared(
@@ -74,6 +76,11 @@ def test_without_javascript_a_client_is_found_and_disconnected_and_a_message_cle
     page.get_by_role("button", name="Disconnect").click()
     expect(page.get_by_text("The client was disconnected.")).to_be_visible()
     expect(page.get_by_role("link", name="press-2")).to_have_count(0)
+    page.get_by_role("link", name="away").click()
+    page.get_by_role("link", name="tablet").click()
+    page.get_by_label("Type “end” to confirm").fill("end")
+    page.get_by_role("button", name="End the session").click()
+    expect(page.get_by_text("The session is ended.")).to_be_visible()
     page.get_by_role("link", name="Retained messages").first.click()
     page.get_by_role("link", name="Clear… dm/press-0/status").click()
     page.get_by_label("Type “clear” to confirm").fill("clear")

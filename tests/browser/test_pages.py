@@ -25,6 +25,7 @@ LIVE_PAGES = (
     f"/devices/{quote(HOSTILE_ID, safe='')}",
     "/broker",
     "/broker/client?id=dashboard",
+    "/broker/client?id=tablet",
     f"/broker/client?id={quote(HOSTILE_ID, safe='')}",
 )
 STILL_PAGES = (

@@ -6,7 +6,7 @@ import argon2
 
 from broker.bridge.statistics import BridgeStatistics
 from storage.catalog import Catalog
-from tests.broker_stand_in import client_row, retained_row
+from tests.broker_stand_in import away_row, client_row, retained_row
 from tests.browser.node_kit import PASSWORD, Letter, LiveValue, TestNode
 
 HOSTILE_ID = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
@@ -76,11 +76,24 @@ def enliven(node: TestNode) -> None:
                    **times),
         *(client_row(f"press-{index}", subscriptions=1, **times) for index in range(5)),
         client_row(HOSTILE_ID, principal=HOSTILE_ID, version="3.1.1", keep_alive_s=0, **times),
+        away_row("tablet", disconnected_at_ms=now_ms - 600_000, expires_at_ms=now_ms + 3_000_000),
     ]  # fmt: skip
     node.broker.subscriptions = {
         "dashboard": [
-            {"topic_filter": "dm/+/telemetry/#", "qos": 1, "no_local": True, "retain_as_published": True},
-            {"topic_filter": HOSTILE_TEXT, "qos": 0, "no_local": False, "retain_as_published": False},
+            {
+                "topic_filter": "dm/+/telemetry/#",
+                "qos": 1,
+                "no_local": True,
+                "retain_as_published": True,
+                "identifiers": [4],
+            },
+            {
+                "topic_filter": HOSTILE_TEXT,
+                "qos": 0,
+                "no_local": False,
+                "retain_as_published": False,
+                "identifiers": [],
+            },
         ]
     }
     node.broker.retained = [

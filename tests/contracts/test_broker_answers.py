@@ -11,10 +11,10 @@ import msgspec
 import pytest
 import trio
 
-from appliance.core.errors import NotFound
+from appliance.core.errors import Conflict, NotFound
 from broker.link import BrokerLink
 from tests.broker_kit import running_broker
-from tests.broker_stand_in import AnsweringBroker, client_row, retained_row
+from tests.broker_stand_in import AnsweringBroker, away_row, client_row, retained_row
 from tests.protocol import builder
 from ui.api import broker_structs as structs
 
@@ -24,7 +24,9 @@ class Asked(Protocol):
 
 
 Opened = Callable[[Path], AbstractAsyncContextManager[Asked]]
-FILTER = {"topic_filter": "dm/dev-a/#", "qos": 1, "no_local": False, "retain_as_published": False}
+FILTER = {
+    "topic_filter": "dm/dev-a/#", "qos": 1, "no_local": False, "retain_as_published": False, "identifiers": [],
+}  # fmt: skip
 
 
 @asynccontextmanager
@@ -40,7 +42,9 @@ async def real(tmp_path: Path) -> AsyncIterator[Asked]:
         first = await running.connect("a", username="dev-a", version=5)
         await first.subscribe("dm/dev-a/#")
         await running.connect("b", username="dev-b", version=5)
-        await running.connect("c", username="dev-C", version=5)
+        gone = await running.connect("c", username="dev-C", version=5, properties=b"\x11\0\0\x0e\x10")
+        await gone.send(b"\xe0\0")
+        await running.wait_until(lambda: running.statistics()["sessions"]["away"] == 1)
         writer = await running.connect("writer", username="site-dev", version=5)
         for number, topic in enumerate(("plant/x", "plant/Y"), start=1):
             await writer.send(
@@ -57,7 +61,7 @@ async def stand_in(tmp_path: Path) -> AsyncIterator[Asked]:
         clients=[
             client_row("a", principal="dev-a", subscriptions=1),
             client_row("b", principal="dev-b"),
-            client_row("c", principal="dev-C"),
+            away_row("c", principal="dev-C", subscriptions=0, queued_messages=0, queued_bytes=0),
             client_row("writer", principal="site-dev"),
         ],
         subscriptions={"a": [FILTER]},
@@ -92,13 +96,31 @@ async def test_clients(opened: Opened, tmp_path: Path) -> None:
 async def test_a_client(opened: Opened, tmp_path: Path) -> None:
     async with opened(tmp_path) as broker:
         detail = msgspec.convert(await broker.ask("client", client_id="a"), structs.ClientDetail)
-        assert [msgspec.to_builtins(one) for one in detail.subscription_list] == [FILTER]
+        assert msgspec.json.decode(msgspec.json.encode(detail.subscription_list)) == [FILTER]
         assert (detail.subscriptions, detail.principal, detail.version) == (1, "dev-a", "5.0")
         assert await broker.ask("kick", client_id="a") == {"client_id": "a"}
         for question in ("client", "kick"):
             with pytest.raises(NotFound) as caught:
                 await broker.ask(question, client_id="a")
             assert caught.value.code == "client_unknown"
+
+
+async def test_a_client_that_is_away(opened: Opened, tmp_path: Path) -> None:
+    async with opened(tmp_path) as broker:
+        assert ids(await broker.ask("clients", state="away")) == ["c"]
+        assert ids(await broker.ask("clients", state="connected")) == ["a", "b", "writer"]
+        detail = msgspec.convert(await broker.ask("client", client_id="c"), structs.ClientDetail)
+        assert (detail.is_connected, detail.address, detail.session_expiry_s) == (False, None, 3_600)
+        assert detail.expires_at_ms is not None
+        assert detail.receive_maximum is None
+        with pytest.raises(Conflict) as caught:
+            await broker.ask("kick", client_id="c")
+        assert caught.value.code == "client_away"
+        assert await broker.ask("end_session", client_id="c") == {"client_id": "c", "was_connected": False}
+        assert await broker.ask("end_session", client_id="b") == {"client_id": "b", "was_connected": True}
+        assert ids(await broker.ask("clients")) == ["a", "writer"]
+        with pytest.raises(NotFound):
+            await broker.ask("end_session", client_id="c")
 
 
 async def test_retained(opened: Opened, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import trio
 
 import broker.link
 import broker.questions
-from appliance.core.errors import HomeportError, NotFound, Unavailable, UsageError
+from appliance.core.errors import Conflict, HomeportError, NotFound, Unavailable, UsageError
 from appliance.core.limits import BROKER_PAGE_ITEM_COUNT_MAX, BROKER_QUESTION_COUNT_MAX
 from broker.control_messages import MessageReader, encode_message
 from broker.link import BrokerLink
@@ -79,15 +79,22 @@ async def test_a_row_says_who_it_is_and_how_it_does(tmp_path: Path) -> None:
         assert row.pop("sent_bytes") >= 10
         del row["last_packet_at_ms"]
         assert row == {
-            "client_id": "pump-1/α", "principal": "dev1", "kind": "device", "address": "127.0.0.1",
-            "transport": "tcp", "version": "5.0", "keep_alive_s": 30, "subscriptions": 1, "in_flight": 0,
-            "queued_messages": 0, "queued_bytes": 0, "unsent_bytes": 0, "is_lagging": False, "lag_records": 0,
-            "dropped_messages": 0, "delivered_messages": 0,
+            "client_id": "pump-1/α", "principal": "dev1", "is_connected": True, "kind": "device", "address": "127.0.0.1",
+            "transport": "tcp", "version": "5.0", "keep_alive_s": 30, "session_expiry_s": 0, "subscriptions": 1,
+            "in_flight": 0, "queued_messages": 0, "queued_bytes": 0, "unsent_bytes": 0, "is_lagging": False,
+            "lag_records": 0, "oversize_messages": 0, "dropped_messages": 0, "expired_messages": 0, "lost_messages": 0,
+            "delivered_messages": 0,
         }  # fmt: skip
         assert (page["next_cursor"], page["total"]) == (None, 1)
         detail = await broker.link.ask("client", client_id="pump-1/α")
         assert detail["subscription_list"] == [
-            {"topic_filter": "dm/dev1/down/#", "qos": 1, "no_local": True, "retain_as_published": False}
+            {
+                "topic_filter": "dm/dev1/down/#",
+                "qos": 1,
+                "no_local": True,
+                "retain_as_published": False,
+                "identifiers": [],
+            }
         ]
         assert (detail["subscriptions_cut"], detail["will_topic"]) == (False, None)
 
@@ -136,6 +143,58 @@ async def test_a_kick_closes_one_client_and_says_whether_there_was_one(tmp_path:
             with pytest.raises(NotFound) as caught:
                 await broker.link.ask(question, client_id="victim")
             assert (caught.value.code, bool(caught.value.hint)) == ("client_unknown", True)
+
+
+EXPIRY = b"\x11"
+"""MQTT 5's property session expiry interval."""
+
+
+async def test_a_session_whose_client_is_away(tmp_path: Path) -> None:
+    async with asked(tmp_path) as broker:
+        expiry = EXPIRY + (600).to_bytes(4, "big")
+        peer = await broker.running.connect("away", username="site-a", version=5, properties=expiry)
+        await peer.subscribe("t/#")
+        await broker.running.connect("here", version=5)
+        await peer.send(b"\xe0\0")
+        assert await peer.packet() is None
+        await broker.running.wait_until(lambda: broker.running.statistics()["plane"]["connections"] == 1)
+        writer = await broker.running.connect("writer")
+        for number in (1, 2, 3):
+            await writer.publish("t/x", b"12345", packet_id=number)
+        (row,) = (await broker.link.ask("clients", state="away"))["clients"]
+        assert (row["client_id"], row["principal"], row["is_connected"]) == ("away", "site-a", False)
+        assert (row["queued_messages"], row["subscriptions"], row["session_expiry_s"]) == (3, 1, 600)
+        assert row["queued_bytes"] > 0
+        assert row["expires_at_ms"] == row["disconnected_at_ms"] + 600_000
+        assert "address" not in row
+        assert await broker.ids(state="connected") == ["here", "writer"]
+        assert await broker.ids() == ["away", "here", "writer"]
+        assert await broker.ids(q="site-a") == ["away"]
+        detail = await broker.link.ask("client", client_id="away")
+        assert [one["topic_filter"] for one in detail["subscription_list"]] == ["t/#"]
+        assert detail["receive_maximum"] is None
+        with pytest.raises(Conflict) as caught:
+            await broker.link.ask("kick", client_id="away")
+        assert caught.value.code == "client_away"
+        assert await broker.link.ask("end_session", client_id="away") == {
+            "client_id": "away", "was_connected": False,
+        }  # fmt: skip
+        assert await broker.ids(state="away") == []
+        back = await broker.running.connect(
+            "away", username="site-a", version=5, properties=expiry, clean=False
+        )
+        await back.ping()
+
+
+async def test_ending_the_session_of_a_client_that_is_connected(tmp_path: Path) -> None:
+    async with asked(tmp_path) as broker:
+        peer = await broker.running.connect("c", version=5, properties=EXPIRY + bytes((0, 0, 2, 0)))
+        answer = await broker.link.ask("end_session", client_id="c")
+        assert answer == {"client_id": "c", "was_connected": True}
+        assert await peer.disconnected() == 0x98
+        assert await broker.ids() == []
+        with pytest.raises(NotFound):
+            await broker.link.ask("end_session", client_id="c")
 
 
 async def test_retained_messages_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +282,7 @@ async def test_clearing_on_a_disk_that_stands_still(tmp_path: Path, monkeypatch:
         ("clients", {"limit": None}),
         ("clients", {"limit": "5"}),
         ("clients", {"q": 7}),
+        ("clients", {"state": "asleep"}),
         ("clients", {"q": "x" * 257}),
         ("clients", {"client_ids": "abc"}),
         ("clients", {"client_ids": [1]}),

@@ -91,14 +91,24 @@ def appliance(tmp_path: Path) -> Iterator[Appliance]:
 def test_clients_and_retained_messages(appliance: Appliance) -> None:
     added = appliance.answer("device", "add", "panel", "--kind", "application", "--access", "site")
     with RawClient(("127.0.0.1", appliance.port), 5) as client:
-        client.connect(CLIENT_ID, username="panel", password=added["token"].encode())
+        expiry = b"\x11\0\0\x0e\x10"
+        client.connect(CLIENT_ID, username="panel", password=added["token"].encode(), properties=expiry)
         client.subscribe(("elsewhere/#", 1))
         client.publish("plant/line 1", b"running", retain=True)
         (row,) = until(lambda: appliance.answer("client", "list")["clients"])
         assert (row["client_id"], row["principal"], row["subscriptions"]) == (CLIENT_ID, "panel", 1)
         assert appliance.answer("client", "list", "--filter", "nobody") == {"clients": []}
         listed = appliance.run("client", "list").stdout.splitlines()
-        assert listed[0].split() == ["CLIENT", "USER", "ADDRESS", "BY", "MQTT", "SUBSCRIPTIONS", "WAITING"]
+        assert listed[0].split() == [
+            "CLIENT",
+            "USER",
+            "STATE",
+            "ADDRESS",
+            "BY",
+            "MQTT",
+            "SUBSCRIPTIONS",
+            "WAITING",
+        ]
         assert listed[1].startswith(CLIENT_ID)
         shown = appliance.run("client", "show", CLIENT_ID).stdout
         assert "version: 5.0" in shown
@@ -116,6 +126,14 @@ def test_clients_and_retained_messages(appliance: Appliance) -> None:
 
         assert appliance.answer("client", "kick", CLIENT_ID) == {"client_id": CLIENT_ID}
         client.expect_disconnect(0x98)
-    refused = appliance.run("client", "kick", CLIENT_ID)
+    (row,) = appliance.answer("client", "list", "--state", "away")["clients"]
+    assert (row["client_id"], row["subscriptions"]) == (CLIENT_ID, 1)
+    assert "away" in appliance.run("client", "list").stdout
+    assert appliance.run("client", "kick", CLIENT_ID).exit_code == 4
+    assert appliance.answer("client", "end-session", CLIENT_ID) == {
+        "client_id": CLIENT_ID,
+        "was_connected": False,
+    }
+    refused = appliance.run("client", "end-session", CLIENT_ID)
     assert refused.exit_code == 3
-    assert "is connected" in refused.stderr
+    assert "has a session" in refused.stderr

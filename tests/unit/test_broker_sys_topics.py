@@ -18,8 +18,12 @@ STATISTICS: dict[str, dict[str, Any]] = {
         "lagging_subscribers": 1, "log_is_full": True,
     },
     "connections": {
-        "connections_most": 8, "sent_bytes": 700, "dropped_messages": 4,
+        "connections_most": 8, "sent_bytes": 700, "oversize_messages": 1,
         "in_flight_messages": 6, "queued_messages": 10, "queued_bytes": 55, "lag_records_most": 33,
+    },
+    "sessions": {
+        "durable": 4, "away": 2, "waiting_messages": 10, "waiting_bytes": 55, "in_flight_messages": 6,
+        "dropped_messages": 2, "expired_messages": 9, "lost_messages": 1, "expired_sessions": 3, "shared_subscriptions": 5,
     },
     "listeners": {"accepted": 20, "sockets": 30, "accepted_by_transport": {"tcp": 1, "tls": 2, "unix": 1, "ws": 1, "wss": 1},
         "refused_by_code": {"bad_credentials": 3, "timeout": 1}},
@@ -43,6 +47,7 @@ def test_each_number_is_what_its_topic_means() -> None:
     found = said()
     expected = {
         "version": "homeport version 1.2", "uptime": "61 seconds", "clients/connected": "3", "clients/maximum": "8",
+        "clients/total": "5", "clients/disconnected": "2", "clients/expired": "3", "shared_subscriptions/count": "5",
         "messages/received": "140", "messages/sent": "167", "publish/messages/received": "105",
         "publish/messages/sent": "40", "publish/messages/dropped": "6", "publish/bytes/received": "8000",
         "bytes/received": "9000", "bytes/sent": "700", "messages/stored": "15", "store/messages/count": "15",

@@ -54,6 +54,6 @@ def test_who_has_gone_still_counts(some: list[Connection]) -> None:
     tally.closed(some[0], CloseReason.KICKED, 0x98)
     tally.opened(1)
     totals = tally.totals([], 9)
-    assert (totals.sent_bytes, totals.fell_behind, totals.dropped_messages) == (5, 1, 4)
+    assert (totals.sent_bytes, totals.fell_behind, totals.oversize_messages) == (5, 1, 4)
     assert totals.connections_most == 2
     assert (tally.closed_by_reason, tally.closed_by_code) == ({"kicked": 1}, {"0x98": 1})

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.broker_stand_in import client_row, retained_row
+from tests.broker_stand_in import away_row, client_row, retained_row
 from tests.node_kit import Node, running_node
 
 
@@ -66,7 +66,7 @@ async def test_clients_page_by_page(tmp_path: Path) -> None:
         assert page["next_cursor"] is None
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "q=" + "x" * 65, "order=age"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "state=asleep", "q=" + "x" * 65, "order=age"])
 async def test_a_query_that_makes_no_sense(tmp_path: Path, query: str) -> None:
     async with running_node(tmp_path) as node, node.client(local=True) as client:
         answer = await client.get(f"/api/v1/broker/clients?{query}")
@@ -79,7 +79,13 @@ async def test_one_client_whatever_its_id(tmp_path: Path, client_id: str) -> Non
     async with running_node(tmp_path) as node, node.admin() as client:
         node.broker.clients = [client_row(client_id)]
         node.broker.subscriptions[client_id] = [
-            {"topic_filter": "#", "qos": 2, "no_local": True, "retain_as_published": False}
+            {
+                "topic_filter": "#",
+                "qos": 2,
+                "no_local": True,
+                "retain_as_published": False,
+                "identifiers": [7],
+            }
         ]
         address = f"/api/v1/broker/clients/{quote(client_id, safe='')}"
         found = (await client.get(address)).json()
@@ -90,6 +96,21 @@ async def test_one_client_whatever_its_id(tmp_path: Path, client_id: str) -> Non
         answer = await client.post(f"{address}/kick")
         assert (answer.status_code, answer.json()["code"]) == (404, "client_unknown")
         assert (await client.get(address)).status_code == 404
+
+
+async def test_a_session_that_waits_for_its_client(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node, node.admin() as client:
+        node.broker.clients = [client_row("here"), away_row("gone")]
+        page = (await client.get("/api/v1/broker/clients?state=away")).json()
+        (row,) = page["clients"]
+        assert (row["client_id"], row["is_connected"], row["address"]) == ("gone", False, None)
+        answer = await client.post("/api/v1/broker/clients/gone/kick")
+        assert (answer.status_code, answer.json()["code"]) == (409, "client_away")
+        answer = await client.delete("/api/v1/broker/clients/gone")
+        assert (answer.status_code, answer.json()) == (200, {"client_id": "gone", "was_connected": False})
+        answer = await client.delete("/api/v1/broker/clients/here")
+        assert answer.json() == {"client_id": "here", "was_connected": True}
+        assert (await client.delete("/api/v1/broker/clients/here")).status_code == 404
 
 
 async def test_retained_messages(tmp_path: Path) -> None:
@@ -116,6 +137,7 @@ async def test_acts_need_a_session_and_its_csrf_token(tmp_path: Path) -> None:
                 ("GET", "/broker/clients"),
                 ("GET", "/broker/clients/c0"),
                 ("POST", "/broker/clients/c0/kick"),
+                ("DELETE", "/broker/clients/c0"),
                 ("GET", "/broker/retained"),
                 ("DELETE", "/broker/retained?topic=plant/1"),
             ):
@@ -125,6 +147,7 @@ async def test_acts_need_a_session_and_its_csrf_token(tmp_path: Path) -> None:
             del client.headers["x-csrf-token"]
             for method, path in (
                 ("POST", "/broker/clients/c0/kick"),
+                ("DELETE", "/broker/clients/c0"),
                 ("DELETE", "/broker/retained?topic=plant/1"),
             ):
                 answer = await client.request(method, f"/api/v1{path}")

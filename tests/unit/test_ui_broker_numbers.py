@@ -32,6 +32,7 @@ def test_use_and_hits() -> None:
         "plane": {"connections": 7},
         "limits": {"connections_max": 4, "connect_rate_per_address_max": 9, "packet_bytes_max": 2},
         "connections": {"fell_behind": 6},
+        "sessions": {"dropped_messages": 5},
     }
     found = {limit.key: limit for limit in limits(statistics, BrokerConfig(connections_max=50))}
     connections = found["connections_max"]
@@ -40,7 +41,7 @@ def test_use_and_hits() -> None:
     )  # fmt: skip
     assert found["packet_bytes_max"].hits_total == 2
     assert found["connect_rate_per_address_max"].hits_total == 9
-    assert found["session_queue_messages_max"].hits_total == 6
+    assert found["session_queue_messages_max"].hits_total == 11
     assert (found["keep_alive_s_max"].in_use, found["keep_alive_s_max"].hits_total) == (None, None)
 
 

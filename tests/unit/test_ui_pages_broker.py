@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.broker_stand_in import client_row, retained_row
+from tests.broker_stand_in import away_row, client_row, retained_row
 from tests.node_kit import NOW_MS, Node, running_node
 from ui.api import broker_structs as structs
 from ui.broker_numbers import broker as numbers_of
@@ -86,13 +86,19 @@ async def test_a_client_whatever_it_calls_itself(tmp_path: Path) -> None:
     async with pages(tmp_path) as (node, client):
         node.broker.clients = [client_row(HOSTILE, principal=HOSTILE)]
         node.broker.subscriptions[HOSTILE] = [
-            {"topic_filter": HOSTILE, "qos": 2, "no_local": True, "retain_as_published": True}
+            {
+                "topic_filter": HOSTILE,
+                "qos": 2,
+                "no_local": True,
+                "retain_as_published": True,
+                "identifiers": [3, 9],
+            }
         ]
         answer = await client.get(f"/broker/client?id={quote(HOSTILE, safe='')}")
         assert answer.status_code == 200
         assert "<b>\u202e" not in answer.text
         assert "&lt;b&gt;\\u202e&amp;{{7*7}}" in answer.text
-        assert "not its own messages, RETAIN as published" in answer.text
+        assert "not its own messages, RETAIN as published, identifier 3, 9" in answer.text
         assert f'value="{"&lt;b&gt;"}' in answer.text
         answer = await client.get("/broker/client?id=nobody")
         assert (answer.status_code, "Look" in answer.text) == (404, True)
@@ -111,6 +117,27 @@ async def test_disconnecting_takes_a_tick(tmp_path: Path) -> None:
         assert "The client was disconnected." in (await client.get("/broker?done=kicked")).text
         answer = await post(client, "/broker/client/kick", client_id="press-07", confirm="yes")
         assert answer.status_code == 404
+
+
+async def test_a_session_that_waits_and_ending_it_takes_a_word(tmp_path: Path) -> None:
+    async with pages(tmp_path) as (node, client):
+        node.broker.clients.append(away_row("pump", principal="pump-9", expires_at_ms=NOW_MS))
+        page = (await client.get("/broker?state=away")).text
+        assert "1 of 1 client shown" in page
+        assert "kept until 2026-02-25" in page
+        assert 'href="/broker?state=away" aria-current="true"' in page
+        page = (await client.get("/broker/client?id=pump")).text
+        assert "Away since" in page
+        assert "1 subscription and 12 messages that wait for it go for good." in page
+        assert "/broker/client/kick" not in page
+        answer = await post(client, "/broker/client/end", client_id="pump", confirm="yes")
+        assert answer.status_code == 422
+        answer = await post(client, "/broker/client/end", client_id="pump", confirm="END")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/broker?done=ended")
+        assert "The session is ended." in (await client.get("/broker?done=ended")).text
+        assert "No client matches." in (await client.get("/broker?state=away")).text
+        page = (await client.get("/broker/client?id=press-01")).text
+        assert "and its connection is closed" in page
 
 
 async def test_clearing_takes_a_word(tmp_path: Path) -> None:
@@ -153,10 +180,12 @@ async def test_older_retained_messages(tmp_path: Path) -> None:
 async def test_acts_need_the_csrf_token(tmp_path: Path) -> None:
     async with pages(tmp_path) as (node, client):
         del client.headers["x-csrf-token"]
-        for path in ("/broker/client/kick", "/broker/retained/clear"):
+        for path in ("/broker/client/kick", "/broker/client/end", "/broker/retained/clear"):
             answer = await client.post(path, data={"confirm": "yes"})
             assert answer.status_code == 403
-        assert not any(question in ("kick", "clear_retained") for question, _ in node.broker.asked)
+        assert not any(
+            question in ("kick", "end_session", "clear_retained") for question, _ in node.broker.asked
+        )
 
 
 async def test_what_an_operator_has_to_know(tmp_path: Path) -> None:
@@ -165,8 +194,10 @@ async def test_what_an_operator_has_to_know(tmp_path: Path) -> None:
         assert attention(numbers_of(node.services)) == ()
         node.broker.statistics["plane"] |= {"lagging_subscribers": 2, "log_is_full": True}
         node.broker.connected = False
+        node.broker.statistics["sessions"] |= {"dropped_messages": 4, "lost_messages": 1}
         lines = attention(numbers_of(node.services))
-        assert [line.tone for line in lines] == ["bad", "bad", "warn"]
+        assert [line.tone for line in lines] == ["bad", "bad", "warn", "warn"]
+        assert lines[3].text.startswith("5 messages for clients that were away too long")
         assert "2 subscribers are too slow" in lines[2].text
 
 

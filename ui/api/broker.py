@@ -14,7 +14,9 @@ async def get_broker(call: Call) -> Reply:
 async def list_clients(call: Call) -> Reply:
     query: structs.ClientQuery = call.query
     return Reply(
-        content=await broker_desk.clients(call.services, q=query.q, cursor=query.cursor, limit=query.limit)
+        content=await broker_desk.clients(
+            call.services, q=query.q, cursor=query.cursor, limit=query.limit, state=query.state
+        )
     )
 
 
@@ -25,6 +27,11 @@ async def get_client(call: Call) -> Reply:
 async def kick_client(call: Call) -> Reply:
     assert call.identity
     return Reply(content=await broker_desk.kick(call.services, call.identity, call.path["client_id"]))
+
+
+async def end_session(call: Call) -> Reply:
+    assert call.identity
+    return Reply(content=await broker_desk.end_session(call.services, call.identity, call.path["client_id"]))
 
 
 async def list_retained(call: Call) -> Reply:
@@ -57,7 +64,7 @@ ENDPOINTS = (
         method="GET",
         path="/broker/clients",
         handler=list_clients,
-        summary="List connected clients",
+        summary="List clients that are connected or have a session",
         query=structs.ClientQuery,
         answer=structs.ClientPage,
         tags=_TAGS,
@@ -69,6 +76,16 @@ ENDPOINTS = (
         handler=kick_client,
         summary="Close a client's connection; it may come back",
         answer=structs.Kicked,
+        errors=(404, 409, 422),
+        tags=_TAGS,
+    ),
+    Endpoint(
+        method="DELETE",
+        path=_CLIENT,
+        any_name=True,
+        handler=end_session,
+        summary="End a client's session: its connection, its subscriptions and what waits for it",
+        answer=structs.SessionEnded,
         errors=(404, 422),
         tags=_TAGS,
     ),

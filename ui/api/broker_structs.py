@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -36,7 +36,7 @@ class BrokerTraffic(Answer, kw_only=True, frozen=True):
     acknowledged_messages_total: int
     delivered_messages_total: int
     refused_messages_total: int
-    dropped_messages_total: int
+    oversize_messages_total: int
     received_bytes_total: int
     sent_bytes_total: int
 
@@ -59,6 +59,20 @@ class BrokerQueues(Answer, kw_only=True, frozen=True):
     unsent_bytes: int
     lagging_subscribers: int
     lag_records_most: int
+
+
+class BrokerSessions(Answer, kw_only=True, frozen=True):
+    """Sessions that outlive their connections, and messages that their clients will not get: the oldest of full queues
+    (`dropped`), those whose time was up (`expired`), and those that the log no longer had (`lost`).
+    """
+
+    durable: int
+    away: int
+    expired_sessions_total: int
+    dropped_messages_total: int
+    expired_messages_total: int
+    lost_messages_total: int
+    shared_subscriptions: int
 
 
 class BrokerDisk(Answer, kw_only=True, frozen=True):
@@ -102,6 +116,7 @@ class Broker(Answer, kw_only=True, frozen=True):
     traffic: BrokerTraffic
     rates: BrokerRates
     queues: BrokerQueues
+    sessions: BrokerSessions
     disk: BrokerDisk
     limits: tuple[BrokerLimit, ...]
     refused_by_code: dict[str, int]
@@ -109,17 +124,27 @@ class Broker(Answer, kw_only=True, frozen=True):
 
 
 class Client(Answer, kw_only=True, frozen=True):
-    """A connected client. `principal` is the device or application whose credentials it has."""
+    """A client that is connected, or whose session waits for it. `principal` is the device or application whose it is.
+
+    What belongs to a connection is null while it has none. A session without `expires_at_ms` doesn't end by itself;
+    `session_expiry_s` 0 ends with the connection, null never.
+    """
 
     client_id: str
     principal: str
-    kind: str
-    address: str
-    transport: str
-    version: str
-    connected_at_ms: int | None
-    last_packet_at_ms: int | None
-    keep_alive_s: int
+    is_connected: bool
+    kind: str | None = None
+    address: str | None = None
+    transport: str | None = None
+    version: str | None = None
+    connected_at_ms: int | None = None
+    last_packet_at_ms: int | None = None
+    keep_alive_s: int | None = None
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
+    disconnected_at_ms: int | None = None
+    expires_at_ms: int | None = None
+    session_expiry_s: int | None
     subscriptions: int
     in_flight: int
     queued_messages: int
@@ -127,10 +152,11 @@ class Client(Answer, kw_only=True, frozen=True):
     unsent_bytes: int
     is_lagging: bool
     lag_records: int
+    oversize_messages: int
     dropped_messages: int
+    expired_messages: int
+    lost_messages: int
     delivered_messages: int
-    received_bytes: int
-    sent_bytes: int
 
 
 class ClientPage(Answer, kw_only=True, frozen=True):
@@ -148,14 +174,16 @@ class ClientSubscription(Answer, kw_only=True, frozen=True):
     qos: int
     no_local: bool
     retain_as_published: bool
+    identifiers: tuple[int, ...]
 
 
 class ClientDetail(Client, kw_only=True, frozen=True):
     """A client with its subscriptions; `subscriptions_cut` when there are too many to be listed."""
 
     will_topic: str | None
+    will_delay_s: int
     unacknowledged: int
-    receive_maximum: int
+    receive_maximum: int | None
     subscription_list: tuple[ClientSubscription, ...]
     subscriptions_cut: bool
 
@@ -166,9 +194,17 @@ class Kicked(Answer, kw_only=True, frozen=True):
     client_id: str
 
 
-class ClientQuery(Query, kw_only=True, frozen=True):
-    """Those with `q` in client id, principal or address."""
+class SessionEnded(Answer, kw_only=True, frozen=True):
+    """The client whose session was ended, and whether it was connected then."""
 
+    client_id: str
+    was_connected: bool
+
+
+class ClientQuery(Query, kw_only=True, frozen=True):
+    """Those with `q` in client id, principal or address; with `state` only the connected ones, or those that are away."""
+
+    state: Literal["", "connected", "away"] = ""
     q: SearchText = ""
     cursor: Annotated[str, Meta(max_length=CLIENT_ID_BYTES_MAX)] = ""
     limit: PageLimit = PAGE_ITEM_COUNT_DEFAULT

@@ -49,6 +49,7 @@ def routes(services: Services) -> list[Route]:
         Route("/broker", page(broker.show)),
         Route("/broker/client", page(broker.show_client)),
         Route("/broker/client/kick", page(broker.kick), methods=["POST"]),
+        Route("/broker/client/end", page(broker.end_session), methods=["POST"]),
         Route("/broker/retained", page(retained.show)),
         Route("/broker/retained/clear", page(retained.show_clear), methods=["GET"]),
         Route("/broker/retained/clear", page(retained.clear), methods=["POST"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -18,46 +19,82 @@ from ui.live.hub import Frame
 from ui.pages.broker_views import ClientView, attention, rows, rows_of, words
 from ui.pages.disk_attention import disk_attention
 from ui.pages.live_page import stream
-from ui.pages.looks import BROKER, DISK
+from ui.pages.looks import BROKER, CLIENT, DISK
 from ui.pages.shell import Shell, form_of
 from ui.pages.templating import partial
-from ui.pages.views import Notice
+from ui.pages.views import Chip, Notice
 
 FILTER_LENGTH_MAX: Final = 64
-_NOTICES: Final = {"kicked": "The client was disconnected. It may come back."}
+CONFIRMATION: Final = "end"
+"""Typed to end a session: what waits for it can't be brought back."""
+_NOTICES: Final = {
+    "kicked": "The client was disconnected. It may come back.",
+    "ended": "The session is ended. The client begins anew when it comes back.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What the URL asks for: connected clients, those that are away, or all; with a text in id, user name or address."""
+
+    state: str = ""
+    q: str = ""
+
+    @classmethod
+    def of(cls, request: Request) -> Filter:
+        """What means nothing is left out, so that an old bookmark still shows a list."""
+        query = request.query_params
+        state = query.get("state", "")
+        return cls(
+            state=state if state in ("connected", "away") else "",
+            q=query.get("q", "").strip()[:FILTER_LENGTH_MAX],
+        )
+
+    def query(self, *, state: str | None = None, after: str = "") -> str:
+        """The query of a list like this one with another state, or from another client on."""
+        pairs = (("state", self.state if state is None else state), ("q", self.q), ("after", after))
+        encoded = urlencode([(key, value) for key, value in pairs if value])
+        return f"?{encoded}" if encoded else ""
 
 
 async def show(shell: Shell, request: Request) -> Response:
-    """`GET /broker?q=&after=`: the numbers are shown even while the broker is away, its clients are not."""
-    chosen, after = _filter_of(request)
+    """`GET /broker?state=&q=&after=`: the numbers are shown even while the broker is away, its clients are not."""
+    chosen, after = Filter.of(request), _after(request)
     page: structs.ClientPage | None = None
     if shell.services.broker.connected:
-        page = await broker_desk.clients(shell.services, q=chosen, cursor=after, limit=PAGE_ROW_COUNT_DEFAULT)
+        page = await _page(shell, chosen, after)
+    numbers = _numbers(shell)
     notice = _NOTICES.get(request.query_params.get("done", ""))
     return await shell.render(
         request,
         "broker.html",
         title="Broker",
         section="broker",
-        live_url="/live/broker" + _query(chosen, after),
-        q=chosen,
+        live_url="/live/broker" + chosen.query(after=after),
+        filter=chosen,
+        chips=_chips(numbers["b"], chosen),
         rows=rows(page) if page else (),
         is_away=page is None,
         total=page.total if page else 0,
-        first_url="/broker" + _query(chosen, "") if after else "",
-        next_url="/broker" + _query(chosen, page.next_cursor) if page and page.next_cursor else "",
+        first_url="/broker" + chosen.query() if after else "",
+        next_url="/broker" + chosen.query(after=page.next_cursor) if page and page.next_cursor else "",
         notice=Notice(tone="good", text=notice) if notice else None,
-        **_numbers(shell),
+        **numbers,
+    )
+
+
+async def _page(shell: Shell, chosen: Filter, after: str) -> structs.ClientPage:
+    return await broker_desk.clients(
+        shell.services, q=chosen.q, state=chosen.state, cursor=after, limit=PAGE_ROW_COUNT_DEFAULT
     )
 
 
 async def live(shell: Shell, request: Request) -> Response:
     """`GET /live/broker` with the page's own query: the numbers, and the rows that it shows, in their places."""
     services = shell.services
-    chosen, after = _filter_of(request)
     shown: list[str] = []
     if services.broker.connected:
-        page = await broker_desk.clients(services, q=chosen, cursor=after, limit=PAGE_ROW_COUNT_DEFAULT)
+        page = await _page(shell, Filter.of(request), _after(request))
         shown = [one.client_id for one in page.clients]
     numbers_seen: object = None
     rows_at = trio.current_time()
@@ -118,6 +155,7 @@ async def show_client(shell: Shell, request: Request) -> Response:
         live_url="/live" + view.url,
         c=view,
         d=detail,
+        confirmation=CONFIRMATION,
     )
 
 
@@ -168,12 +206,40 @@ async def kick(shell: Shell, request: Request) -> Response:
     return RedirectResponse("/broker?done=kicked", 303)
 
 
-def _filter_of(request: Request) -> tuple[str, str]:
-    """The filter and where the page begins, as far as they make sense."""
-    query = request.query_params
-    return query.get("q", "").strip()[:FILTER_LENGTH_MAX], query.get("after", "")[:CLIENT_ID_BYTES_MAX]
+async def end_session(shell: Shell, request: Request) -> Response:
+    """`POST /broker/client/end` with client_id, and the confirmation as it was typed.
+
+    Raises:
+        UsageError: not confirmed. NotFound: `client_unknown`. Unavailable: the broker is away.
+    """
+    identity = await auth.require(request)
+    form = await form_of(request)
+    if form.get("confirm", "").strip().casefold() != CONFIRMATION:
+        raise UsageError(
+            f"The session was not ended: “{CONFIRMATION}” was not typed.",
+            hint="Go back, type it into the field, and try again.",
+            code="not_confirmed",
+        )
+    await broker_desk.end_session(shell.services, identity, form.get("client_id", ""))
+    return RedirectResponse("/broker?done=ended", 303)
 
 
-def _query(q: str, after: str) -> str:
-    encoded = urlencode([(key, value) for key, value in (("q", q), ("after", after)) if value])
-    return f"?{encoded}" if encoded else ""
+def _after(request: Request) -> str:
+    return request.query_params.get("after", "")[:CLIENT_ID_BYTES_MAX]
+
+
+def _chips(broker: structs.Broker, chosen: Filter) -> tuple[Chip, ...]:
+    count_of = {
+        "": broker.connections + broker.sessions.away,
+        "connected": broker.connections,
+        "away": broker.sessions.away,
+    }
+    return tuple(
+        Chip(
+            look=CLIENT[word] if word else None,
+            count=count,
+            url="/broker" + chosen.query(state=word),
+            current=word == chosen.state,
+        )
+        for word, count in count_of.items()
+    )

@@ -41,6 +41,8 @@ class ClientView:
     def look(self) -> Look:
         if self.facts is None:
             return CLIENT["gone"]
+        if not self.facts.is_connected:
+            return CLIENT["away"]
         return CLIENT["lagging" if self.facts.is_lagging else "connected"]
 
     @property
@@ -120,6 +122,13 @@ def attention(broker: structs.Broker) -> tuple[Attention, ...]:
             Attention(
                 tone="warn",
                 text=f"{who} too slow and fed from the log, {count_text(broker.queues.lag_records_most)} records behind at most. Nothing is lost.",
+            )
+        )
+    if lost := broker.sessions.dropped_messages_total + broker.sessions.lost_messages_total:
+        lines.append(
+            Attention(
+                tone="warn",
+                text=f"{plural(lost, 'message')} for clients that were away too long had to go since the start. Each client's page says how many were its own.",
             )
         )
     return tuple(lines)

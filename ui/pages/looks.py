@@ -83,9 +83,10 @@ BRIDGE: Final[dict[str, Look]] = {
 CLIENT: Final[dict[str, Look]] = {
     "connected": Look("connected", "online", "good"),
     "lagging": Look("fed from the log", "late", "warn"),
+    "away": Look("away", "sleeping", "idle"),
     "gone": Look("gone", "offline", "idle"),
 }
-"""A client of the broker; one that lags was too slow for its queue."""
+"""A client of the broker: one that lags was too slow for its queue, one that is away has a session that waits for it."""
 
 DISK: Final[dict[str, Look]] = {
     "ok": Look("room on the disk", "ok", "good"),
