@@ -7,6 +7,7 @@ reasons of its own.
 from __future__ import annotations
 
 from appliance.core.errors import RemoteProtocolError
+from appliance.core.limits import REASON_STRING_LENGTH_MAX
 
 from .mqtt.codec import encode
 from .mqtt.constants import PacketType, Version
@@ -30,6 +31,18 @@ class UnreadableConnect(RemoteProtocolError):  # noqa: N818 - what it is
             self.version: Version | None = connect_version(body)[0]
         except RemoteProtocolError:
             self.version = None
+
+
+def reason_string(text: str) -> str:
+    """What is told of an error, as MQTT 5 takes it: of any length what was wrong was found in, and whatever stands in it.
+
+    Args:
+        text: May repeat what a client sent, such as a topic of 64 KiB.
+    """
+    text = text.replace("\0", "?")
+    if len(text) <= REASON_STRING_LENGTH_MAX:
+        return text
+    return text[: REASON_STRING_LENGTH_MAX - 1] + "…"
 
 
 def packet_bytes_max(connect: Connect) -> int | None:
@@ -63,7 +76,7 @@ def refusal(error: RemoteProtocolError, connect: Connect | None, *, tells_why: b
     # Whoever's CONNECT could not be read may have said how little it takes, and what it doesn't want to be told.
     room = 0 if connect is None else packet_bytes_max(connect)
     if tells_why and room != 0:
-        reason = Properties({PropertyId.REASON_STRING: error.message})
+        reason = Properties({PropertyId.REASON_STRING: reason_string(error.message)})
         packet = encode(Connack(session_present=False, reason_code=code, properties=reason), version)
         if room is None or len(packet) <= room:
             return packet

@@ -17,6 +17,7 @@ from .mqtt.packets import Disconnect, Version, Will
 from .mqtt.properties import Properties, Value, encode_properties
 from .mqtt.property_table import PropertyId
 from .mqtt.reason_codes import ReasonCode
+from .refusals import reason_string
 from .router import packed_options
 from .state.session import LastWill
 
@@ -174,7 +175,7 @@ def last_words(
         return b""
     properties: dict[PropertyId, Value] = {}
     if text and connection.wants_reasons:
-        properties[PropertyId.REASON_STRING] = text
+        properties[PropertyId.REASON_STRING] = reason_string(text)
     if reason is CloseReason.DRAINING and server_reference:
         code = ReasonCode.USE_ANOTHER_SERVER
         properties[PropertyId.SERVER_REFERENCE] = server_reference

@@ -67,6 +67,9 @@ PACKET_BYTES_HARD_MAX: Final = 16 * MIB
 TOPIC_BYTES_MAX: Final = 65_535
 """MQTT's own: UTF-8 strings have a 16-bit length."""
 TOPIC_LEVEL_COUNT_MAX: Final = 32
+REASON_STRING_LENGTH_MAX: Final = 200
+"""Characters of what a client is told of an error, 800 bytes at most. An error may quote a topic of 64 KiB, escaped four times
+as long, where a string of MQTT ends at 65,535 bytes."""
 TOPIC_ALIAS_COUNT_HARD_MAX: Final = 256
 """Upper bound of the configurable topic alias maximum (default 16)."""
 TOPIC_ALIAS_TOPIC_BYTES_MAX: Final = 512

@@ -430,3 +430,18 @@ async def test_client_ids_with_control_characters(tmp_path: Path, capsys: pytest
     said = capsys.readouterr()
     assert "\x1b[2J" not in said.out + said.err
     assert not any(line.startswith(("2026 [error]", "forged")) for line in (said.out + said.err).splitlines())
+
+
+async def test_a_refusal_that_would_quote_a_long_topic(tmp_path: Path) -> None:
+    """Escaped it is four times as long, and no string of MQTT; what is told is cut, and the others notice nothing."""
+    async with running_broker(tmp_path) as broker:
+        other = await broker.connect("other")
+        bad = await broker.open(version=5)
+        will = builder.will_fields("dm/d2/" + "\1" * 65_000, b"", properties=b"")
+        await bad.send(
+            builder.connect("c", version=5, username="d1", password=b"t", will=will, will_flags=0x04)
+        )
+        connack = await bad.expect(builder.CONNACK)
+        assert connack.body[:2] == b"\0\x87"
+        assert len(connack.body) < 1000
+        await other.publish("t", b"x")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from appliance.core.errors import RemoteProtocolError
+from appliance.core.limits import REASON_STRING_LENGTH_MAX
 from broker.mqtt.codec import decode
 from broker.mqtt.packets import Connack, Connect
 from broker.mqtt.property_table import PropertyId
-from broker.refusals import UnreadableConnect, packet_bytes_max, refusal
+from broker.refusals import UnreadableConnect, packet_bytes_max, reason_string, refusal
 from tests.protocol import builder
 
 
@@ -42,6 +43,17 @@ def test_5_is_told_why() -> None:
     assert refusal(error(0x85), connect(5), tells_why=True) == told
     assert refusal(error(0x86), connect(5), tells_why=False) == builder.connack(0, 0x86, b"")
     assert refusal(error(0x93), connect(5), tells_why=True) == b"", "a code that is not CONNACK's"
+
+
+def test_what_an_error_quotes_is_cut() -> None:
+    """A message that repeats a long topic, escaped, would be longer than a string of MQTT can be."""
+    quoting = RemoteProtocolError(repr("\1" * 65_000) + "\0", reason_code=0x87)
+    packet = refusal(quoting, connect(5), tells_why=True)
+    assert len(packet) < 4 * REASON_STRING_LENGTH_MAX
+    assert reason_string("a\0b") == "a?b"
+    whole = "x" * REASON_STRING_LENGTH_MAX
+    assert reason_string(whole) == whole
+    assert reason_string(whole + "x") == whole[:-1] + "…"
 
 
 def test_5_is_told_no_more_than_it_takes() -> None:
