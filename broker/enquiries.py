@@ -1,6 +1,6 @@
 """Who are they? All who wait to be identified are asked about together, in one thread at a time.
 
-A thread for each CONNECT costs the event loop more than everything else that a CONNECT does (docs of the room, "Measured"): a
+A thread for each CONNECT costs the event loop a third of all that a CONNECT does (DESIGN.md, "Measured"): a
 site that comes back after a power cut sends ten thousand of them at once. The catalog's reader answers one at a time
 anyway, so nothing waits longer: a lone CONNECT is asked about at once, and whoever comes while a thread is away
 goes with the next. Whoever is first in the queue sends the thread off, on its own deadline; if it gives up, the thread's
