@@ -54,6 +54,10 @@ SEND_RETAINED_IF_NEW: Final = 1
 """Retain handling (MQTT 5.0 §3.8.3.1); 2 sends none."""
 
 
+PUBACK_SHORT: Final = b"\x40\x02"
+"""A PUBACK's first two bytes where only the identifier follows."""
+
+
 class SlowPath:
     """Handles one packet at a time for the data plane, which sets `plane` when it is made."""
 
@@ -107,6 +111,25 @@ class SlowPath:
         handler(connection, packet)
         self.received_packets += 1
         return pos + total
+
+    def take_pubacks(self, connection: Connection, data: bytes, pos: int, bytes_max: int) -> int:
+        """Handle PUBACKs of the shortest form, as many as follow each other at `data[pos:]`; no object is made for one.
+
+        What a subscriber answers to each delivery: success in every version (MQTT 5.0 §3.4.2.1, 3.1.1 §3.4). Identifier 0,
+        reason codes and a packet that is not whole are left to `handle_next`.
+
+        Returns:
+            Where the next packet begins.
+        """
+        end = min(len(data), pos + bytes_max) - 3
+        while pos < end and data[pos] == 0x40 and data[pos + 1] == 2:
+            packet_id = data[pos + 2] << 8 | data[pos + 3]
+            if not packet_id:
+                break
+            pos += 4
+            self.received_packets += 1
+            self._complete(connection, packet_id, Step.PUBACK)
+        return pos
 
     def _say(self, connection: Connection, data: bytes) -> None:
         self.answered_packets += 1

@@ -14,7 +14,7 @@ from appliance.core.clock import ManualClock
 from appliance.core.limits import FRAME_BYTES_HARD_MAX, MIB
 from broker.connection import Connection
 from broker.data_plane import DataPlane
-from broker.intake import SLOW_SHARE_MAX, SLOW_TURN_MAX
+from broker.intake import SLOW_SHARE_MAX, SLOW_TURN_MAX, SLOW_UNIT_BYTES
 from broker.slow_path import SlowPath
 from storage.log.columns import Kind
 from tests.broker_kit import CONFIG, DEADLINE_S, Peer, Running, running_broker
@@ -124,13 +124,16 @@ async def test_loud_clients_do_not_starve_quiet_ones(tmp_path: Path) -> None:
     "flood", [builder.PINGREQ_PACKET, builder.ack(builder.PUBACK, 1)], ids=["ping", "puback"]
 )
 async def test_floods_of_small_packets(tmp_path: Path, flood: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tens of thousands of slow packets at once: others are served in between, and each is answered."""
+    """Tens of thousands of slow packets at once: others are served in between, and each is answered.
+
+    PUBACKs are taken in runs, and four of them count as one packet.
+    """
     async with running_broker(tmp_path) as broker, trio.open_nursery() as nursery:
         count = 5_000
         flooders = [await broker.connect(f"f{n}") for n in range(30)]
         quiet = await broker.connect("quiet")
         handled = handled_max = 0
-        handle_next, gather = SlowPath.handle_next, DataPlane._gather
+        handle_next, take_pubacks, gather = SlowPath.handle_next, SlowPath.take_pubacks, DataPlane._gather
 
         def counted(self: SlowPath, connection: Connection, data: bytes, pos: int) -> int:
             nonlocal handled, handled_max
@@ -138,12 +141,20 @@ async def test_floods_of_small_packets(tmp_path: Path, flood: bytes, monkeypatch
             handled_max = max(handled, handled_max)
             return handle_next(self, connection, data, pos)
 
+        def counted_run(self: SlowPath, connection: Connection, data: bytes, pos: int, bytes_max: int) -> int:
+            nonlocal handled, handled_max
+            after = take_pubacks(self, connection, data, pos, bytes_max)
+            handled += -(-(after - pos) // SLOW_UNIT_BYTES)
+            handled_max = max(handled, handled_max)
+            return after
+
         def gathered(self: DataPlane) -> None:
             nonlocal handled
             handled = 0
             gather(self)
 
         monkeypatch.setattr(SlowPath, "handle_next", counted)
+        monkeypatch.setattr(SlowPath, "take_pubacks", counted_run)
         monkeypatch.setattr(DataPlane, "_gather", gathered)
 
         async def send(peer: Peer) -> None:

@@ -16,6 +16,7 @@ from broker.delivery import Delivery, recipe
 from broker.limit_counts import LimitCounts
 from broker.mqtt.packets import Version
 from broker.open_block import PendingRecord
+from broker.outbound import Step
 from broker.router import Grant, Router
 from broker.session_records import CloseReason
 from broker.slow_path import SlowPath
@@ -299,3 +300,22 @@ def test_disconnect_changes_the_expiry(
 
 def test_disconnect_prolongs_no_session_that_ends_with_its_connection(stage: Stage, make: Make) -> None:
     assert refusal(stage, make(Version.MQTT_5), builder.disconnect(0, builder.p32(0x11, 5))) == 0x82
+
+
+def test_a_run_of_pubacks_is_taken_as_one_by_one(
+    stage: Stage, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[int, Step]] = []
+    monkeypatch.setattr(
+        stage.slow_path, "_complete", lambda _connection, packet_id, step: taken.append((packet_id, step))
+    )
+    pubacks = [builder.ack(builder.PUBACK, packet_id) for packet_id in (1, 258, 65_535)]
+    data = b"?" + b"".join(pubacks)
+    for rest in (b"", b"\xc0\x00", pubacks[0][:3], b"\x40\x02\x00\x00", b"\x40\x03\x00\x01\x00"):
+        taken.clear()
+        # What is not a whole PUBACK of the shortest form, or has identifier 0, is left where it is.
+        assert stage.slow_path.take_pubacks(make(), data + rest, 1, 1_000) == len(data)
+        assert taken == [(packet_id, Step.PUBACK) for packet_id in (1, 258, 65_535)]
+    taken.clear()
+    assert stage.slow_path.take_pubacks(make(), data, 1, 8) == 9
+    assert [packet_id for packet_id, _ in taken] == [1, 258]
