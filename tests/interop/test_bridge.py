@@ -183,7 +183,8 @@ def test_two_homeports_with_the_same_topics_do_not_storm(tmp_path: Path) -> None
             eventually(lambda: (len(one.got), len(two.got)) == copies, f"{copies} copies")
 
 
-def test_two_homeports_with_one_bridge_exchange_each_message_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_two_homeports_with_one_bridge_exchange_each_message_once(tmp_path: Path, version: str) -> None:
     both = 'direction = "both"\ntopic = "s/#"\nqos = 1'
     port = brokers.free_port()
     with (
@@ -193,7 +194,7 @@ def test_two_homeports_with_one_bridge_exchange_each_message_once(tmp_path: Path
         file.write(other.credentials[0].password)
         file.flush()
         (tmp_path / "password").chmod(0o600)
-        more = f'user_name = "interop"\npassword_file = "{tmp_path / "password"}"'
+        more = f'version = "{version}"\nuser_name = "interop"\npassword_file = "{tmp_path / "password"}"'
         with (
             box(tmp_path / "a", bridge_settings(port, both, more=more)) as homeport,
             client(homeport.broker, "c1", "s/#") as one,
@@ -211,7 +212,8 @@ def test_two_homeports_with_one_bridge_exchange_each_message_once(tmp_path: Path
             assert sorted(two.payloads()) == wanted
 
 
-def test_mosquitto_is_a_bridge_into_homeport(tmp_path: Path) -> None:
+@pytest.mark.parametrize("clean_session", ["true", "false"])
+def test_mosquitto_is_a_bridge_into_homeport(tmp_path: Path, clean_session: str) -> None:
     """mosquitto as it comes, with its own bridge in both directions and its notifications on."""
     with brokers.homeport(tmp_path / "h") as homeport:
         who = homeport.credentials[0]
@@ -220,7 +222,7 @@ address 127.0.0.1:{homeport.port}
 remote_username {who.username}
 remote_password {who.password}
 remote_clientid mosquitto-bridge
-cleansession true
+cleansession {clean_session}
 try_private true
 topic a/# out 1 "" site/
 topic cmd/# in 1 "" site/
