@@ -75,6 +75,7 @@ class Outbound:
         "_queue_messages_max",
         "_receive_maximum",
         "completed",
+        "delivered_bytes",
         "delivered_count",
         "dropped_count",
         "expired_count",
@@ -127,7 +128,7 @@ class Outbound:
         """Bytes the socket has not taken yet; kept up to date by the connection."""
         self.lag_seq: int | None = None
         # Of this connection:
-        self.lag_count = self.delivered_count = 0
+        self.lag_count = self.delivered_count = self.delivered_bytes = 0
         self.oversize_count = 0
         """Too large for the client (MQTT 5.0 §3.1.2.11.4)."""
         # Of the session:
@@ -164,7 +165,7 @@ class Outbound:
         self._packet_bytes_max = packet_bytes_max
         self._aliases = OutgoingAliases(topic_alias_max) if topic_alias_max else None
         self.is_online = self.keeps_all = True
-        self.lag_count = self.delivered_count = self.oversize_count = 0
+        self.lag_count = self.delivered_count = self.delivered_bytes = self.oversize_count = 0
         self.unsent_bytes = 0
         self.resend = deque(i for i, entry in self.in_flight.items() if entry & 3 != Step.PUBCOMP)
         if self.resend or self.positions:
@@ -368,6 +369,7 @@ class Outbound:
                 group.finish(delivery.seq)
             return b""
         self.delivered_count += 1
+        self.delivered_bytes += len(packet)
         if not qos:
             return packet
         entry = delivery.seq << 3 | recipe.retain << 2 | qos

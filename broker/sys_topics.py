@@ -39,6 +39,7 @@ def totals(statistics: Statistics) -> dict[str, int]:
         "publish/messages/sent": plane["delivered_messages"],
         "publish/messages/dropped": dropped + plane["missed_local_messages"],
         "publish/bytes/received": plane["received_publish_bytes"],
+        "publish/bytes/sent": connections["delivered_bytes"],
         "bytes/received": plane["received_bytes"],
         "bytes/sent": connections["sent_bytes"],
         "sockets": listeners["sockets"],

@@ -45,6 +45,7 @@ class ConnectionTotals:
     Attributes:
         connections_most: The most that were connected at once.
         sent_bytes: As they went out, TLS included.
+        delivered_bytes: Of PUBLISH packets.
         oversize_messages: Deliveries larger than their subscriber takes (MQTT 5.0 §3.1.2.11.4).
         fell_behind: How often a subscriber's queue was full, so that it went on out of the log.
         in_flight_messages: Deliveries of QoS 1 and 2 that wait for their subscriber's answer.
@@ -53,6 +54,7 @@ class ConnectionTotals:
 
     connections_most: int
     sent_bytes: int
+    delivered_bytes: int
     oversize_messages: int
     fell_behind: int
     in_flight_messages: int
@@ -67,7 +69,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._connections_most = 0
-        self._sent_bytes = self._dropped = self._fell_behind = 0
+        self._delivered_bytes = self._sent_bytes = self._dropped = self._fell_behind = 0
         self.closed_by_reason: dict[str, int] = {}
         self.closed_by_code: dict[str, int] = {}
         """By MQTT 5 reason code, as 0x.. in lower case."""
@@ -79,6 +81,7 @@ class Tally:
     def closed(self, connection: Connection, reason: CloseReason, code: int) -> None:
         """A connection is gone, or about to go with nothing more to be sent but goodbye."""
         self._sent_bytes += connection.sent_bytes
+        self._delivered_bytes += connection.outbound.delivered_bytes
         self._dropped += connection.outbound.oversize_count
         self._fell_behind += connection.outbound.lag_count
         self.closed_by_reason[reason] = self.closed_by_reason.get(reason, 0) + 1
@@ -94,10 +97,12 @@ class Tally:
         """
         slowest_seq = next_seq
         sent, dropped, fell_behind = self._sent_bytes, self._dropped, self._fell_behind
+        delivered_bytes = self._delivered_bytes
         in_flight = queued = queued_bytes = unsent_bytes = 0
         for connection in connections:
             outbound = connection.outbound
             sent += connection.sent_bytes
+            delivered_bytes += outbound.delivered_bytes
             dropped += outbound.oversize_count
             fell_behind += outbound.lag_count
             in_flight += len(outbound.in_flight)
@@ -109,6 +114,7 @@ class Tally:
         return ConnectionTotals(
             connections_most=self._connections_most,
             sent_bytes=sent,
+            delivered_bytes=delivered_bytes,
             oversize_messages=dropped,
             fell_behind=fell_behind,
             in_flight_messages=in_flight,

@@ -19,7 +19,7 @@ STATISTICS: dict[str, Any] = {
         "closed_by_reason": {"connection_lost": 4, "keep_alive": 2}, "closed_by_code": {"0x95": 3},
     },
     "connections": {
-        "connections_most": 14, "sent_bytes": 3_100_000, "oversize_messages": 0, "fell_behind": 2,
+        "connections_most": 14, "sent_bytes": 3_100_000, "delivered_bytes": 2_900_000, "oversize_messages": 0, "fell_behind": 2,
         "in_flight_messages": 3, "queued_messages": 7_409, "queued_bytes": 1_229_520, "unsent_bytes": 0,
         "lag_records_most": 88_000,
     },

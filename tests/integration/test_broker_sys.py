@@ -24,6 +24,7 @@ MOSQUITTO = """
 bytes/received bytes/sent clients/active clients/connected clients/disconnected clients/expired clients/inactive
 clients/maximum clients/total heap/current heap/maximum messages/inflight messages/received messages/sent
 messages/stored publish/messages/dropped publish/messages/received publish/messages/sent publish/bytes/received
+publish/bytes/sent shared_subscriptions/count
 store/messages/bytes store/messages/count subscriptions/count uptime version
 """
 """Of mosquitto(8), "Broker status", without those below load/ and `retained messages/count`."""

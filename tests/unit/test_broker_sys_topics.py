@@ -18,7 +18,7 @@ STATISTICS: dict[str, dict[str, Any]] = {
         "lagging_subscribers": 1, "log_is_full": True,
     },
     "connections": {
-        "connections_most": 8, "sent_bytes": 700, "oversize_messages": 1,
+        "connections_most": 8, "sent_bytes": 700, "delivered_bytes": 600, "oversize_messages": 1,
         "in_flight_messages": 6, "queued_messages": 10, "queued_bytes": 55, "lag_records_most": 33,
     },
     "sessions": {
@@ -50,7 +50,7 @@ def test_each_number_is_what_its_topic_means() -> None:
         "clients/total": "5", "clients/disconnected": "2", "clients/expired": "3", "shared_subscriptions/count": "5",
         "messages/received": "140", "messages/sent": "167", "publish/messages/received": "105",
         "publish/messages/sent": "40", "publish/messages/dropped": "6", "publish/bytes/received": "8000",
-        "bytes/received": "9000", "bytes/sent": "700", "messages/stored": "15", "store/messages/count": "15",
+        "bytes/received": "9000", "bytes/sent": "700", "publish/bytes/sent": "600", "messages/stored": "15", "store/messages/count": "15",
         "store/messages/bytes": "100", "messages/inflight": "6", "retained messages/count": "5",
         "subscriptions/count": "7", "heap/current": "1000", "heap/maximum": "2000", "load/sockets/5min": "0.00",
     }  # fmt: skip

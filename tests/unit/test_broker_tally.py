@@ -40,6 +40,9 @@ def test_sums_are_of_all_that_are_connected(some: list[Connection]) -> None:
     some[1].outbound.fall_behind(30)
     totals = tally.totals(some, 100)
     assert (totals.sent_bytes, totals.in_flight_messages) == (10, 2)
+    assert totals.delivered_bytes == 2 * len(b"\x32\x09\x00\x01t\x00\x011234"), (
+        "what went out, not what waits"
+    )
     assert (totals.queued_messages, totals.queued_bytes) == (4, 20)
     assert (totals.fell_behind, totals.lag_records_most) == (1, 70)
 
@@ -51,9 +54,10 @@ def test_who_has_gone_still_counts(some: list[Connection]) -> None:
     some[0].answer(b"12345")
     some[0].outbound.fall_behind(3)
     some[0].outbound.oversize_count = 4
+    some[0].outbound.delivered_bytes = 77
     tally.closed(some[0], CloseReason.KICKED, 0x98)
     tally.opened(1)
     totals = tally.totals([], 9)
     assert (totals.sent_bytes, totals.fell_behind, totals.oversize_messages) == (5, 1, 4)
-    assert totals.connections_most == 2
+    assert (totals.connections_most, totals.delivered_bytes) == (2, 77)
     assert (tally.closed_by_reason, tally.closed_by_code) == ({"kicked": 1}, {"0x98": 1})
