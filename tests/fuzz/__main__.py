@@ -14,7 +14,13 @@ from typing import Any, Final
 
 from . import FOLDER
 
-INSTRUMENTED: Final = ("broker.mqtt", "broker.proxy_protocol", "broker.publish_check", "tests.fuzz.targets")
+INSTRUMENTED: Final = (
+    "broker.mqtt",
+    "broker.proxy_protocol",
+    "broker.publish_check",
+    "broker.refusals",
+    "tests.fuzz.targets",
+)
 INPUT_BYTES_MAX: Final = 4096
 WORK: Final = Path(__file__).parents[2] / "var" / "fuzz"
 

@@ -97,6 +97,16 @@ def corpus() -> dict[str, dict[str, bytes]]:
         "many_levels": b"/" * 31 + b"\n" + b"/" * 32 + b"\n" + b"/" * 31 + b"\n" + b"/" * 32,
         "text": "é/+\n\ufeff\n#\né/é\n\ufeff\n\0".encode(),
     }
+    refusals = {
+        "empty": b"",
+        "small_room": b"\x85" + b.connect("c", version=5, properties=b.p32(0x27, 9))[2:],
+    }
+    for version, packets in ((4, v4), (5, v5)):
+        refusals[f"{version}_plain"] = b"\x05" + packets["connect"][2:]
+        refusals[f"{version}_all"] = b"\x87" + packets["connect_all"][2:]
+        refusals[f"{version}_cut"] = b"\x81" + packets["connect_all"][2:-1]
+        refusals[f"{version}_empty_client_id"] = b"\x85" + b.connect("", version=version, clean=False)[2:]
+    refusals["7_plain"] = b"\x84" + b.connect("c", version=7)[2:]
     four = bytes((203, 0, 113, 9, 192, 0, 2, 1)) + b.u16(40_000) + b.u16(1883)
     proxy = {
         "empty": b"",
@@ -111,7 +121,13 @@ def corpus() -> dict[str, dict[str, bytes]]:
         "version_1": b"\0PROXY TCP4 203.0.113.9 192.0.2.1 40000 1883\r\n",
         "none": b"\0" + v4["connect"],
     }
-    return {"codec": codec, "publish_parser": parser, "topics": topics, "proxy_protocol": proxy}
+    return {
+        "codec": codec,
+        "publish_parser": parser,
+        "topics": topics,
+        "refusals": refusals,
+        "proxy_protocol": proxy,
+    }
 
 
 def write() -> None:

@@ -4,7 +4,8 @@
 2. `publish_parser`: the broker's hot path finds the publishes that the codec finds, however they are cut and however full the
    blocks are.
 3. `topics`: filters and topics are refused or match as a reading of the rules word for word says, alone and in the tree.
-4. `proxy_protocol`: any bytes are a header or RemoteProtocolError, however they are cut, and not one byte too many is asked for.
+4. `refusals`: whatever a CONNECT is, its refusal is nothing or a CONNACK in its version, no larger than the client takes.
+5. `proxy_protocol`: any bytes are a header or RemoteProtocolError, however they are cut, and not one byte too many is asked for.
 
 A target's first bytes say how the rest is used, so that the search can choose that too.
 """
@@ -16,12 +17,13 @@ from typing import Final
 
 from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import PROXY_HEADER_BYTES_MAX
-from broker.mqtt.codec import PacketReader, encode
+from broker.mqtt.codec import PacketReader, decode, encode
 from broker.mqtt.constants import Sender, Version
-from broker.mqtt.packets import Connect, Packet
+from broker.mqtt.packets import Connack, Connect, Packet
 from broker.mqtt.subscriptions import SubscriptionTree
 from broker.mqtt.topics import matches, validate_topic_filter, validate_topic_name
 from broker.proxy_protocol import FIXED_BYTES, Header, HeaderReader
+from broker.refusals import UnreadableConnect, packet_bytes_max, refusal
 from tests.properties.publish_model import OWN, assert_agreement, assert_same, run
 
 PACKET_BYTES_MAX: Final = 20_000
@@ -165,6 +167,29 @@ def _matches_by_the_book(text: str, name: str) -> bool:
     return not (name[0] == "$" and text[0] in "+#") and rest(wanted, levels)
 
 
+def refusals(data: bytes) -> None:
+    """Mode: the reason code, and whether it is told why; then all of CONNECT behind its remaining length."""
+    mode, body = data[0] if data else 0, data[1:]
+    connect, room = None, None
+    try:
+        packet = decode(0x10, body, None)
+        assert isinstance(packet, Connect)
+        connect, room, version = packet, packet_bytes_max(packet), packet.version
+        quoted = repr((connect.client_id, connect.username, connect.will)) * 9
+        error = RemoteProtocolError(quoted, reason_code=REASON_CODES[mode % len(REASON_CODES)])
+    except RemoteProtocolError as unreadable:
+        error = UnreadableConnect(unreadable, body)
+        version = error.version or Version.MQTT_3_1_1
+    told = refusal(error, connect, tells_why=mode >= 0x80)
+    if told:
+        assert room is None or len(told) <= room
+        (answer,), code, _ = _read([told], version, Sender.SERVER)
+        assert code is None
+        assert isinstance(answer, Connack)
+        assert answer.reason_code != 0
+        assert not answer.session_present
+
+
 def proxy_protocol(data: bytes) -> None:
     """Mode: how the bytes are cut; then the bytes."""
     step, stream = (data[0] if data else 0) % 7 + 1, data[1:]
@@ -195,5 +220,6 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "codec": codec,
     "publish_parser": publish_parser,
     "topics": topics,
+    "refusals": refusals,
     "proxy_protocol": proxy_protocol,
 }
