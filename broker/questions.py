@@ -109,8 +109,10 @@ class Questions:
             page += [session for session in matching if session.client_id > cursor]
             page = nsmallest(limit + 1, page, key=lambda session: session.client_id)
             await trio.lowlevel.checkpoint()
-        rows = [self._row(session) for session in page[:limit]]
         next_cursor = page[limit - 1].client_id if len(page) > limit else None
+        # Some may have ended while others had their turn.
+        there = [session for session in page[:limit] if self._sessions.get(session.client_id) is session]
+        rows = [self._row(session) for session in there]
         return {"clients": rows, "next_cursor": next_cursor, "total": total}
 
     async def _client(self, fields: Fields) -> dict[str, Any]:

@@ -22,6 +22,12 @@ _COLUMNS = {
     "subscriptions": "SUBSCRIPTIONS",
     "queued": "WAITING",
 }
+_FACTS = (
+    "client_id", "principal", "is_connected", "address", "transport", "version", "keep_alive_s", "session_expiry_s",
+    "in_flight", "queued_messages", "queued_bytes", "is_lagging", "lag_records", "oversize_messages", "dropped_messages",
+    "expired_messages", "lost_messages", "delivered_messages", "received_bytes", "sent_bytes",
+)  # fmt: skip
+"""What a person is shown of a client; what belongs to a connection only while there is one."""
 _SUBSCRIPTION_COLUMNS = {"topic_filter": "FILTER", "qos": "QOS", "options": "OPTIONS"}
 
 
@@ -52,13 +58,8 @@ def show(context: Context, client_id: str) -> None:
     found = context.api().get(_address(client_id))
     subscriptions = [{**one, "options": _options(one)} for one in found["subscription_list"]]
     facts = "\n".join(
-        f"{name.replace('_', ' ')}: {found[name]}"
-        for name in (
-            "client_id", "principal", "is_connected", "address", "transport", "version", "keep_alive_s",
-            "session_expiry_s", "in_flight", "queued_messages", "queued_bytes", "is_lagging", "lag_records",
-            "dropped_messages", "expired_messages", "lost_messages", "delivered_messages", "received_bytes", "sent_bytes",
-        )
-    )  # fmt: skip
+        f"{name.replace('_', ' ')}: {value}" for name in _FACTS if (value := found[name]) is not None
+    )
     context.emit(found, f"{facts}\n{table(subscriptions, _SUBSCRIPTION_COLUMNS)}")
 
 
