@@ -30,7 +30,7 @@ broker serves MQTT 3.1 too, as 3.1.1 with its own protocol name; that standard h
 
 The tables are made from `tests/protocol/statements_5.py`, `statements_3.py` and the docstrings of the tests, by
 `python -m tests.protocol.conformance`. `tests/protocol/test_conformance.py` fails when a statement is missing, a duty has no test, or this
-file is out of date. A test `broker_01_connect::success` is `test_01_connect_success` of `tests/protocol/test_broker_01_connect.py`; others have
+file is out of date. A test `broker_01_connect::connect_success` is `test_01_connect_success` of `tests/protocol/test_broker_01_connect.py`; others have
 their path.
 """
 
@@ -65,9 +65,8 @@ def _short(test: TaggedTest) -> str:
     if path.parent.as_posix() != "tests/protocol":
         return f"{path.as_posix()}::{test.name}"
     file = path.stem.removeprefix("test_")
-    subject = file.split("_", 1)[1]  # 01_connect
-    name = test.name.removeprefix("test_")
-    return f"{file}::{name.removeprefix(subject + '_').removeprefix(subject[:3])}"
+    number = file.split("_")[1]
+    return f"{file}::{test.name.removeprefix(f'test_{number}_')}"
 
 
 if __name__ == "__main__":
