@@ -557,3 +557,33 @@ class TestAliases:
             count += 1
         body, _, _ = batch_body(batch)
         assert BATCH_BYTES_MAX * 0.9 < len(body) <= FRAME_BYTES_MAX
+
+
+def test_the_short_way_leaves_to_the_long_way_what_is_not_as_expected() -> None:
+    """Nothing is added, and nothing is refused there."""
+    for version in (4, 5):
+        rig = Rig(version=version)
+        none = b"" if version == 5 else None
+        good = builder.publish("a", b"x", qos=1, packet_id=1, properties=none)
+        assert not rig.parser.parse_single(good, rig.batch), "the topic of the one before is not known"
+        rig.parse(good)
+        before = len(rig.batch)
+        for data in (
+            builder.publish("a", b"x", qos=1, packet_id=0, properties=none),
+            builder.packet(0x32, builder.text("a"), b"\0"),
+            builder.publish("a", b"x", qos=0, properties=none),
+            builder.publish("b", b"x", qos=1, packet_id=1, properties=none),
+            builder.publish("a", bytes(200), qos=1, packet_id=1, properties=none),
+            good + good,
+            good[:-1],
+            *(
+                [builder.publish("a", b"x", qos=1, packet_id=1, properties=builder.p16(0x23, 1))]
+                * (version == 5)
+            ),
+            *([builder.packet(0x32, builder.text("a"), b"\0\1")] * (version == 5)),
+        ):
+            assert not rig.parser.parse_single(data, rig.batch), data
+        assert rig.parser.parse_single(good, rig.batch)
+        rig.batch.body_bytes = BATCH_BYTES_MAX
+        assert not rig.parser.parse_single(good, rig.batch), "the batch is full"
+        assert len(rig.batch) == before + 1
