@@ -55,6 +55,7 @@ class Delivery:
         properties: MQTT 5 property bytes as published.
         qos: The publisher's.
         is_retained: Its RETAIN flag as published.
+        is_kept: It is sent because a subscription asked for what is retained, not because it was published since.
         received_at_ms: Wall time.
     """
 
@@ -63,6 +64,7 @@ class Delivery:
         "_packets_5",
         "client",
         "expires_at_ms",
+        "is_kept",
         "is_retained",
         "payload",
         "properties",
@@ -81,6 +83,7 @@ class Delivery:
         properties: bytes = b"",
         qos: int,
         is_retained: bool = False,
+        is_kept: bool = False,
         received_at_ms: int = 0,
     ) -> None:
         self.seq = seq
@@ -90,6 +93,7 @@ class Delivery:
         self.properties = properties
         self.qos = qos
         self.is_retained = is_retained
+        self.is_kept = is_kept
         self.expires_at_ms = expiry_ms(properties, received_at_ms) if properties else NEVER
         self._packets: dict[Recipe, tuple[bytes, bytes]] = {}
         self._packets_5: dict[Recipe, tuple[bytes, bytes]] = {}
@@ -152,6 +156,7 @@ class Delivery:
             payload=self.payload,
             qos=self.qos,
             is_retained=self.is_retained,
+            is_kept=self.is_kept,
         )
         copy.properties = encode_properties(kept)
         copy.expires_at_ms = self.expires_at_ms

@@ -8,7 +8,10 @@ Source: MQTT 5.0 §3.1.2.4 (clean start), §3.1.2.11.2 (session expiry), §3.1.3
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
+
+import trio
 
 from appliance.management.access import AccessPolicy, Principal
 from storage.log.columns import Kind
@@ -24,6 +27,7 @@ from .state.sessions import Due, Sessions
 if TYPE_CHECKING:
     from .connection import Connection
     from .data_plane import DataPlane
+    from .shared import SharedGroup
     from .state.session import LastWill, Session
 
 PROGRESS_MS: Final = 1000
@@ -121,16 +125,16 @@ class Lifecycle:
         plane = self.plane
         if not session_records.publishes_will(reason, code):
             session.will = None
-        # What a subscription asked for of the retained messages and did not get whole is sent anew when the client is back.
-        session.retained_due &= session.retained.keys()
-        session.retained.clear()
-        session.outbound.detach()
+        returned_to = session.outbound.detach()
         session.connection = None
         session.closed_at_ms = plane.now_ms
         session.is_open = False
         is_durable = session.is_durable
+        # What a subscription asked for of the retained messages and did not get whole is sent anew when the client is back.
+        session.retained_due &= session.retained.keys()
         if is_durable and session.outbound.is_changed:
             self._record_progress(session)
+        session.retained.clear()
         will = None
         if session.will is not None and not session.will_delay_s():
             will, session.will = session.will, None
@@ -148,6 +152,7 @@ class Lifecycle:
                 plane.refill.want(session)
         else:
             self._remove(session)
+        self._wake_groups(returned_to)
 
     def end(self, session: Session, why: str) -> None:
         """End a session whose client is away: its will is published, nothing of it is left."""
@@ -167,7 +172,7 @@ class Lifecycle:
         plane = self.plane
         for session in list(self.sessions):
             if session.is_open:
-                session.is_open = False
+                session.is_open = session.outbound.keeps_all = False
                 session.closed_at_ms = plane.now_ms
             if not session.is_durable:
                 self.end(session, "restart")
@@ -177,6 +182,9 @@ class Lifecycle:
             self.sessions.set_deadlines(session, since_ms=since_ms, mono_ms=plane.mono_ms)
             if session.outbound.lag_seq is not None:
                 plane.refill.want(session)
+        for group in self.sessions.router.groups.values():
+            if group.is_behind:
+                plane.shared_refill.add(group)
 
     def keep_house(self) -> None:
         """End sessions and publish wills whose time has come; record progress."""
@@ -190,6 +198,16 @@ class Lifecycle:
         if self.plane.mono_ms - self._progress_mono_ms >= PROGRESS_MS:
             self._progress_mono_ms = self.plane.mono_ms
             self.record_changes()
+
+    async def settled(self) -> None:
+        """Wait until everything that clients have said so far is on disk."""
+        event = trio.Event()
+        mark = session_records.checkpointed()
+        self.plane.record(
+            PendingRecord(Kind.SESSION_CHANGED, ("", ""), payload=mark, then=lambda _seq: event.set())
+        )
+        self.plane.wake()
+        await event.wait()
 
     # --- what the log says ----------------------------------------------------------------------------------
 
@@ -254,8 +272,10 @@ class Lifecycle:
     def _remove(self, session: Session) -> None:
         self._changed.pop(id(session), None)
         self.plane.refill.forget(session)
-        groups = self.sessions.remove(session)
+        self._wake_groups(self.sessions.remove(session))
+
+    def _wake_groups(self, groups: Iterable[SharedGroup]) -> None:
+        """Messages have come back to groups: to whom of the members there is room."""
         for group in groups:
             self.plane.shared_refill.add(group)
-        if groups:
-            self.plane.shared_refill.want()
+        self.plane.shared_refill.want()

@@ -73,12 +73,12 @@ class Outbound:
         "_packet_bytes_max",
         "_queue_bytes_max",
         "_queue_messages_max",
-        "_receive_maximum",
         "completed",
         "delivered_bytes",
         "delivered_count",
         "dropped_count",
         "expired_count",
+        "handed",
         "in_flight",
         "is_changed",
         "is_durable",
@@ -91,6 +91,7 @@ class Outbound:
         "positions",
         "queue",
         "queue_bytes",
+        "receive_maximum",
         "resend",
         "shared",
         "unsent_bytes",
@@ -102,7 +103,7 @@ class Outbound:
         self._queue_bytes_max = queue_bytes_max
         self.is_durable = is_durable
         self._has_properties = False
-        self._receive_maximum = 1
+        self.receive_maximum = 1
         self._packet_bytes_max: int | None = None
         self._aliases: OutgoingAliases | None = None
         self._next_packet_id = 0
@@ -120,8 +121,10 @@ class Outbound:
         """Identifiers of messages in flight that are still to be sent on this connection."""
         self.withheld: list[tuple[int, int, bytes]] = []
         """Identifier, entry of `in_flight` and packet: to be sent when a record says so."""
-        self.completed: list[int] = []
-        """QoS 2 messages that are done and of which no record says so yet."""
+        self.completed: dict[int, None] = {}
+        """Identifiers of QoS 2 messages that are done and of which no record says so yet."""
+        self.handed: set[int] = set()
+        """Sequences from `lag_seq` on that went out at QoS 2 before a restart: the cursor passes over them."""
         self.is_changed = False
         """Something happened that progress.py would say."""
         self.unsent_bytes = 0
@@ -161,7 +164,7 @@ class Outbound:
             Identifiers to release again (PUBREL); what else is in flight follows from the log.
         """
         self._has_properties = has_properties
-        self._receive_maximum = min(receive_maximum, IN_FLIGHT_COUNT_MAX)
+        self.receive_maximum = min(receive_maximum, IN_FLIGHT_COUNT_MAX)
         self._packet_bytes_max = packet_bytes_max
         self._aliases = OutgoingAliases(topic_alias_max) if topic_alias_max else None
         self.is_online = self.keeps_all = True
@@ -172,22 +175,28 @@ class Outbound:
             self.hold_back(next_seq)
         return [i for i, entry in self.in_flight.items() if entry & 3 == Step.PUBCOMP]
 
-    def detach(self) -> None:
-        """The client is away: what waits becomes places in the log."""
+    def detach(self) -> list[SharedGroup]:
+        """The client is away: what waits becomes places in the log.
+
+        Returns:
+            Shared subscriptions that something was given back to.
+        """
         self.is_online = self.keeps_all = False
         self._aliases = None
         self.resend.clear()
         self.withheld.clear()
         self.unsent_bytes = 0
-        waiting = Positions()
-        for delivery, recipe, group in self.queue:
+        waiting, returned_to = Positions(), {}
+        for delivery, _, group in self.queue:
             if group is not None:
                 group.give_back(delivery.seq)
+                returned_to[id(group)] = group
             else:
-                waiting.append(delivery.seq, delivery.size_bytes, is_retained=recipe.retain)
+                waiting.append(delivery.seq, delivery.size_bytes, is_retained=delivery.is_kept)
         self.queue.clear()
         self.queue_bytes = 0
         self.positions.put_in_front(waiting)
+        return list(returned_to.values())
 
     def has_room_for(self, packet_bytes: int) -> bool:
         """Whether the client takes a packet as large as this."""
@@ -249,7 +258,7 @@ class Outbound:
 
     def refill(self, delivery: Delivery, recipe: Recipe, group: SharedGroup | None = None) -> bytes:
         """Deliver or queue; the caller has seen that there is room."""
-        if recipe.qos and (self.queue or len(self.in_flight) >= self._receive_maximum):
+        if recipe.qos and (self.queue or len(self.in_flight) >= self.receive_maximum):
             self.queue.append((delivery, recipe, group))
             self.queue_bytes += delivery.size_bytes
             return b""
@@ -267,12 +276,7 @@ class Outbound:
     @property
     def is_window_open(self) -> bool:
         """Whether one more message may be in flight on this connection."""
-        return len(self.in_flight) - len(self.resend) < self._receive_maximum
-
-    @property
-    def receive_maximum(self) -> int:
-        """Deliveries of QoS 1 and 2 that may be unacknowledged."""
-        return self._receive_maximum
+        return len(self.in_flight) - len(self.resend) < self.receive_maximum
 
     @property
     def is_full(self) -> bool:
@@ -327,18 +331,19 @@ class Outbound:
             group.finish(entry >> 3)
         self.is_changed = True
         if step != Step.PUBACK and self.is_durable:
-            self.completed.append(packet_id)
+            self.completed[packet_id] = None
         return self._from_queue(now_ms)
 
     def forget(self, packet_id: int) -> None:
         """End a message in flight that can't be sent again."""
-        self.in_flight.pop(packet_id, None)
-        self.shared.pop(packet_id, None)
+        entry = self.in_flight.pop(packet_id, None)
+        if entry is not None and (group := self.shared.pop(packet_id, None)) is not None:
+            group.finish(entry >> 3)
         self.is_changed = True
 
     def _from_queue(self, now_ms: int) -> list[bytes]:
         packets: list[bytes] = []
-        while self.queue and not self.resend and len(self.in_flight) < self._receive_maximum:
+        while self.queue and not self.resend and len(self.in_flight) < self.receive_maximum:
             delivery, recipe, group = self.queue.popleft()
             self.queue_bytes -= delivery.size_bytes
             aged = delivery.aged(now_ms)
@@ -374,6 +379,8 @@ class Outbound:
             return packet
         entry = delivery.seq << 3 | recipe.retain << 2 | qos
         self.in_flight[packet_id] = entry
+        if self.completed:
+            self.completed.pop(packet_id, None)  # What is said of the new one says it all.
         if group is not None:
             self.shared[packet_id] = group
         self.is_changed = True

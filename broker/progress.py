@@ -33,10 +33,10 @@ def take_progress(outbound: Outbound, next_seq: int) -> Progress:
         next_seq: First record that has not been offered yet.
     """
     through = next_seq if outbound.lag_seq is None else outbound.lag_seq
-    waiting = (d.seq for d, recipe, group in outbound.queue if group is None and not recipe.retain)
+    waiting = (d.seq for d, _, group in outbound.queue if group is None and not d.is_kept)
     through = min(through, next(waiting, through))
     through = min(through, next((p.seq for p in outbound.positions if not p.is_retained), through))
-    completed, outbound.completed = outbound.completed, []
+    completed, outbound.completed = list(outbound.completed), {}
     outbound.is_changed = False
     unacknowledged = [
         (packet_id, entry)
@@ -54,15 +54,19 @@ def apply_progress(outbound: Outbound, progress: Progress) -> None:
     positions.remove({entry >> 3 for _, entry in progress.unacknowledged})
     if outbound.lag_seq is not None:
         outbound.lag_seq = max(outbound.lag_seq, progress.through)
-    kept = {i: entry for i, entry in outbound.in_flight.items() if entry & 3 != Step.PUBACK}
-    outbound.in_flight = kept | dict(progress.unacknowledged)
+        outbound.handed = {seq for seq in outbound.handed if seq >= outbound.lag_seq}
     for packet_id in progress.completed:
         outbound.in_flight.pop(packet_id, None)
+    kept = {i: entry for i, entry in outbound.in_flight.items() if entry & 3 != Step.PUBACK}
+    outbound.in_flight = kept | dict(progress.unacknowledged)
 
 
 def apply_sent(outbound: Outbound, packet_id: int, entry: int) -> None:
     """Have what a record said of a QoS 2 message before it went out."""
-    outbound.positions.remove({entry >> 3})
+    seq = entry >> 3
+    outbound.positions.remove({seq})
+    if outbound.lag_seq is not None and seq >= outbound.lag_seq:
+        outbound.handed.add(seq)
     outbound.in_flight.pop(packet_id, None)
     outbound.in_flight[packet_id] = entry
 
@@ -70,9 +74,9 @@ def apply_sent(outbound: Outbound, packet_id: int, entry: int) -> None:
 def all_waiting(outbound: Outbound) -> Positions:
     """What is to be delivered when the client comes back, as a checkpoint keeps it: nothing is changed."""
     waiting = Positions()
-    for delivery, recipe, group in outbound.queue:
+    for delivery, _, group in outbound.queue:
         if group is None:
-            waiting.append(delivery.seq, delivery.size_bytes, is_retained=recipe.retain)
+            waiting.append(delivery.seq, delivery.size_bytes, is_retained=delivery.is_kept)
     found = Positions(*outbound.positions.packed())
     found.put_in_front(waiting)
     return found

@@ -141,6 +141,7 @@ class Refill:
 
     def _caught_up(self, session: Session) -> None:
         session.outbound.lag_seq = None
+        session.outbound.handed.clear()
         self._lagging.pop(id(session), None)
         self._forget_blocks()
 
@@ -191,6 +192,7 @@ class Refill:
             if delivery is None:
                 outbound.lost_count += 1
                 continue
+            delivery.is_kept = position.is_retained
             grant = grant_of(delivery.topic.decode())
             if grant is not None:
                 qos = delivery.qos
@@ -258,6 +260,7 @@ class Refill:
                         properties=message.properties,
                         qos=message.qos,
                         is_retained=True,
+                        is_kept=True,
                         received_at_ms=message.received_at_ms,
                     )
                     self._send(session, delivery, grant.retained_recipe(message.qos), plane)
@@ -304,7 +307,7 @@ class Refill:
             if slot not in grants:
                 grants[slot] = grant_of(columns.topics[slot].decode())
             grant = grants[slot]
-            if grant is None or seq < grant.since_seq:
+            if grant is None or seq < grant.since_seq or seq in outbound.handed:
                 continue
             if grant.no_local and columns.clients[columns.client_index[index]] == session.client:
                 continue

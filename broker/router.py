@@ -79,10 +79,12 @@ class Router:
         self._tree: SubscriptionTree[tuple[Session, Grant] | SharedGroup] = SubscriptionTree()
         self.groups: dict[SharedFilter, SharedGroup] = {}
         self.subscription_count = self.shared_count = 0
+        self.change_count = 0
 
     def subscribe(self, session: Session, topic_filter: str, grant: Grant) -> None:
         """Add a subscription, or replace the one with the same filter (MQTT 5.0 §3.8.4)."""
         shared = parse_shared(topic_filter)
+        self.change_count += 1
         if topic_filter not in session.filters:
             self.subscription_count += 1
             self.shared_count += shared is not None
@@ -101,6 +103,7 @@ class Router:
         """Remove a subscription; False if there was none."""
         if session.filters.pop(topic_filter, None) is None:
             return False
+        self.change_count += 1
         self.subscription_count -= 1
         session.filter_bytes -= len(topic_filter)
         shared = parse_shared(topic_filter)

@@ -129,8 +129,7 @@ class BrokerServer:
         self._shared_refill = SharedRefill(reader, clock)
         lifecycle = Lifecycle(state.sessions, policy)
         self.state = state
-        self.clock = clock
-        self._keeper = StateKeeper(checkpoint_path, state, clock)
+        self.keeper = StateKeeper(checkpoint_path, state, clock, lifecycle.settled)
         self.plane = DataPlane(
             writer,
             clock,
@@ -151,7 +150,7 @@ class BrokerServer:
         )
         slow_path.plane = lifecycle.plane = self.plane
         self.administration = Administration(self.plane, lifecycle)
-        self._disk_watch = DiskWatch(writer, self._keeper, state.sessions)
+        self._disk_watch = DiskWatch(writer, self.keeper, state.sessions)
         self._access = AccessWatch(access, lifecycle, self.plane) if access is not None else None
         self._ingest = Ingest(lambda: self.plane.held_back.holding is not Holding.NOBODY)
         self._ingest.plane = self.plane
@@ -235,8 +234,8 @@ class BrokerServer:
             "sessions": dataclasses.asdict(self.state.sessions.statistics()),
             "skipped_records": self._refill.skipped_records + self._shared_refill.skipped_records,
             "checkpoint": {
-                "written": self._keeper.checkpoint_count,
-                "failed": self._keeper.failure_count,
+                "written": self.keeper.checkpoint_count,
+                "failed": self.keeper.failure_count,
             },
             "websockets": self._websockets.count,
             "tls": dataclasses.asdict(self._tls.statistics()) if self._tls is not None else {},
@@ -270,7 +269,7 @@ class BrokerServer:
                 nursery.start_soon(self._refill.run, self.plane)
                 nursery.start_soon(self._shared_refill.run, self.plane)
                 nursery.start_soon(self._ingest.run)
-                nursery.start_soon(self._keeper.run)
+                nursery.start_soon(self.keeper.run)
                 nursery.start_soon(self._disk_watch.run)
                 if self._access is not None:
                     nursery.start_soon(self._access.run)
@@ -285,7 +284,7 @@ class BrokerServer:
                 await self._websockets.finish()
                 nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
-            await self._keeper.write()
+            await self.keeper.write(is_drained=True)
 
     def end_session(self, client_id: str) -> bool:
         """Close a client's connection, and end its session; False if there is none."""

@@ -118,6 +118,11 @@ def group_progress(group: SharedGroup, through: int) -> bytes:
     return _packed({"op": "group", "name": group.name, "filter": group.topic_filter, "through": through})
 
 
+def checkpointed() -> bytes:
+    """The broker's checkpoint is about to be written: it waits for what stands before."""
+    return _packed({"op": "checkpoint"})
+
+
 def released(packet_id: int) -> bytes:
     """PUBREL has come for a message of QoS 2."""
     return _packed({"step": "released", "packet_id": packet_id})

@@ -44,7 +44,12 @@ class BrokerState:
         self.sessions = sessions
         self._replay = Replay(sessions)
         self.next_seq = next_seq
-        self.change_count = 0
+        self._retained_changes = 0
+
+    @property
+    def change_count(self) -> int:
+        """Grows with everything that a checkpoint would say otherwise than the one before."""
+        return self._retained_changes + self.sessions.change_count + self.sessions.router.change_count
 
     @classmethod
     def empty(cls, config: BrokerConfig) -> BrokerState:
@@ -144,7 +149,7 @@ class BrokerState:
         received_at_ms: int,
     ) -> None:
         """An empty payload removes, any other is kept (MQTT 5.0 §3.3.1.3)."""
-        self.change_count += 1
+        self._retained_changes += 1
         if not payload:
             self.retained.remove(topic)
             return

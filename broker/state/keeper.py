@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -97,9 +97,13 @@ class StateKeeper:
 
     Args:
         state: As `recover` gave it.
+        settled: Waits until all that was taken before the call is on disk.
     """
 
-    def __init__(self, path: Path, state: BrokerState, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, state: BrokerState, clock: Clock, settled: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._settled = settled
         self._path = path
         self._state = state
         self._clock = clock
@@ -119,11 +123,20 @@ class StateKeeper:
             if self._is_due():
                 await self.write()
 
-    async def write(self) -> None:
-        """Write now; a disk that fails is told and tried again, since the log has everything."""
+    async def write(self, *, is_drained: bool = False) -> None:
+        """Write now; a disk that fails is told and tried again, since the log has everything.
+
+        Args:
+            is_drained: All that was taken is on disk, and nothing more is taken.
+
+        Sessions are ahead of the log: a client's packet changes them when it is read. So the file waits until what was
+        taken before is on disk; replaying those records over the checkpoint changes nothing.
+        """
         state = self._state
         changes = state.change_count
         checkpoint = state.checkpoint()
+        if not is_drained:
+            await self._settled()
         try:
             await trio.to_thread.run_sync(write_checkpoint, self._path, checkpoint)
         except OSError as error:

@@ -47,6 +47,7 @@ def session_snapshot(session: Session) -> dict[str, Any]:
         "positions": positions,
         "sizes": sizes,
         "lag_seq": outbound.lag_seq,
+        "handed": sorted(outbound.handed),
         "dropped_count": outbound.dropped_count,
         "lost_count": outbound.lost_count,
     }
@@ -77,6 +78,7 @@ def restore_session(sessions: Sessions, fields: dict[str, Any]) -> Session:
     outbound.in_flight = dict(fields["in_flight"])
     outbound.positions = Positions(fields["positions"], fields["sizes"])
     outbound.lag_seq = fields["lag_seq"]
+    outbound.handed = set(fields["handed"])
     outbound.dropped_count = fields["dropped_count"]
     outbound.lost_count = fields["lost_count"]
     return session

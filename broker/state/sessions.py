@@ -75,7 +75,7 @@ class Sessions:
         self._by_client_id: dict[str, Session] = {}
         self._deadlines: list[_Deadline] = []
         self._numbers = count()
-        self.expired_count = 0
+        self.expired_count = self.change_count = 0
         self._gone = {"dropped": 0, "expired": 0, "lost": 0}
         """What sessions that have ended had counted."""
 
@@ -99,6 +99,7 @@ class Sessions:
             queue_bytes_max=self._queue_bytes_max,
         )
         self._by_client_id[client_id] = session
+        self.change_count += 1
         return session
 
     def remove(self, session: Session) -> list[SharedGroup]:
@@ -108,8 +109,7 @@ class Sessions:
             Shared subscriptions that have something of it for others now.
         """
         outbound = session.outbound
-        groups = list(outbound.shared.values())
-        outbound.detach()
+        groups = [*outbound.shared.values(), *outbound.detach()]
         for packet_id, group in outbound.shared.items():
             sent = outbound.sent(packet_id)
             assert sent is not None
@@ -124,6 +124,7 @@ class Sessions:
         gone["lost"] += outbound.lost_count
         self.router.forget(session)
         session.retained.clear()
+        self.change_count += 1
         if self._by_client_id.get(session.client_id) is session:
             del self._by_client_id[session.client_id]
         return groups
@@ -186,6 +187,7 @@ class Sessions:
         Args:
             since_ms: How long ago.
         """
+        self.change_count += 1
         session.closed_mono_ms = mono_ms
         if session.will is not None:
             self._set(session, mono_ms + session.will_delay_s() * 1000 - since_ms, Due.WILL)

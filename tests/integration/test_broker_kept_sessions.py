@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import trio
 
-from broker.state.keeper import StateKeeper
 from storage.log.columns import Kind
 from tests.broker_kit import CONFIG, Peer, Running, running_broker
 from tests.protocol import builder as b
@@ -72,7 +71,7 @@ async def test_a_crash_without_a_checkpoint_and_with_one(tmp_path: Path) -> None
         await publisher.publish("t/1", b"1")
         assert (await client.message()).payload == b"1"
         shutil.copytree(tmp_path / "a", tmp_path / "b")
-        await StateKeeper(tmp_path / "a" / "checkpoint", broker.server.state, broker.server.clock).write()
+        await broker.server.keeper.write()
         await publisher.publish("t/2", b"2")
         await trio.testing.wait_all_tasks_blocked(0.01)
         shutil.copytree(tmp_path / "a", tmp_path / "c")

@@ -293,7 +293,7 @@ class TestDurable:
         assert out.withheld == [(1, 9 << 3 | Step.PUBREC, packet)]
         out.receive(1)
         complete(out, 1, Step.PUBCOMP)
-        assert out.completed == [1]
+        assert list(out.completed) == [1]
 
     def test_qos_1_does_not(self) -> None:
         assert offer(outbound(is_durable=True), delivery(), 1, 9) == sent(1)

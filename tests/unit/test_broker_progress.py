@@ -59,6 +59,16 @@ class TestTake:
             offer(out, seq)
         assert take_progress(out, NEXT_SEQ).through == 7
 
+    def test_one_that_waits_with_its_retain_flag_is_not_done(self) -> None:
+        """To a subscription with retain as published a message of now comes with RETAIN, as those kept of before do."""
+        out = outbound(receive_maximum=1)
+        offer(out, 5)
+        message = Delivery(seq=6, client=("p", "p"), topic=b"t", payload=b"12", qos=1, is_retained=True)
+        out.offer(message, recipe(1, True))
+        assert take_progress(out, NEXT_SEQ).through == 6
+        out.detach()
+        assert take_progress(out, NEXT_SEQ).through == 6
+
     def test_what_waits_as_places_is_not_done(self) -> None:
         out = outbound()
         out.positions.append(3, 1, is_retained=True)

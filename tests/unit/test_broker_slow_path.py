@@ -275,7 +275,7 @@ def test_qos_2_to_a_session_that_is_kept(stage: Stage, make: Make) -> None:
     unknown = builder.packet(builder.PUBREL, builder.u16(6), builder.u8(0x92))
     assert answer(stage, connection, builder.ack(builder.PUBREC, 6)) == unknown
     assert answer(stage, connection, builder.ack(builder.PUBCOMP, 5)) == b""
-    assert connection.outbound.completed == [5]
+    assert list(connection.outbound.completed) == [5]
 
 
 def test_an_answer_to_who_has_gone_is_not_said(stage: Stage, make: Make) -> None:
@@ -319,3 +319,63 @@ def test_a_run_of_pubacks_is_taken_as_one_by_one(
     taken.clear()
     assert stage.slow_path.take_pubacks(make(), data, 1, 8) == 9
     assert [packet_id for packet_id, _ in taken] == [1, 258]
+
+
+def test_a_refusal_ends_a_delivery_of_qos_2(stage: Stage, make: Make) -> None:
+    """MQTT 5.0 §4.3.3: after a PUBREC with a reason code of 0x80 or more no PUBREL follows."""
+    connection = make(Version.MQTT_5, session_expiry_s=60)
+    connection.outbound.in_flight[5] = 1 << 3 | 2
+    assert answer(stage, connection, builder.ack(builder.PUBREC, 5, 0x97)) == b""
+    assert connection.outbound.in_flight == {}
+    assert stage.commit() == []
+
+
+@pytest.mark.parametrize("version", [Version.MQTT_3_1_1, Version.MQTT_5])
+def test_a_release_is_answered_when_it_is_on_disk(stage: Stage, make: Make, version: Version) -> None:
+    connection = make(version)
+    connection.session.unreleased.add(7)
+    assert answer(stage, connection, builder.ack(builder.PUBREL, 7)) == b""
+    assert 7 not in connection.session.unreleased
+    assert stage.commit() == [{"step": "released", "packet_id": 7}]
+    assert b"".join(connection.outbox) == builder.ack(builder.PUBCOMP, 7)
+    connection.outbox.clear()
+    again = answer(stage, connection, builder.ack(builder.PUBREL, 7))
+    assert again == builder.ack(builder.PUBCOMP, 7, 0x92 if version == Version.MQTT_5 else None)
+    assert stage.commit() == []
+
+
+def test_a_message_that_came_before_is_answered_behind_a_record(stage: Stage, make: Make) -> None:
+    connection = make()
+    connection.parser.repeated += [b"\x00\x07", b"\x01\x00"]
+    stage.slow_path.answer_repeated(connection)
+    assert connection.parser.repeated == []
+    assert connection.outbox == []
+    assert stage.commit() == [{"step": "repeated", "packet_id": 7}, {"step": "repeated", "packet_id": 256}]
+    answers = [builder.ack(builder.PUBREC, packet_id) for packet_id in (7, 256)]
+    assert b"".join(connection.outbox) == b"".join(answers)
+
+
+def test_an_answer_that_the_client_would_not_take_is_refused_before(stage: Stage, make: Make) -> None:
+    """MQTT 5.0 §3.1.2.11.4."""
+    connection = make(Version.MQTT_5)
+    connection.outbound.attach(
+        has_properties=True, receive_maximum=9, packet_bytes_max=10, topic_alias_max=0, next_seq=1
+    )
+    filters = [(f"f/{number}", 1) for number in range(5)]
+    assert refusal(stage, connection, builder.subscribe(1, *filters, properties=b"")) == 0x95
+    assert connection.session.filters == {}
+    names = [name for name, _ in filters]
+    assert refusal(stage, connection, builder.unsubscribe(1, *names, properties=b"")) == 0x95
+    said = answer(stage, connection, builder.subscribe(1, *filters[:4], properties=b""))
+    assert said == builder.suback(1, 1, 1, 1, 1, properties=b"")
+
+
+def test_subscriptions_of_all_clients_are_bounded_together(stage: Stage, make: Make) -> None:
+    stage.slow_path._subscriptions_max = 2
+    one, other = make(Version.MQTT_5, client_id="one"), make(Version.MQTT_5, client_id="other")
+    answer(stage, one, builder.subscribe(1, ("a", 1), properties=b""))
+    several = builder.subscribe(1, ("a", 1), ("b", 1), properties=b"")
+    assert answer(stage, other, several) == builder.suback(1, 1, 0x97, properties=b"")
+    assert answer(stage, one, builder.subscribe(1, ("a", 0), properties=b"")) == builder.suback(
+        1, 0, properties=b""
+    ), "what replaces another needs no room"
