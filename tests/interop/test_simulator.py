@@ -220,7 +220,8 @@ async def test_load(live_broker: LiveBroker, tls: bool, version: int, qos: int) 
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("connections", "subscribers", "subscribe_to"), [(4, 4, "own"), (1, 5, "own"), (3, 2, "all")]
+    ("connections", "subscribers", "subscribe_to"),
+    [(4, 4, "own"), (1, 5, "own"), (3, 2, "all"), (6, 3, "shared")],
 )
 async def test_load_with_subscribers(
     live_broker: LiveBroker,
@@ -252,5 +253,5 @@ async def test_load_with_subscribers(
     report = await trio.to_thread.run_sync(partial(run_load, options))
     assert report.ok, report.failures
     assert report.deliveries is not None
-    each = {(4, "own"): 1, (5, "own"): 5, (2, "all"): 2}[subscribers, subscribe_to]
+    each = {(4, "own"): 1, (5, "own"): 5, (2, "all"): 2, (3, "shared"): 1}[subscribers, subscribe_to]
     assert report.deliveries.delivered == report.deliveries.wanted == report.sent * each == 1_200 * each
