@@ -103,6 +103,8 @@ class FanOut:
             self._refill.add(session)
             if session.connection is not None:
                 plane.mark_dirty(session.connection)
+            else:
+                self._refill.want(session)
 
     def _offer_to_group(self, group: SharedGroup, delivery: Delivery, plane: DataPlane) -> None:
         member = None if group.is_behind else group.choose()

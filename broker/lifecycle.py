@@ -9,6 +9,7 @@ Source: MQTT 5.0 §3.1.2.4 (clean start), §3.1.2.11.2 (session expiry), §3.1.3
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -34,7 +35,9 @@ PROGRESS_MS: Final = 1000
 """How often a session's acknowledgements are recorded, if there are any. What was acknowledged since the last record is
 delivered once more after a loss of power, at QoS 1 (at least once)."""
 PROGRESS_COUNT_MAX: Final = 512
-"""Sessions whose progress is recorded at a time; the others follow with the next turns."""
+"""Sessions, and shared subscriptions, whose progress is recorded at a time; the others follow with the next turns."""
+DUE_COUNT_MAX: Final = 512
+"""Sessions and wills whose time has come, that are dealt with at a time: at up to 1 ms each, with all their subscriptions."""
 
 
 class Lifecycle:
@@ -47,6 +50,8 @@ class Lifecycle:
         self._policy = policy
         self._changed: dict[int, Session] = {}
         """Durable sessions with progress to record."""
+        self._changed_groups: list[SharedGroup] = []
+        """Of one look at all of them, those that are still to be recorded."""
         self._progress_mono_ms = 0
 
     # --- a connection begins --------------------------------------------------------------------------------
@@ -71,6 +76,7 @@ class Lifecycle:
                 connection.client_id, connection.principal.name, accepted.session_expiry_s
             )
         session.set_expiry(accepted.session_expiry_s)
+        self._look_at_groups(session)
         # A will of before is cancelled: the client is back before its delay was over.
         session.will = session_records.last_will(accepted.connect.will) if accepted.connect.will else None
         session.connection = connection
@@ -108,6 +114,7 @@ class Lifecycle:
             topic_alias_max=accepted.client_topic_alias_max,
             next_seq=self.plane.durable_next_seq,
         )
+        self._look_at_groups(session)
         connection.outbox += [
             encode(Pubrel(packet_id=packet_id), connection.version) for packet_id in released
         ]
@@ -115,7 +122,7 @@ class Lifecycle:
             grant = session.filters.get(topic_filter)
             if grant is not None and topic_filter not in session.retained:
                 self.plane.refill.offer_retained(session, topic_filter, grant, self.plane)
-        self.plane.shared_refill.want()
+        self.plane.shared_refill.want(session)
 
     # --- a connection ends ----------------------------------------------------------------------------------
 
@@ -126,6 +133,7 @@ class Lifecycle:
         if not session_records.publishes_will(reason, code):
             session.will = None
         returned_to = session.outbound.detach()
+        self._look_at_groups(session)
         session.connection = None
         session.closed_at_ms = plane.now_ms
         session.is_open = False
@@ -188,7 +196,7 @@ class Lifecycle:
 
     def keep_house(self) -> None:
         """End sessions and publish wills whose time has come; record progress."""
-        for session, due in self.sessions.due(self.plane.mono_ms):
+        for session, due in islice(self.sessions.due(self.plane.mono_ms), DUE_COUNT_MAX):
             if due is Due.WILL:
                 will, session.will = session.will, None
                 self._publish(session, will)
@@ -215,7 +223,7 @@ class Lifecycle:
         """A client has acknowledged something: say so in the log some time, and serve who waits for room."""
         if session.is_durable:
             self._changed[id(session)] = session
-        self.plane.shared_refill.want()
+        self.plane.shared_refill.want(session)
 
     def record_changes(self) -> None:
         """Record the progress of sessions and groups that have made some."""
@@ -223,10 +231,13 @@ class Lifecycle:
             session = self._changed.pop(key)
             if session.connection is not None and session.outbound.is_changed:
                 self._record_progress(session)
-        for group in self.sessions.router.groups.values():
+        if not self._changed_groups:
+            self._changed_groups = [g for g in self.sessions.router.groups.values() if g.is_changed]
+        for group in self._changed_groups[:PROGRESS_COUNT_MAX]:
             if group.is_changed and group.is_durable:
                 payload = session_records.group_progress(group, group.advance(self.plane.durable_next_seq))
                 self.plane.record(PendingRecord(Kind.SESSION_CHANGED, ("", ""), payload=payload))
+        del self._changed_groups[:PROGRESS_COUNT_MAX]
 
     def record_sent(self, session: Session) -> None:
         """Have a record say under which identifiers QoS 2 messages go out, and send them when it is on disk."""
@@ -244,12 +255,15 @@ class Lifecycle:
         def send(_seq: int) -> None:
             # After a reconnect they go out with everything else that is in flight.
             if connection is not None and connection.fd >= 0 and session.connection is connection:
+                outbound.withheld_bytes -= sum(len(packet) for _, _, packet in withheld)
+                outbound.unsent_bytes += sum(len(packet) for _, _, packet in withheld)
                 connection.outbox += [
                     packet
                     for packet_id, entry, packet in withheld
                     if outbound.in_flight.get(packet_id) == entry
                 ]
                 self.plane.mark_dirty(connection)
+                self.plane.shared_refill.want(session)
 
         self.plane.record(
             PendingRecord(Kind.QOS2_STEP, session.client, payload=session_records.sent(messages), then=send)
@@ -278,4 +292,8 @@ class Lifecycle:
         """Messages have come back to groups: to whom of the members there is room."""
         for group in groups:
             self.plane.shared_refill.add(group)
-        self.plane.shared_refill.want()
+
+    @staticmethod
+    def _look_at_groups(session: Session) -> None:
+        for group in session.groups.values():
+            group.look_at(session)

@@ -96,6 +96,7 @@ class Outbound:
         "shared",
         "unsent_bytes",
         "withheld",
+        "withheld_bytes",
     )
 
     def __init__(self, *, queue_messages_max: int, queue_bytes_max: int, is_durable: bool = False) -> None:
@@ -127,8 +128,8 @@ class Outbound:
         """Sequences from `lag_seq` on that went out at QoS 2 before a restart: the cursor passes over them."""
         self.is_changed = False
         """Something happened that progress.py would say."""
-        self.unsent_bytes = 0
-        """Bytes the socket has not taken yet; kept up to date by the connection."""
+        self.unsent_bytes = self.withheld_bytes = 0
+        """What the socket has not taken yet, kept up to date by the connection; what waits for its record to be on disk."""
         self.lag_seq: int | None = None
         # Of this connection:
         self.lag_count = self.delivered_count = self.delivered_bytes = 0
@@ -185,7 +186,7 @@ class Outbound:
         self._aliases = None
         self.resend.clear()
         self.withheld.clear()
-        self.unsent_bytes = 0
+        self.unsent_bytes = self.withheld_bytes = 0
         waiting, returned_to = Positions(), {}
         for delivery, _, group in self.queue:
             if group is not None:
@@ -282,7 +283,7 @@ class Outbound:
     def is_full(self) -> bool:
         return (
             len(self.queue) >= self._queue_messages_max
-            or self.queue_bytes + self.unsent_bytes >= self._queue_bytes_max
+            or self.queue_bytes + self.unsent_bytes + self.withheld_bytes >= self._queue_bytes_max
         )
 
     @property
@@ -296,7 +297,8 @@ class Outbound:
             return False
         return (
             len(self.queue) <= self._queue_messages_max * RESUME_RATIO
-            and self.queue_bytes + self.unsent_bytes <= self._queue_bytes_max * RESUME_RATIO
+            and self.queue_bytes + self.unsent_bytes + self.withheld_bytes
+            <= self._queue_bytes_max * RESUME_RATIO
         )
 
     # --- answers come -------------------------------------------------------------------------------------
@@ -386,6 +388,7 @@ class Outbound:
         self.is_changed = True
         if is_withheld:
             self.withheld.append((packet_id, entry, packet))
+            self.withheld_bytes += len(packet)
             return b""
         return packet
 

@@ -43,6 +43,8 @@ SLICE_RECORD_COUNT: Final = 1000
 """Records looked at for one session before others have their turn: 1 to 4 ms."""
 LINEAR_FILTER_COUNT_MAX: Final = 4
 """More filters than this are worth a tree: a block may have 20,000 topics, a session 1,024 filters."""
+BEGUN_WALK_COUNT_MAX: Final = 4
+"""Of one session. A walk that was begun remembers all topics beside its way, which may be 4 MB; others wait for their turn."""
 log = structlog.get_logger(__name__)
 
 
@@ -105,12 +107,12 @@ class Refill:
 
     async def _serve(self, session: Session, plane: DataPlane) -> None:
         session.is_refilling = True
-        connection = session.connection
         try:
             await self._feed(session, plane)
         except StorageError as error:
             log.error("a session can't be fed from the log", client_id=session.client_id, error=str(error))
-            if connection is not None and connection.fd >= 0:
+            connection = session.connection
+            if connection is not None:
                 plane.close(connection, CloseReason.KICKED, ReasonCode.UNSPECIFIED_ERROR)
             self._lagging.pop(id(session), None)
             plane.wake()
@@ -135,7 +137,7 @@ class Refill:
             self._deliver_retained(session, plane)
         elif seq >= plane.durable_next_seq:
             self._caught_up(session)
-            plane.shared_refill.want()
+            plane.shared_refill.want(session)
         else:
             await self._deliver_after(session, seq, plane)
 
@@ -152,10 +154,12 @@ class Refill:
     # --- what was in flight, what waited --------------------------------------------------------------------
 
     async def _resend(self, session: Session) -> None:
-        """Send what was in flight again (MQTT 5.0 §4.4), as far as the window allows."""
+        """Send what was in flight again (MQTT 5.0 §4.4), as far as window and bounds allow."""
         outbound, connection = session.outbound, session.connection
         grant_of = _granting(session.filters)
-        while outbound.resend and outbound.is_window_open:
+        for _ in range(SLICE_RECORD_COUNT):
+            if not outbound.resend or not outbound.is_window_open or outbound.is_full:
+                return
             packet_id = outbound.resend[0]
             sent = outbound.sent(packet_id)
             delivery = None
@@ -164,7 +168,8 @@ class Refill:
                 if session.connection is not connection or not outbound.resend:
                     return
             outbound.resend.popleft()
-            if sent is None or sent.step is Step.PUBCOMP:
+            # The client may have answered meanwhile what it had got before.
+            if sent is None or sent.step is Step.PUBCOMP or sent != outbound.sent(packet_id):
                 continue
             if delivery is None:
                 outbound.forget(packet_id)
@@ -174,7 +179,11 @@ class Refill:
             how = recipe(int(sent.step), sent.retain, grant.identifiers if grant is not None else ())
             # One that was begun is brought to its end, whatever its message expiry interval.
             packet = outbound.send_again(packet_id, delivery.aged(self._clock.now_ms()) or delivery, how)
-            if connection is not None:
+            if not outbound.has_room_for(len(packet)):
+                # As if it had been delivered (MQTT 5.0 §3.1.2.11.4): the client takes less than it did.
+                outbound.forget(packet_id)
+                outbound.oversize_count += 1
+            elif connection is not None:
                 outbound.unsent_bytes += len(packet)
                 connection.outbox.append(as_duplicate(packet))
 
@@ -221,13 +230,14 @@ class Refill:
         found = self._retained.find(topic_filter, now_ms)
         if topic_filter.partition("/")[0] == LOCAL_ROOT:
             found = chain(self._local.find(topic_filter, now_ms), found)
-        try:
-            first = next(found)
-        except StopIteration:
-            self._retained_done(session, topic_filter)
-            return
+        if len(session.retained) < BEGUN_WALK_COUNT_MAX:
+            try:
+                found = chain((next(found),), found)
+            except StopIteration:
+                self._retained_done(session, topic_filter)
+                return
         before_seq = plane.durable_next_seq
-        session.retained[topic_filter] = RetainedWalk(grant, before_seq, chain((first,), found))
+        session.retained[topic_filter] = RetainedWalk(grant, before_seq, found)
         session.outbound.hold_back(before_seq)
         self.want(session)
 
@@ -355,9 +365,7 @@ def _granting(filters: dict[str, Grant]) -> Callable[[str], Grant | None]:
             return [grant for _, grant in tree.match(topic)]
 
     def granted(topic: str) -> Grant | None:
-        found: Grant | None = None
-        for grant in matching(topic):
-            found = grant if found is None else merged(found, grant)
-        return found
+        found = matching(topic)
+        return merged(*found) if found else None
 
     return granted

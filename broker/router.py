@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from .delivery import Recipe, recipe
@@ -97,6 +98,7 @@ class Router:
         if group is None:
             group = self.groups[shared] = SharedGroup(*shared)
             self._tree.add(group.topic_filter, id(group), group)
+        session.groups[topic_filter] = group
         group.join(session, grant)
 
     def unsubscribe(self, session: Session, topic_filter: str) -> bool:
@@ -111,7 +113,7 @@ class Router:
             self._tree.remove(topic_filter, id(session))
             return True
         self.shared_count -= 1
-        group = self.groups[shared]
+        group = session.groups.pop(topic_filter)
         if not group.leave(session):
             self._tree.remove(group.topic_filter, id(group))
             del self.groups[shared]
@@ -131,26 +133,38 @@ class Router:
         found = self._tree.match(topic.decode())
         if not found:
             return NOBODY
-        best: dict[int, tuple[Session, Grant]] = {}
+        matching: dict[int, tuple[Session, list[Grant]]] = {}
         groups: list[SharedGroup] = []
         for key, entry in found:
             if isinstance(entry, SharedGroup):
                 groups.append(entry)
                 continue
-            held = best.get(key)
-            best[key] = entry if held is None else (entry[0], merged(held[1], entry[1]))
-        return list(best.values()), groups
+            session, grant = entry
+            held = matching.get(key)
+            if held is None:
+                matching[key] = (session, [grant])
+            else:
+                held[1].append(grant)
+        return [(session, merged(*grants)) for session, grants in matching.values()], groups
 
 
-def merged(one: Grant, other: Grant) -> Grant:
-    """What two overlapping subscriptions of a session give a message that both match."""
-    higher, lower = (one, other) if one.qos >= other.qos else (other, one)
-    if not lower.identifiers and lower.since_seq >= higher.since_seq and lower.no_local >= higher.no_local:
-        return higher
-    return replace(
-        higher,
-        identifiers=(*higher.identifiers, *lower.identifiers),
-        since_seq=min(one.since_seq, other.since_seq),
-        no_local=one.no_local and other.no_local,
-        retain_as_published=one.retain_as_published or other.retain_as_published,
+def merged(*grants: Grant) -> Grant:
+    """What overlapping subscriptions of a session give a message that all of them match; one thousand cost one object."""
+    if len(grants) == 1:
+        return grants[0]
+    by_qos = sorted(grants, key=lambda grant: grant.qos, reverse=True)
+    highest = by_qos[0]
+    identifiers = tuple(chain.from_iterable(grant.identifiers for grant in by_qos))
+    since_seq = min(grant.since_seq for grant in grants)
+    no_local = all(grant.no_local for grant in grants)
+    retain_as_published = any(grant.retain_as_published for grant in grants)
+    wanted = (identifiers, since_seq, no_local, retain_as_published)
+    if wanted == (highest.identifiers, highest.since_seq, highest.no_local, highest.retain_as_published):
+        return highest
+    return Grant(
+        qos=highest.qos,
+        identifiers=identifiers,
+        since_seq=since_seq,
+        no_local=no_local,
+        retain_as_published=retain_as_published,
     )

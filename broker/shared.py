@@ -30,7 +30,9 @@ class SharedGroup:
     """
 
     __slots__ = (
-        "_durable_count",
+        "__weakref__",
+        "_durable",
+        "_present",
         "_turn",
         "handed",
         "is_changed",
@@ -47,8 +49,10 @@ class SharedGroup:
         self.topic_filter = topic_filter
         self.members: dict[int, tuple[Session, Grant]] = {}
         """By identity of the session, in the order of joining."""
+        self._present: dict[int, tuple[Session, Grant]] = {}
+        """Members whose clients are connected: those who are away, however many, cost nothing."""
         self._turn: list[tuple[Session, Grant]] = []
-        self._durable_count = 0
+        self._durable: set[int] = set()
         self.is_changed = False
         """`through` is another than the last record said."""
         self.lag_seq: int | None = None
@@ -66,27 +70,35 @@ class SharedGroup:
     @property
     def is_durable(self) -> bool:
         """Whether the group outlives a restart: a member's session does."""
-        return self._durable_count > 0
+        return bool(self._durable)
 
     def join(self, session: Session, grant: Grant) -> None:
         self.members[id(session)] = (session, grant)
-        self._recount()
+        self.look_at(session)
 
     def leave(self, session: Session) -> bool:
         """Take a member out; False if there is none left."""
         self.members.pop(id(session), None)
-        self._recount()
+        self.look_at(session)
         return bool(self.members)
 
-    def _recount(self) -> None:
+    def look_at(self, session: Session) -> None:
+        """A session has come or gone, with the group or with its client, or no longer outlives its connection."""
+        key = id(session)
+        member = self.members.get(key)
         self._turn.clear()
-        self._durable_count = sum(session.is_durable for session, _ in self.members.values())
+        self._present.pop(key, None)
+        self._durable.discard(key)
+        if member is not None and session.outbound.is_online:
+            self._present[key] = member
+        if member is not None and session.is_durable:
+            self._durable.add(key)
 
     def choose(self) -> tuple[Session, Grant] | None:
         """The member whose turn it is of those who can take a message; None if there is none."""
-        for _ in range(2 * len(self.members)):
+        for _ in range(2 * len(self._present)):
             if not self._turn:
-                self._turn = list(self.members.values())[::-1]
+                self._turn = list(self._present.values())[::-1]
             member = self._turn.pop()
             if member[0].outbound.can_take:
                 return member
@@ -95,7 +107,7 @@ class SharedGroup:
     @property
     def wants_refill(self) -> bool:
         """Whether something waits for the group, and a member can take it."""
-        return self.is_behind and any(session.outbound.can_take for session, _ in self.members.values())
+        return self.is_behind and any(session.outbound.can_take for session, _ in self._present.values())
 
     @property
     def is_behind(self) -> bool:

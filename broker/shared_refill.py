@@ -7,6 +7,7 @@ on, a slice at a time. What the log no longer holds, or holds damaged, is skippe
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 import structlog
 import trio
@@ -38,21 +39,27 @@ class SharedRefill:
     def __init__(self, source: BlockSource, clock: Clock) -> None:
         self._window = LogWindow(source)
         self._clock = clock
-        self._lagging: dict[int, SharedGroup] = {}
+        self._lagging: WeakValueDictionary[int, SharedGroup] = WeakValueDictionary()
+        """Something waits for them. One that has no members any more is nobody's, and is forgotten."""
         self._wanted: dict[int, SharedGroup] = {}
         self._work = trio.Event()
         self.delivered_messages = 0
         self.skipped_records = 0
 
     def add(self, group: SharedGroup) -> None:
-        """Something waits in the log for a group."""
-        self._lagging[id(group)] = group
+        """Something waits in the log for a group, and a member may have room for it already."""
+        if id(group) not in self._lagging:
+            self._lagging[id(group)] = group
+            self._wanted[id(group)] = group
+            self._work.set()
 
-    def want(self) -> None:
-        """Called when a member of any group may have room again; costs nothing where no group is behind."""
-        for key, group in self._lagging.items():
-            if group.wants_refill:
-                self._wanted[key] = group
+    def want(self, session: Session) -> None:
+        """Called when a member may have room again: what waits for its groups, and for those alone, is looked at."""
+        if not session.groups or not session.outbound.can_take:
+            return
+        for group in session.groups.values():
+            if group.is_behind and id(group) not in self._wanted:
+                self._lagging[id(group)] = self._wanted[id(group)] = group
                 self._work.set()
 
     async def run(self, plane: DataPlane) -> None:
@@ -66,16 +73,18 @@ class SharedRefill:
             await trio.lowlevel.checkpoint()
 
     async def _serve(self, group: SharedGroup, plane: DataPlane) -> None:
-        if not group.members:
-            self._lagging.pop(id(group), None)
-            return
         try:
-            if group.returned:
+            if not group.wants_refill:
+                pass
+            elif group.returned:
                 await self._give_out_returned(group, plane)
             elif group.lag_seq is not None:
                 await self._give_out_after(group, group.lag_seq, plane)
         except StorageError as error:
             log.error("a shared subscription can't be fed", group=group.full_filter, error=str(error))
+            self._lagging.pop(
+                id(group), None
+            )  # The next message for it, or room in a member, has it tried again.
             return
         plane.wake()
         if not group.is_behind:
@@ -142,15 +151,15 @@ class SharedRefill:
             return
         now_ms = self._clock.now_ms()
         for part in found:
-            is_wanted = [matches(group.topic_filter, topic.decode()) for topic in part.columns.topics]
+            columns, is_wanted = part.columns, dict[int, bool]()
             for seq in part.seqs:
                 index = seq - part.block.first_seq
-                columns = part.columns
-                if (
-                    columns.kinds[index] not in MESSAGE_KINDS
-                    or not is_wanted[columns.topic_index[index]]
-                    or seq in group.handed
-                ):
+                if columns.kinds[index] not in MESSAGE_KINDS or seq in group.handed:
+                    continue
+                slot = columns.topic_index[index]
+                if slot not in is_wanted:
+                    is_wanted[slot] = matches(group.topic_filter, columns.topics[slot].decode())
+                if not is_wanted[slot]:
                     continue
                 aged = part.message(index).aged(now_ms)
                 if aged is None:

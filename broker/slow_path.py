@@ -311,7 +311,7 @@ class SlowPath:
         )
         self._router.subscribe(session, topic_filter, grant)
         if shared is not None:
-            self.plane.shared_refill.want()
+            self.plane.shared_refill.want(session)
         wants_retained = shared is None and (
             wanted.retain_handling == SEND_RETAINED
             or (wanted.retain_handling == SEND_RETAINED_IF_NEW and held is None)

@@ -26,6 +26,8 @@ from .retained import RetainedMessage
 
 MAGIC: Final = b"HPBROKER"
 FORMAT: Final = 2
+FORMAT_WITHOUT_SESSIONS: Final = 1
+"""Read, too: what the log no longer holds of the retained messages is only there."""
 _HEADER: Final = struct.Struct("<8sIQI")
 
 
@@ -63,9 +65,13 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
     try:
         magic, version, size, crc = _HEADER.unpack_from(data)
         body = data[_HEADER.size :]
-        if (magic, version, size) != (MAGIC, FORMAT, len(body)) or crc != crc32c(0, body):
-            raise ValueError("header or checksum")
+        if magic != MAGIC or version not in (FORMAT, FORMAT_WITHOUT_SESSIONS):
+            raise ValueError("header")
+        if size != len(body) or crc != crc32c(0, body):
+            raise ValueError("size or checksum")
         fields = msgpack.unpackb(body)
+        if version == FORMAT_WITHOUT_SESSIONS:
+            fields |= {"sessions": [], "groups": []}
         return Checkpoint(
             next_seq=int(fields["next_seq"]),
             retained=[RetainedMessage(*message) for message in fields["retained"]],

@@ -11,6 +11,7 @@ from ..outbound import Outbound
 if TYPE_CHECKING:
     from ..connection import Connection
     from ..router import Grant
+    from ..shared import SharedGroup
     from .retained import RetainedWalk
 
 
@@ -49,6 +50,7 @@ class Session:
         "expiry_s",
         "filter_bytes",
         "filters",
+        "groups",
         "is_open",
         "is_refilling",
         "outbound",
@@ -77,6 +79,8 @@ class Session:
         self.filters: dict[str, Grant] = {}
         self.filter_bytes = 0
         """Characters of all of them."""
+        self.groups: dict[str, SharedGroup] = {}
+        """Shared subscriptions that it is a member of, by filter."""
         self.retained: dict[str, RetainedWalk] = {}
         """Filters whose retained messages have not all been sent yet."""
         self.retained_due: set[str] = set()

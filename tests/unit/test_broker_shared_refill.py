@@ -94,7 +94,7 @@ async def test_what_comes_while_all_are_away(stage: Stage) -> None:
     stage.publish(b"---", kind=Kind.SESSION_CHANGED)
     assert group_of(stage).is_behind
     one = member(stage, "one")
-    stage.shared_refill.want()
+    stage.shared_refill.want(one.session)
     assert await drink(stage, one) == numbered(0, 10)
 
 
@@ -170,7 +170,7 @@ async def test_what_can_not_be_read_is_skipped_and_counted(stage: Stage, is_expi
     damage = LogDamaged("bits", first_seq=first_seq, next_seq=after_seq)
     stage.log.errors[first_seq] = CursorExpired("gone") if is_expired else damage
     one = member(stage, "one")
-    stage.shared_refill.want()
+    stage.shared_refill.want(one.session)
     assert await drink(stage, one) == numbered(3, 5)
     assert stage.shared_refill.skipped_records == 3
 
@@ -194,11 +194,11 @@ async def test_a_disk_that_fails_is_no_end(stage: Stage) -> None:
     stage.publish(b"000")
     stage.log.errors[stage.log.blocks[-1].first_seq] = StorageError("the disk fails")
     one = member(stage, "one")
-    stage.shared_refill.want()
+    stage.shared_refill.want(one.session)
     assert await drink(stage, one) == []
     assert group_of(stage).is_behind
     stage.log.errors.clear()
-    stage.shared_refill.want()
+    stage.shared_refill.want(one.session)
     assert await drink(stage, one) == [b"000"]
 
 
@@ -207,7 +207,7 @@ async def test_a_group_that_nobody_is_in_any_more(stage: Stage) -> None:
     one.session.outbound.unsent_bytes = 10**9
     stage.publish(b"000")
     one.session.outbound.unsent_bytes = 0
-    stage.shared_refill.want()
+    stage.shared_refill.want(one.session)
     one.send(builder.unsubscribe(1, SHARED, properties=b""))
     assert await drink(stage, one) == []
     assert not stage.shared_refill._lagging

@@ -69,7 +69,7 @@ class Stage:
     def room_was_made(self, session: Session) -> None:
         self.roomy = session
 
-    def want(self) -> None:
+    def want(self, session: Session) -> None:
         self.is_wanted = True
 
     def record_sent(self, session: Session) -> None:
