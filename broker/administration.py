@@ -43,7 +43,7 @@ class Administration:
     def revoke(self, principal: str) -> int:
         """Close all connections of a device or application and end its sessions; returns how many connections."""
         count = 0
-        for session in [session for session in self._sessions if session.principal == principal]:
+        for session in self._sessions.of(principal):
             if session.connection is not None:
                 count += 1
                 self._plane.close(session.connection, CloseReason.KICKED, ReasonCode.NOT_AUTHORIZED)

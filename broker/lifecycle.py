@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+import structlog
 import trio
 
 from appliance.management.access import AccessPolicy, Principal
@@ -39,14 +40,21 @@ PROGRESS_COUNT_MAX: Final = 512
 DUE_COUNT_MAX: Final = 512
 """Sessions and wills whose time has come, that are dealt with at a time: at up to 1 ms each, with all their subscriptions."""
 
+log = structlog.get_logger(__name__)
+
 
 class Lifecycle:
-    """See the module's docstring. The data plane sets `plane`."""
+    """See the module's docstring. The data plane sets `plane`.
+
+    Args:
+        sessions_per_device_max: Sessions of one device, under any client ids; the one left longest ago gives way.
+    """
 
     plane: DataPlane
 
-    def __init__(self, sessions: Sessions, policy: AccessPolicy) -> None:
+    def __init__(self, sessions: Sessions, policy: AccessPolicy, *, sessions_per_device_max: int) -> None:
         self.sessions = sessions
+        self._sessions_per_device_max = sessions_per_device_max
         self._policy = policy
         self._changed: dict[int, Session] = {}
         """Durable sessions with progress to record."""
@@ -72,6 +80,7 @@ class Lifecycle:
             session = None
         is_present = session is not None
         if session is None:
+            self._make_room(connection.principal)
             session = self.sessions.new(
                 connection.client_id, connection.principal.name, accepted.session_expiry_s
             )
@@ -85,6 +94,20 @@ class Lifecycle:
         if is_present:
             self.narrow(session, connection.principal)
         return is_present
+
+    def _make_room(self, principal: Principal) -> None:
+        """Hold a device to its share: otherwise one of them could have all sessions that there may be."""
+        if principal.kind != "device":
+            return
+        theirs = self.sessions.of(principal.name)
+        away = sorted((s for s in theirs if s.connection is None), key=lambda s: s.closed_at_ms)
+        for session in away[: max(len(theirs) + 1 - self._sessions_per_device_max, 0)]:
+            log.warning(
+                "a device has more sessions than it may: the one that it left longest ago is ended",
+                device=principal.name, client_id=session.client_id,
+                hint="Give the device a client id that stays the same, or raise connections_per_device_max.",
+            )  # fmt: skip
+            self.end(session, "device_share")
 
     def narrow(self, session: Session, principal: Principal) -> int:
         """Hold a session to what its client may do now; returns how many subscriptions ended."""

@@ -72,7 +72,9 @@ def apply_sent(outbound: Outbound, packet_id: int, entry: int) -> None:
 
 
 def all_waiting(outbound: Outbound) -> Positions:
-    """What is to be delivered when the client comes back, as a checkpoint keeps it: nothing is changed."""
+    """What is to be delivered when the client comes back, as a checkpoint keeps it: nothing is changed, here or by the caller."""
+    if not outbound.queue:
+        return outbound.positions
     waiting = Positions()
     for delivery, _, group in outbound.queue:
         if group is None:

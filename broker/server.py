@@ -127,7 +127,9 @@ class BrokerServer:
         self.local = LocalMessages(router)
         self._refill = Refill(reader, state.retained, self.local.kept, clock)
         self._shared_refill = SharedRefill(reader, clock)
-        lifecycle = Lifecycle(state.sessions, policy)
+        lifecycle = Lifecycle(
+            state.sessions, policy, sessions_per_device_max=config.connections_per_device_max
+        )
         self.state = state
         self.keeper = StateKeeper(checkpoint_path, state, clock, lifecycle.settled)
         self.plane = DataPlane(

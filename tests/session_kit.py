@@ -247,7 +247,9 @@ class Stage:
         self.refill = Refill(self.log, state.retained, self.local, self.clock)
         self.shared_refill = SharedRefill(self.log, self.clock)
         self.fan_out = FanOut(self.router, self.refill, self.shared_refill)
-        self.lifecycle = Lifecycle(self.sessions, self.policy)
+        self.lifecycle = Lifecycle(
+            self.sessions, self.policy, sessions_per_device_max=self.config.connections_per_device_max
+        )
         self.slow_path = SlowPath(
             self.router,
             self.policy,

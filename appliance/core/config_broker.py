@@ -97,7 +97,7 @@ class BrokerConfig:
         unit="connections",
         low=1,
         high=100_000,
-        help="Connections of one device at once, under any client ids.",
+        help="Connections of one device at once, and sessions kept for it, under any client ids.",
     )
     connections_per_application_max: int = whole(
         1000, unit="connections", low=1, high=100_000, help="Connections of one application at once."

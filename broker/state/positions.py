@@ -34,7 +34,8 @@ class Positions:
 
     def packed(self) -> tuple[bytes, bytes]:
         """What `Positions(…)` makes the same of."""
-        return self._entries[self._head :].tobytes(), self._sizes[self._head :].tobytes()
+        with memoryview(self._entries) as entries, memoryview(self._sizes) as sizes:
+            return entries[self._head :].tobytes(), sizes[self._head :].tobytes()
 
     def __len__(self) -> int:
         return len(self._entries) - self._head

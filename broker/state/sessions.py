@@ -73,6 +73,7 @@ class Sessions:
         self._queue_messages_max = queue_messages_max
         self._queue_bytes_max = queue_bytes_max
         self._by_client_id: dict[str, Session] = {}
+        self._by_principal: dict[str, dict[int, Session]] = {}
         self._deadlines: list[_Deadline] = []
         self._numbers = count()
         self.expired_count = self.change_count = 0
@@ -88,6 +89,10 @@ class Sessions:
     def get(self, client_id: str) -> Session | None:
         return self._by_client_id.get(client_id)
 
+    def of(self, principal: str) -> list[Session]:
+        """Those of one device or application, in the order of their beginning."""
+        return list(self._by_principal.get(principal, {}).values())
+
     def new(self, client_id: str, principal: str, expiry_s: int) -> Session:
         """A new session; one with the same client id must have ended."""
         assert client_id not in self._by_client_id
@@ -99,6 +104,7 @@ class Sessions:
             queue_bytes_max=self._queue_bytes_max,
         )
         self._by_client_id[client_id] = session
+        self._by_principal.setdefault(principal, {})[id(session)] = session
         self.change_count += 1
         return session
 
@@ -127,6 +133,10 @@ class Sessions:
         self.change_count += 1
         if self._by_client_id.get(session.client_id) is session:
             del self._by_client_id[session.client_id]
+            theirs = self._by_principal[session.principal]
+            del theirs[id(session)]
+            if not theirs:
+                del self._by_principal[session.principal]
         return groups
 
     # --- those whose client is away -----------------------------------------------------------------------

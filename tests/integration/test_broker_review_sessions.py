@@ -12,6 +12,7 @@ import pytest
 
 import broker.fan_out
 import broker.lifecycle
+from appliance.management.access import Principal
 from broker.refill import BEGUN_WALK_COUNT_MAX
 from broker.router import Grant, merged
 from broker.state.checkpoint import _HEADER, MAGIC, decode_checkpoint
@@ -280,6 +281,25 @@ def test_overlapping_subscriptions_are_merged_at_once(monkeypatch: pytest.Monkey
     assert sorted(whole.identifiers) == list(range(1, 101))
     assert whole.qos == 2
     assert whole.since_seq == 0
+
+
+def test_a_device_keeps_as_many_sessions_as_it_may_have_connections(stage: Stage) -> None:
+    device = Principal(name="press-1", kind="device", access="own")
+    stage.connect("of another").leave()
+    for number in range(20):
+        stage.connect(f"press-1-{number}", principal=device).leave()
+        stage.advance(10)
+    assert [session.client_id for session in stage.sessions.of("press-1")] == [
+        f"press-1-{number}" for number in range(12, 20)
+    ]
+    back = stage.connect("press-1-12", principal=device)
+    assert len(stage.sessions.of("press-1")) == CONFIG.connections_per_device_max
+    stage.connect("press-1-20", principal=device)
+    assert back.is_connected
+    assert stage.sessions.get("press-1-13") is None
+    assert stage.sessions.get("of another") is not None
+    stage.crash()
+    assert len(stage.sessions.of("press-1")) == CONFIG.connections_per_device_max
 
 
 # --- many at once ---------------------------------------------------------------------------------------------
