@@ -434,8 +434,8 @@ class DataPlane:
                 self._intake.watch(connection, EPOLLIN)
             else:
                 self._intake.watch(connection, EPOLLOUT | (0 if connection.is_stuffed else EPOLLIN))
-            if connection.outbound.lag_seq is not None:
-                self.refill.want(connection.session)
+            if connection.outbound.lag_seq is not None or connection.session.groups:
+                self.lifecycle.was_flushed(connection.session)
 
     def _keep_house(self) -> None:
         """Close who was silent for too long: not who was not listened to because the disk or this process stood still."""

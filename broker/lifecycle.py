@@ -248,6 +248,12 @@ class Lifecycle:
             self._changed[id(session)] = session
         self.plane.shared_refill.want(session)
 
+    def was_flushed(self, session: Session) -> None:
+        """A client's socket may have room again: at QoS 0 nothing else says so."""
+        if session.outbound.lag_seq is not None:
+            self.plane.refill.want(session)
+        self.plane.shared_refill.want(session)
+
     def record_changes(self) -> None:
         """Record the progress of sessions and groups that have made some."""
         for key in list(self._changed)[:PROGRESS_COUNT_MAX]:

@@ -13,13 +13,16 @@ Source: MQTT 5.0 §4.8.2.
 from __future__ import annotations
 
 from bisect import insort
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .mqtt.topics import SHARE_PREFIX
 
 if TYPE_CHECKING:
     from .router import Grant
     from .state.session import Session
+
+HANDED_COUNT_MAX: Final = 65_536
+"""QoS 2 messages that are remembered behind one that a member keeps without an answer."""
 
 
 class SharedGroup:
@@ -140,10 +143,18 @@ class SharedGroup:
         insort(self.returned, seq)
 
     def advance(self, next_seq: int) -> int:
-        """`first_unfinished`, for a record to say."""
+        """`first_unfinished`, for a record to say.
+
+        Where a member keeps a message without an answer and too much was handed out since, that one is its own for good: it
+        stays in flight to it, and a loss of power gives it to nobody else.
+        """
         self.is_changed = False
+        if len(self.handed) > HANDED_COUNT_MAX:
+            oldest = sorted(self.handed)[-HANDED_COUNT_MAX // 2]
+            self.unfinished = {seq: None for seq in self.unfinished if seq >= oldest}
         through = self.first_unfinished(next_seq)
-        self.handed = {seq for seq in self.handed if seq >= through}
+        if self.handed and min(self.handed) < through:
+            self.handed = {seq for seq in self.handed if seq >= through}
         return through
 
     def first_unfinished(self, next_seq: int) -> int:

@@ -437,8 +437,8 @@ class Stage:
             if connection.fd < 0:
                 continue
             connection.flush()
-            if connection.outbound.lag_seq is not None:
-                self.refill.want(connection.session)
+            if connection.outbound.lag_seq is not None or connection.session.groups:
+                self.lifecycle.was_flushed(connection.session)
 
     async def feed(self) -> None:
         """Whoever can be fed out of the log is, until nobody can go on."""

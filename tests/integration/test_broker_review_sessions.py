@@ -12,6 +12,7 @@ import pytest
 
 import broker.fan_out
 import broker.lifecycle
+import broker.shared
 from appliance.management.access import Principal
 from broker.refill import BEGUN_WALK_COUNT_MAX
 from broker.router import Grant, merged
@@ -97,6 +98,22 @@ async def test_a_group_that_fell_behind_with_a_whole_block_goes_on_by_itself(
     stage.publish(b"1", b"2", b"3", b"4")
     await stage.feed()
     assert member.payloads() == [b"1", b"2", b"3", b"4"]
+
+
+async def test_a_member_whose_socket_takes_again_what_it_had_no_room_for(narrow: Stage) -> None:
+    """Nothing is acknowledged at QoS 0."""
+    member = narrow.connect("member")
+    member.subscribe(SHARED, options=0)
+    member.packets()
+    member.is_stuck = True
+    for number in range(5):
+        narrow.publish(b"%d" % number * 500)
+    assert next(iter(narrow.router.groups.values())).is_behind
+    member.is_stuck = member.connection.is_blocked = False
+    narrow.mark_dirty(member.connection)
+    narrow.flush()
+    await narrow.feed()
+    assert [payload[:1] for payload in member.payloads()] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 async def test_after_a_start_a_group_goes_on_when_a_member_is_back(stage: Stage) -> None:
@@ -300,6 +317,24 @@ def test_a_device_keeps_as_many_sessions_as_it_may_have_connections(stage: Stage
     assert stage.sessions.get("of another") is not None
     stage.crash()
     assert len(stage.sessions.of("press-1")) == CONFIG.connections_per_device_max
+
+
+def test_a_message_that_is_never_acknowledged_does_not_have_all_others_remembered(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker.shared, "HANDED_COUNT_MAX", 10)
+    holder, worker = stage.connect("holder", receive_maximum=1), stage.connect("worker")
+    for member in (holder, worker):
+        member.subscribe(SHARED, options=2)
+        member.packets()
+    for _ in range(60):
+        stage.publish(b"m", qos=2)
+        finish(worker)
+        stage.advance(1000)
+    (group,) = stage.router.groups.values()
+    assert len(holder.messages()) == 1
+    assert len(group.handed) <= 11
+    assert holder.session.outbound.in_flight
 
 
 # --- many at once ---------------------------------------------------------------------------------------------
