@@ -68,10 +68,10 @@ class Rig:
         self.log_path = run_dir / "processes.log"
         self.log = self.log_path.open("ab")
 
-    def add_device(self, device_id: str) -> str:
+    def add_device(self, device_id: str, *options: str) -> str:
         """Register a device while the node is stopped; returns its token."""
         out = subprocess.run(
-            [sys.executable, "-m", "appliance", "device", "add", device_id, "--json"],
+            [sys.executable, "-m", "appliance", "device", "add", device_id, *options, "--json"],
             env=self.environ, stdout=subprocess.PIPE, check=True, timeout=60,
         )  # fmt: skip
         token: str = json.loads(out.stdout)["token"]

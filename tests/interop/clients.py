@@ -189,7 +189,7 @@ class MosquittoTools:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=self._environment(target, folder, "mosquitto_sub"),
+            env=self.environment(target, folder, "mosquitto_sub"),
         )
         try:
             yield _MosquittoSubscriber(process)
@@ -197,7 +197,7 @@ class MosquittoTools:
             end(process)
 
     def publish(self, target: Target, messages: Sequence[Message], qos: int, folder: Path) -> None:
-        environment = self._environment(target, folder, "mosquitto_pub")
+        environment = self.environment(target, folder, "mosquitto_pub")
         for each in messages:
             done = subprocess.run(
                 [_tool("mosquitto_pub"), "-t", each.topic, "-q", str(qos), "-s"],
@@ -209,7 +209,7 @@ class MosquittoTools:
             )
             assert done.returncode == 0, f"mosquitto_pub: {done.stdout.decode()}{done.stderr.decode()}"
 
-    def _environment(self, target: Target, folder: Path, tool: str) -> dict[str, str]:
+    def environment(self, target: Target, folder: Path, tool: str) -> dict[str, str]:
         """Options in a file that only we can read: mosquitto's tools take them from XDG_CONFIG_HOME."""
         lines = [f"-h {target.host}", f"-p {target.port}", f"-i {target.client_id}"]
         lines.append(f"-V {'mqttv5' if target.version == 5 else 'mqttv311'}")
