@@ -287,6 +287,8 @@ class Refill:
         try:
             found = await self._window.slice(seq, SLICE_RECORD_COUNT, plane.durable_next_seq)
         except (CursorExpired, LogDamaged) as error:
+            if outbound.lag_seq != seq:
+                return
             after = self._window.skip(seq, error, plane.durable_next_seq)
             self.skipped_records += after - seq
             outbound.lag_seq = after

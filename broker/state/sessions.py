@@ -124,6 +124,7 @@ class Sessions:
             else:
                 group.finish(sent.seq)
         outbound.shared.clear()
+        outbound.lag_seq = None  # Nothing is read for it any more, even if that was begun.
         gone = self._gone
         gone["dropped"] += outbound.dropped_count
         gone["expired"] += outbound.expired_count

@@ -13,6 +13,7 @@ import pytest
 import broker.fan_out
 import broker.lifecycle
 import broker.shared
+from appliance.core.errors import LogDamaged
 from appliance.management.access import Principal
 from broker.refill import BEGUN_WALK_COUNT_MAX
 from broker.router import Grant, merged
@@ -335,6 +336,26 @@ def test_a_message_that_is_never_acknowledged_does_not_have_all_others_remembere
     assert len(holder.messages()) == 1
     assert len(group.handed) <= 11
     assert holder.session.outbound.in_flight
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+async def test_nothing_is_read_for_a_session_that_has_ended(stage: Stage, is_damaged: bool) -> None:
+    client = stage.connect(expiry_s=0)
+    client.subscribe("t")
+    client.packets()
+    session, first_seq = client.session, stage.durable_next_seq
+    session.outbound.fall_behind(first_seq)
+    for number in range(20):
+        stage.publish(b"%d" % number)
+    if is_damaged:
+        stage.log.errors[first_seq] = LogDamaged("bits", first_seq=first_seq, next_seq=first_seq + 1)
+    stage.log.meanwhile = client.leave
+    stage.mark_dirty(client.connection)
+    await stage.feed()
+    assert stage.sessions.get("c") is None
+    assert stage.log.reads == 1
+    assert not stage.refill._lagging
+    assert not session.outbound.positions
 
 
 # --- many at once ---------------------------------------------------------------------------------------------
