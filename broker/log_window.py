@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeAlias
 
 import trio
 
-from appliance.core.errors import CursorExpired, LogDamaged
+from appliance.core.errors import CursorExpired, LogDamaged, StorageError
 from storage.log.block import Block
 from storage.log.columns import Columns, Kind
 
@@ -104,7 +104,13 @@ class LogWindow:
         return chunk
 
     def _read(self, seq: int) -> Chunk:
-        return [(block, block.columns()) for block in self._source.read(seq, bytes_max=READ_BYTES)]
+        try:
+            blocks = self._source.read(seq, bytes_max=READ_BYTES)
+        except OSError as error:
+            raise StorageError(
+                f"The log can't be read at {seq}: {error}.", hint="Look at the disk."
+            ) from error
+        return [(block, block.columns()) for block in blocks]
 
 
 def _message(block: Block, columns: Columns, index: int) -> Delivery:

@@ -74,7 +74,7 @@ class BrokerServer:
 
     Args:
         writer: The telemetry log; closed by the caller after `run` has returned.
-        reader: The same log, for subscribers that were too slow.
+        reader, shared_reader: The same log, for sessions and for shared subscriptions; each is read in a thread of its own.
         state: As `state.keeper.recover` gave it.
         checkpoint_path: Where it is written from time to time, and when the broker has drained.
         tls: The TLS settings; None where there is no certificate.
@@ -92,6 +92,7 @@ class BrokerServer:
         linger_ms: int,
         writer: LogWriter,
         reader: LogReader,
+        shared_reader: LogReader,
         state: BrokerState,
         checkpoint_path: Path,
         authenticator: DeviceAuthenticator,
@@ -126,7 +127,7 @@ class BrokerServer:
         )
         self.local = LocalMessages(router)
         self._refill = Refill(reader, state.retained, self.local.kept, clock)
-        self._shared_refill = SharedRefill(reader, clock)
+        self._shared_refill = SharedRefill(shared_reader, clock)
         lifecycle = Lifecycle(
             state.sessions, policy, sessions_per_device_max=config.connections_per_device_max
         )

@@ -297,6 +297,7 @@ async def running_broker(
         linger_ms=linger_ms,
         writer=writer,
         reader=reader,
+        shared_reader=LogReader(log_directory),
         state=recover(checkpoint_path, reader, lambda: BrokerState.empty(config)),
         checkpoint_path=checkpoint_path,
         authenticator=authenticator or KitAuthenticator(),

@@ -64,7 +64,7 @@ class ListLog:
 
     def __init__(self, blocks: Sequence[Block] = ()) -> None:
         self.blocks = list(blocks)
-        self.errors: dict[int, StorageError] = {}
+        self.errors: dict[int, StorageError | OSError] = {}
         self.meanwhile: Callable[[], None] | None = None
         self.reads = 0
         self.begin_seq = 1

@@ -141,6 +141,7 @@ async def serve(config: Config, link: ChildLink) -> None:
                 linger_ms=config.log.linger_ms,
                 writer=writer,
                 reader=reader,
+                shared_reader=LogReader(layout.telemetry_log(config), stream="telemetry"),
                 state=state,
                 checkpoint_path=layout.broker_checkpoint(config),
                 authenticator=authenticator,

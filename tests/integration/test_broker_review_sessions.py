@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from inspect import GEN_CREATED, getgeneratorstate, isgenerator
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -20,6 +22,8 @@ from broker.router import Grant, merged
 from broker.state.checkpoint import _HEADER, MAGIC, decode_checkpoint
 from storage.log.columns import Kind
 from storage.log.layout import crc32c
+from storage.log.reader import LogReader
+from tests.broker_kit import running_broker
 from tests.protocol import builder
 from tests.session_kit import CONFIG, Client, Stage
 
@@ -356,6 +360,34 @@ async def test_nothing_is_read_for_a_session_that_has_ended(stage: Stage, is_dam
     assert stage.log.reads == 1
     assert not stage.refill._lagging
     assert not session.outbound.positions
+
+
+async def test_a_sector_that_can_not_be_read_ends_no_more_than_a_connection(stage: Stage) -> None:
+    client = stage.connect()
+    client.subscribe("t")
+    client.leave()
+    seq = stage.durable_next_seq
+    stage.publish(b"1")
+    stage.log.errors[seq] = OSError(errno.EIO, "Input/output error")
+    back = stage.connect()
+    await stage.feed()
+    assert not back.is_connected
+    assert stage.sessions.get("c") is not None
+    stage.log.errors.clear()
+    again = stage.connect()
+    await stage.feed()
+    assert again.payloads() == [b"1"]
+
+
+async def test_sessions_and_groups_read_the_log_each_for_themselves(tmp_path: Path) -> None:
+    """They do it in threads, at the same time, and a reader of the log is for one."""
+    async with running_broker(tmp_path) as running:
+        sources = [
+            running.server._refill._window._source,
+            running.server._shared_refill._window._source,
+        ]
+        assert all(isinstance(source, LogReader) for source in sources)
+        assert sources[0] is not sources[1]
 
 
 # --- many at once ---------------------------------------------------------------------------------------------
