@@ -133,19 +133,17 @@ class Router:
         found = self._tree.match(topic.decode())
         if not found:
             return NOBODY
-        matching: dict[int, tuple[Session, list[Grant]]] = {}
+        single: dict[int, tuple[Session, Grant]] = {}
+        overlapping: dict[int, list[Grant]] = {}
         groups: list[SharedGroup] = []
         for key, entry in found:
             if isinstance(entry, SharedGroup):
                 groups.append(entry)
-                continue
-            session, grant = entry
-            held = matching.get(key)
-            if held is None:
-                matching[key] = (session, [grant])
-            else:
-                held[1].append(grant)
-        return [(session, merged(*grants)) for session, grants in matching.values()], groups
+            elif (held := single.setdefault(key, entry)) is not entry:
+                overlapping.setdefault(key, [held[1]]).append(entry[1])
+        for key, grants in overlapping.items():
+            single[key] = (single[key][0], merged(*grants))
+        return list(single.values()), groups
 
 
 def merged(*grants: Grant) -> Grant:
