@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ import click
 from appliance.cli.common import Context, verb
 from appliance.core.clock import SystemClock
 from appliance.core.errors import NotFound
+from appliance.core.limits import MIB
 from appliance.run import layout
 from storage.log.scrub import Scrubber, read_scrub_state
 from storage.log.verify import verify as verify_stream
@@ -37,16 +39,23 @@ def scrub(context: Context, now: bool) -> None:
     scrubber = Scrubber(directory, SystemClock(), interval_ms=NOW_INTERVAL_MS, pause=time.sleep)
     state = scrubber.run_pass() if now else read_scrub_state(directory)
     lines = []
-    for name, one in (("running", state.now), ("last", state.last)):
-        ended = f", ended at {one.ended_at_ms} ms" if one.ended_at_ms else ""
+    for name, one in (("this pass", state.now), ("last pass", state.last)):
+        if not one.began_at_ms:
+            lines.append(f"{name}: none yet")
+            continue
+        until = f" to {_utc(one.ended_at_ms)}" if one.ended_at_ms else ", under way"
         lines.append(
-            f"{name}: {one.segment_count} segments, {one.bytes} bytes, begun at {one.began_at_ms} ms{ended},"
-            f" {one.damaged_total} damaged"
+            f"{name}: {one.segment_count} sealed segments, {one.bytes / MIB:.1f} MiB, {one.damaged_total} damaged;"
+            f" {_utc(one.began_at_ms)}{until}"
         )
         lines += [f"{name}: {each}" for each in one.damaged]
     is_ok = not state.damaged_total
     context.emit({**dataclasses.asdict(state), "ok": is_ok}, "\n".join(lines))
     sys.exit(0 if is_ok else 9)
+
+
+def _utc(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 @log.command()
