@@ -49,10 +49,11 @@ class DiskWatch:
 
     def look(self) -> None:
         """One look; called by `run`."""
-        needed = self._sessions.needed_seq()
+        level = self._writer.housekeeping.level
+        # What waits for a client holds the log only while there is room: one that never comes back must not fill the disk.
+        needed = self._sessions.needed_seq() if level is DiskLevel.OK else None
         checkpoint = self._keeper.durable_seq
         self._needed_seq = checkpoint if needed is None else min(checkpoint, needed)
-        level = self._writer.housekeeping.level
         if level is not self._level:
             say = log.info if level is DiskLevel.OK else log.warning if level is DiskLevel.LOW else log.error
             say("the disk's level has changed", level=level.name.lower(), before=self._level.name.lower(),
