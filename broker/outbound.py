@@ -230,21 +230,21 @@ class Outbound:
         When there is no room the oldest goes, so that what a client finds is the newest.
         """
         positions = self.positions
-        if self.keeps_all and self._is_over(size_bytes):
-            self.fall_behind(seq)
-            return
-        while len(positions) and self._is_over(size_bytes):
+        while self._is_over(size_bytes):
+            if self.keeps_all:
+                self.fall_behind(seq)
+                return
+            self.dropped_count += 1
+            if not positions:
+                return
             positions.drop_first()
-            self.dropped_count += 1
-        if self._is_over(size_bytes):
-            self.dropped_count += 1
-            return
         positions.append(seq, size_bytes, is_retained=is_retained)
 
     def _is_over(self, size_bytes: int) -> bool:
+        positions = self.positions
         return (
-            len(self.positions) >= self._queue_messages_max
-            or self.positions.size_bytes + size_bytes > self._queue_bytes_max
+            len(positions) >= self._queue_messages_max
+            or positions.size_bytes + size_bytes > self._queue_bytes_max
         )
 
     def fall_behind(self, seq: int) -> None:

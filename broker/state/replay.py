@@ -88,18 +88,19 @@ class Replay:
         seq = block.first_seq + index
         qos = columns.flags[index] >> 1 & 3
         sender = columns.clients[columns.client_index[index]]
+        start, stop = columns.payload_offsets[index], columns.payload_offsets[index + 1]
+        size_bytes = len(columns.topics[columns.topic_index[index]]) + stop - start
+        size_bytes += len(columns.properties.get(index, b""))
         for session, grant in receivers:
             if (
-                not min(qos, grant.qos)
+                not (qos and grant.qos)
                 or seq < grant.since_seq
                 or (grant.no_local and sender == session.client)
             ):
                 continue
             outbound = session.outbound
             if outbound.lag_seq is None:
-                start, stop = columns.payload_offsets[index], columns.payload_offsets[index + 1]
-                size = len(columns.topics[columns.topic_index[index]]) + stop - start
-                outbound.park(seq, size + len(columns.properties.get(index, b"")))
+                outbound.park(seq, size_bytes)
 
     def _wills(self, columns: Columns, start: int, stop: int) -> None:
         for index in columns.of_kind(Kind.SERVER_PUBLISH):
