@@ -19,6 +19,13 @@ def test_a_stored_window_goes_on_where_it_stood() -> None:
     assert dropped == []
 
 
+def test_no_readings_change_nothing() -> None:
+    seen = SeenSequences()
+    window = seen.window_now("d")
+    assert seen.see_all([window], i64([]), i64([]), i64([])) == {}
+    assert seen.take_changes() == ([], [])
+
+
 def test_a_boot_that_has_sent_nothing_is_stored_too() -> None:
     seen = SeenSequences()
     seen.load("d", "new", [], current=True)
