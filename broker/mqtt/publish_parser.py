@@ -19,7 +19,7 @@ from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import TOPIC_ALIAS_TOPIC_BYTES_MAX
 
 from .batch import BATCH_BYTES_MAX, RECORD_COLUMNS_BYTES, TOPIC_FRAMING_BYTES, Batch
-from .packet_ids import PacketIds
+from .packet_ids import PacketIds, message_digest
 from .reason_codes import ReasonCode
 from .wire import remaining_length
 
@@ -195,9 +195,10 @@ class PublishParser:
             if slot < 0:
                 self.refused.append((first, packet_id))
                 continue
-            if first & 4 and not self._begin_exactly_once(first, packet_id, batch):
+            payload = data[at:stop]
+            if first & 4 and not self._begin_exactly_once(first, packet_id, payload, batch):
                 continue
-            add_payload(data[at:stop])
+            add_payload(payload)
             add_packet_id(packet_id)
             add_topic(slot)
             add_flags(first & 0x0F)
@@ -246,17 +247,24 @@ class PublishParser:
         batch.flags.append(2)
         return True
 
-    def _begin_exactly_once(self, first: int, packet_id: bytes, batch: Batch) -> bool:
+    def _begin_exactly_once(self, first: int, packet_id: bytes, payload: bytes, batch: Batch) -> bool:
         """Whether a QoS 2 packet is a message that was not taken yet (MQTT 5.0 §4.3.3, method B).
 
-        Only one with DUP can be one of before. Without it, it is a new message, whatever its identifier: a client that has
-        lost its state, and that state's identifiers with it, loses no message by that.
+        Under an identifier that was not released one with DUP is the message of before, and so is one with the same topic
+        and payload. Any other is new: a client that has lost its state, and that state's identifiers with it, loses no
+        message by that.
         """
-        if self._is_repeated(first, packet_id):
+        number, digest = int.from_bytes(packet_id), message_digest(self._topic, payload)
+        is_repeated = self._is_repeated(first, packet_id)
+        if not is_repeated and self.unreleased.is_of(number, digest):
+            # Its topic may have come into the batch with it, and no record counts its bytes.
+            batch.body_bytes += len(self._topic) + TOPIC_FRAMING_BYTES
+            is_repeated = True
+        if is_repeated:
             self.repeated.append(packet_id)
             batch.properties.pop(len(batch.payloads), None)
             return False
-        self.unreleased.add(packet_id[0] << 8 | packet_id[1])
+        self.unreleased.add(number, digest)
         batch.qos2_count += 1
         return True
 

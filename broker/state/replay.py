@@ -15,6 +15,7 @@ import numpy as np
 from appliance.core.errors import LogDamaged
 from storage.log.columns import Columns, Kind
 
+from ..mqtt.packet_ids import message_digest
 from ..mqtt.topics import SharedFilter, parse_shared
 from ..progress import Progress, apply_progress, apply_sent
 from ..router import Grant, Router, unpacked_grant
@@ -66,7 +67,9 @@ class Replay:
         for index in (np.flatnonzero(flags & QOS_2_FLAG) + start).tolist():
             session = self._of(columns, index)
             if session is not None and columns.packet_ids[index]:
-                session.unreleased.add(columns.packet_ids[index])
+                topic = columns.topics[columns.topic_index[index]]
+                digest = message_digest(topic, columns.payload(index))
+                session.unreleased.add(columns.packet_ids[index], digest)
         if Kind.SERVER_PUBLISH in columns.kinds[start:stop]:
             self._wills(columns, start, stop)
         if not self._router.subscription_count:

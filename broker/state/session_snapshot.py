@@ -42,7 +42,7 @@ def session_snapshot(session: Session) -> dict[str, Any]:
             for topic_filter, grant in session.filters.items()
         ],
         "retained_due": list(session.retained_due),
-        "unreleased": list(session.unreleased),
+        "unreleased": list(session.unreleased.items()),
         "in_flight": in_flight,
         "positions": positions,
         "sizes": sizes,
@@ -72,8 +72,8 @@ def restore_session(sessions: Sessions, fields: dict[str, Any]) -> Session:
             session, topic_filter, unpacked_grant(options, tuple(identifiers), since_seq)
         )
     session.retained_due = set(fields["retained_due"])
-    for packet_id in fields["unreleased"]:
-        session.unreleased.add(packet_id)
+    for packet_id, digest in fields["unreleased"]:
+        session.unreleased.add(packet_id, digest)
     outbound = session.outbound
     outbound.in_flight = dict(fields["in_flight"])
     outbound.positions = Positions(fields["positions"], fields["sizes"])

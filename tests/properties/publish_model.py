@@ -141,7 +141,7 @@ def by_codec(data: bytes, version: Version) -> tuple[list[Record], bool]:
     reader = PacketReader(version, packet_bytes_max=PACKET_BYTES_MAX, sender=Sender.CLIENT)
     reader.feed(data)
     found: list[Record] = []
-    unreleased: set[int] = set()
+    unreleased: dict[int, tuple[str, bytes]] = {}
     aliases: dict[int, str] = {}
     while True:
         try:
@@ -156,9 +156,10 @@ def by_codec(data: bytes, version: Version) -> tuple[list[Record], bool]:
                 return found, True
             if packet.qos == 2 and POLICY.may_publish(SITE, topic):
                 packet_id = packet.packet_id or 0
-                if packet.dup and packet_id in unreleased:
+                is_known = packet_id in unreleased
+                if is_known and (packet.dup or unreleased[packet_id] == (topic, packet.payload)):
                     continue
-                unreleased.add(packet_id)
+                unreleased[packet_id] = (topic, packet.payload)
             flags = (8 if packet.dup else 0) | packet.qos << 1 | packet.retain
             properties = packet.properties.without(PropertyId.TOPIC_ALIAS)
             found.append((topic.encode(), packet.payload, flags, packet.packet_id or 0, properties))

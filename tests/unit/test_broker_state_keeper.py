@@ -165,6 +165,7 @@ class TestKeeper:
     async def test_it_looks_from_time_to_time(
         self, stage: Stage, path: Path, autojump_clock: trio.testing.MockClock
     ) -> None:
+        autojump_clock.autojump_threshold = 0.02  # real seconds in which the thread that writes has its turn
         keeper = self.keeper(path, stage)
         stage.publish(b"5", topic="t/5", retain=True)
         stage.clock.advance(CHECKPOINT_INTERVAL_MS)
