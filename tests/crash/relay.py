@@ -18,7 +18,7 @@ class Relay:
     So a client that knows nothing of the cut hears no acknowledgement whose sync was cut short (`CuttableDisk.is_alive`).
 
     A client that connects while the broker is away waits here. With a connect refused twice in a row, paho (2.1, 2.2) forgets which
-    PUBRECs it has had, and publishes those messages anew without DUP, which means that they are new.
+    PUBRECs it has had, and publishes those messages anew without DUP, which the broker tells from new ones by their content alone.
     """
 
     def __init__(self, broker_port: int, confirm: Callable[[], object] = lambda: None) -> None:
