@@ -6,8 +6,17 @@ import os
 from collections.abc import Generator
 
 import pytest
+import structlog
 
 IN_CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Generator[None, None, None]:
+    """What a program run within a test did to logging ends with the test: others read what is said without it."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.hookimpl(wrapper=True)
