@@ -2,26 +2,41 @@
 
 from storage.catalog.asynchronous import AsyncCatalog, CatalogStatistics
 from storage.catalog.auth import DeviceAuthReader, DeviceCredential, TokenHash
+from storage.catalog.cache import CacheStatistics, LookupCache
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import Change
 from storage.catalog.rows import (
     DEVICE_STATES,
+    REVOKED_BECAUSE,
     BrowserSession,
+    Certificate,
+    CertificateCounts,
+    CertificatePage,
+    CertificateState,
     Device,
     DevicePage,
     DeviceState,
     DeviceToken,
+    Group,
+    IssuedBy,
     OutboxRow,
-    Role,
+    RevokedBecause,
+    TagCount,
     User,
 )
 
 __all__ = [
     "DEVICE_STATES",
+    "REVOKED_BECAUSE",
     "AsyncCatalog",
     "BrowserSession",
+    "CacheStatistics",
     "Catalog",
     "CatalogStatistics",
+    "Certificate",
+    "CertificateCounts",
+    "CertificatePage",
+    "CertificateState",
     "Change",
     "Device",
     "DeviceAuthReader",
@@ -29,8 +44,12 @@ __all__ = [
     "DevicePage",
     "DeviceState",
     "DeviceToken",
+    "Group",
+    "IssuedBy",
+    "LookupCache",
     "OutboxRow",
-    "Role",
+    "RevokedBecause",
+    "TagCount",
     "TokenHash",
     "User",
 ]

@@ -1,4 +1,4 @@
-"""The catalog for an event loop: one writer with a bounded queue, and three separate pools of readers.
+"""The catalog for an event loop: one writer with a bounded queue, and four separate pools of readers.
 
 Separate, so that none can starve another: `api` for pages and the API, `pipeline` for mapping and rules, `auth` for
 sign-ins and sessions. After a commit, subscribers in this process are told which rows changed.
@@ -23,22 +23,28 @@ from appliance.core.limits import (
     CATALOG_WRITE_TIMEOUT_MS,
     CATALOG_WRITER_QUEUE_DEPTH_MAX,
 )
+from appliance.management.audit import Act
+from storage.catalog.cache import CacheStatistics
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import Change
 from storage.catalog.lending import Lender, LenderStatistics
+from storage.catalog.loans import place_of
+from storage.catalog.pool_watch import PoolWatch
+from storage.catalog.together import ReadTogether
 
 T = TypeVar("T")
-Pool = Literal["api", "pipeline", "auth"]
+Pool = Literal["api", "pipeline", "auth", "devices"]
 POOLS: tuple[Pool, ...] = get_args(Pool)
 Subscriber = Callable[[tuple[Change, ...]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogStatistics:
-    """Numbers of the catalog: the writer, the pools by name, committed changes."""
+    """Numbers of the catalog: the writer, the pools and caches by name, committed changes."""
 
     writer: LenderStatistics
     pools: dict[str, LenderStatistics]
+    caches: dict[str, CacheStatistics]
     changes_total: int
 
 
@@ -49,6 +55,7 @@ class AsyncCatalog:
         self._path = path
         self._clock = clock
         self._subscribers: list[Subscriber] = []
+        self._caches: dict[str, Callable[[], CacheStatistics]] = {}
         self._changes_total = 0
         self._writer = Lender(
             "writer",
@@ -70,6 +77,9 @@ class AsyncCatalog:
             )
             for name in POOLS
         }
+        self._together = ReadTogether(self._pools["devices"].lend)
+        self.watch = PoolWatch(self._all_pools, clock=clock)
+        """Whether a pool is nearly used up, once somebody runs it."""
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock, node_id: bytes) -> Self:
@@ -111,25 +121,39 @@ class AsyncCatalog:
 
         Args:
             fn: Gets a read-only Catalog; each of its queries sees what is committed then.
-            pool: Whose connections.
+            pool: Whose connections; what devices ask is short, and is read together.
             timeout_ms: After which its queries are interrupted.
         Raises:
             Unavailable: `catalog_busy`, `catalog_locked`, `catalog_timeout`, `catalog_closed`; and what fn raises.
         """
+        if pool == "devices":
+            return await self._together.read(fn, timeout_ms=timeout_ms)
         return await self._pools[pool].lend(fn, timeout_ms=timeout_ms)
 
-    async def write(self, fn: Callable[[Catalog], T], *, timeout_ms: int = CATALOG_WRITE_TIMEOUT_MS) -> T:
+    async def write(
+        self, fn: Callable[[Catalog], T], *, by: Act, timeout_ms: int = CATALOG_WRITE_TIMEOUT_MS
+    ) -> T:
         """Run a writing function in a thread, in one transaction, after those that came before it.
 
-        Returns once it is on disk and subscribers were told. Raises as `read` does; then nothing was changed.
+        Args:
+            by: What is done and by whom: every row it changes becomes an entry of the audit.
+
+        Returns once it is on disk and subscribers were told. Raises as `read` does; then nothing was changed, unless the
+        disk held it up for so long that it was left (`catalog_timeout`, "may still be done").
         """
 
         def whole(catalog: Catalog) -> tuple[T, tuple[Change, ...]]:
-            with catalog.transaction():
+            with catalog.transaction(by):
                 result = fn(catalog)
             return result, catalog.last_changes
 
-        result, changes = await self._writer.lend(whole, timeout_ms=timeout_ms)
+        result, changes = await self._writer.lend(
+            whole,
+            timeout_ms=timeout_ms,
+            who=place_of(fn),
+            # Committed after whoever asked had gone: caches must hear of it all the same.
+            when_left=lambda late: self._tell(late[1]),
+        )
         self._tell(changes)
         return result
 
@@ -142,16 +166,25 @@ class AsyncCatalog:
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)
 
+    def add_cache(self, name: str, statistics: Callable[[], CacheStatistics]) -> None:
+        """Count a cache of look-ups among the catalog's statistics; its name is its own."""
+        assert name not in self._caches, f"there is a cache {name} already"
+        self._caches[name] = statistics
+
     def _tell(self, changes: tuple[Change, ...]) -> None:
         if changes:
             self._changes_total += len(changes)
             for subscriber in tuple(self._subscribers):
                 subscriber(changes)
 
+    def _all_pools(self) -> tuple[LenderStatistics, ...]:
+        return tuple(lender.statistics() for lender in (self._writer, *self._pools.values()))
+
     def statistics(self) -> CatalogStatistics:
         return CatalogStatistics(
             writer=self._writer.statistics(),
             pools={name: pool.statistics() for name, pool in self._pools.items()},
+            caches={name: statistics() for name, statistics in self._caches.items()},
             changes_total=self._changes_total,
         )
 

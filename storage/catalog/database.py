@@ -12,16 +12,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
+from appliance.core import logs
 from appliance.core.clock import Clock
 from appliance.core.errors import Conflict, StorageError, Unavailable, UsageError
 from appliance.core.limits import CATALOG_BUSY_TIMEOUT_MS
+from appliance.management.audit import SYSTEM, Act, Actor, Outcome
 from appliance.management.hlc import HybridClock
 from storage.catalog import schema
+from storage.catalog.auditing import Auditing, Note
 
 Value = str | int | float | bytes | None
+
+
+UNNAMED_ACT: Final = Act(action="catalog.write", actor=SYSTEM)
+"""For programs that open the catalog themselves and say no more; AsyncCatalog always asks who it is."""
+
+_LOCKED: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+"""SQLITE_PROTOCOL: a reader found the WAL's locks taken for so long that it gave up (sqlite.org/rescode.html#protocol)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class CatalogDatabase:
         self._writable = writable
         self._depth = 0
         self._changes: tuple[Change, ...] = ()
+        self._auditing: Auditing | None = None
+        self._touched: list[Change] = []
         self._hlc = 0
         self._origin = ""
         self._hybrid = HybridClock()
@@ -96,7 +108,9 @@ class CatalogDatabase:
         return cls(connection, clock=clock, writable=False)
 
     def _take_clock(self, node_id: str) -> None:
-        owner, last = self._connection.execute("SELECT node_id, hlc FROM change_clock").fetchone()
+        owner, last = self._connection.execute(
+            "SELECT node_id, max(hlc, (SELECT coalesce(max(hlc), 0) FROM followed_streams)) FROM change_clock"
+        ).fetchone()
         if owner != node_id:
             raise StorageError(
                 f"This catalog belongs to node {owner}, and this node is {node_id}.",
@@ -128,13 +142,15 @@ class CatalogDatabase:
 
     @property
     def last_changes(self) -> tuple[Change, ...]:
-        """Replicated rows that the last transaction wrote, each once, in order."""
+        """Replicated rows that the last transaction wrote, each once, in order; then those that `touched` named."""
         return self._changes
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, act: Act = UNNAMED_ACT) -> Iterator[None]:
         """All or nothing; within another one it becomes part of that.
 
+        Args:
+            act: What the changes are part of and who makes them, for the audit; the outermost transaction's counts.
         Raises:
             UsageError: this connection only reads.
             Conflict, StorageError, Unavailable: see `translated`.
@@ -152,14 +168,21 @@ class CatalogDatabase:
             self._connection.execute("BEGIN IMMEDIATE")
             self._depth = 1
             self._changes = ()
+            self._touched = []
             try:
                 before = self._outbox_end()
+                self._auditing = Auditing(
+                    act=act, trace_id=logs.current_trace_id() or "", outbox_position=before
+                )
                 self._hlc = self._hybrid.tick(self._clock.now_ms())
                 self._connection.execute("UPDATE change_clock SET hlc = ?", (self._hlc,))
                 yield
                 changes = self._changes_after(before)
+                self._auditing.write(
+                    self._connection, at_ms=self._clock.now_ms(), origin=self._origin, hlc=self._hlc
+                )
                 self._connection.execute("COMMIT")
-                self._changes = changes
+                self._changes = changes + tuple(dict.fromkeys(self._touched))
             except BaseException:
                 # An interrupted or failed write may have ended the transaction already.
                 if self._connection.in_transaction:
@@ -167,6 +190,63 @@ class CatalogDatabase:
                 raise
             finally:
                 self._depth = 0
+                self._auditing = None
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A part of a transaction that can fail without it: what it wrote is then undone, and the error goes up.
+
+        Outside of a transaction (of a connection that only reads, too) there is nothing to undo.
+        """
+        if not self._depth:
+            yield
+            return
+        self._connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO part")
+                self._connection.execute("RELEASE part")
+            raise
+        self._connection.execute("RELEASE part")
+
+    def note(
+        self,
+        action: str,
+        *,
+        object_kind: str,
+        object_id: str,
+        outcome: Outcome = "done",
+        detail: str = "",
+        actor: Actor | None = None,
+    ) -> None:
+        """Put into the audit what changes no row. Within a transaction.
+
+        Args:
+            detail: In words, cut after AUDIT_DETAIL_LENGTH_MAX characters; no secrets.
+            actor: Somebody else than the transaction's.
+        """
+        assert self._auditing is not None, "only within a transaction"
+        self._auditing.notes.append(
+            Note(
+                action=action,
+                actor=actor or self._auditing.act.actor,
+                object_kind=object_kind,
+                object_id=object_id,
+                outcome=outcome,
+                detail=detail,
+            )
+        )
+
+    def touched(self, table: str, key: str) -> None:
+        """Have those who listen to changes hear of a row of this node only, which the outbox does not have.
+
+        Args:
+            table, key: As whoever keeps such rows in a cache names them (storage.catalog.cache).
+        """
+        assert self._depth, "writes need a transaction"
+        self._touched.append(Change(table, key))
 
     def _outbox_end(self) -> int:
         (end,) = self._connection.execute("SELECT coalesce(max(position), 0) FROM outbox").fetchone()
@@ -195,11 +275,25 @@ class CatalogDatabase:
             return self._connection.execute(sql, parameters).rowcount
 
     def close(self) -> None:
-        """Close; a writer leaves the planner's statistics up to date."""
+        """Close; a writer leaves the planner's statistics up to date, unless another program writes just then.
+
+        Raises:
+            StorageError: the statistics could not be written for any other reason; it is closed all the same.
+        """
         with translated():
-            if self._writable:
-                self._connection.execute("PRAGMA optimize")
-            self._connection.close()
+            try:
+                if self._writable:
+                    self._refresh_statistics()
+            finally:
+                self._connection.close()
+
+    def _refresh_statistics(self) -> None:
+        try:
+            self._connection.execute("PRAGMA optimize")
+        except sqlite3.OperationalError as error:
+            # Whoever writes now refreshes them when it closes; all that was asked of this connection is on disk already.
+            if _primary_code(error) not in _LOCKED:
+                raise
 
 
 def _connect(uri: str) -> sqlite3.Connection:
@@ -237,9 +331,14 @@ def translated() -> Iterator[None]:
         raise _translate(error) from error
 
 
+def _primary_code(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF
+
+
 def _translate(error: sqlite3.Error) -> StorageError | Unavailable:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    code = _primary_code(error)
+    if code in _LOCKED:
         return Unavailable(
             "The catalog is locked by another program.",
             hint="Try again; if it stays so, look which program has catalog.db open (fuser).",

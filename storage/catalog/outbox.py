@@ -23,7 +23,7 @@ class OutboxTable(CatalogDatabase):
                 hint="Ask for fewer at a time.",
             )
         found = self.rows(
-            "SELECT position, table_name, row_key, op, row, changed, hlc, origin FROM outbox "
+            "SELECT position, table_name, row_key, op, row, changed, hlc, origin, clock, generation, seen, decided_by FROM outbox "
             "WHERE position > ? ORDER BY position LIMIT ?",
             (position, limit),
         )
@@ -37,6 +37,10 @@ class OutboxTable(CatalogDatabase):
                 changed=row["changed"],
                 hlc=row["hlc"],
                 origin=row["origin"],
+                clock=row["clock"],
+                generation=row["generation"],
+                seen=row["seen"],
+                by=row["decided_by"],
             )
             for row in found
         ]
@@ -45,6 +49,29 @@ class OutboxTable(CatalogDatabase):
         """Remove changes up to and including a position, once they are durable in the log; returns how many."""
         with self.transaction():
             return self.execute("DELETE FROM outbox WHERE position <= ?", (position,))
+
+    def outbox_raise(self, position: int) -> None:
+        """Have changes from now on get positions behind this one: the log is ahead of a catalog that was put back to an older state."""
+        with self.transaction():
+            self.execute(
+                "INSERT INTO sqlite_sequence (name, seq) SELECT 'outbox', 0 "
+                "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'outbox')"
+            )
+            self.execute(
+                "UPDATE sqlite_sequence SET seq = ? WHERE name = 'outbox' AND seq < ?", (position, position)
+            )
+
+    def outbox_move_behind(self, position: int) -> None:
+        """Have changes that wait come behind a position, in their order: the log has others under the numbers that they have."""
+        with self.transaction():
+            found = self.row("SELECT min(position), max(position) FROM outbox")
+            if found is None or found[0] is None or found[0] > position:
+                return
+            delta = position + 1 - int(found[0])
+            # By way of negative numbers: none of the new ones may be one that is still taken.
+            self.execute("UPDATE outbox SET position = -(position + ?)", (delta,))
+            self.execute("UPDATE outbox SET position = -position")
+            self.outbox_raise(int(found[1]) + delta)
 
     def outbox_count(self) -> int:
         """How many changes wait to be written to the log."""

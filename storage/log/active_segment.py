@@ -12,7 +12,12 @@ from storage.log.disk import NO_SPACE, Disk, write_all
 from storage.log.layout import ZERO_HASH
 from storage.log.manifest import SegmentSummary
 from storage.log.names import SegmentName
-from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
+from storage.log.segment_header import (
+    NO_BRANCH,
+    SegmentHeader,
+    decode_segment_header,
+    encode_segment_header,
+)
 
 
 @dataclass(slots=True)
@@ -48,12 +53,14 @@ def next_header(
     prev_hash: bytes,
     now_ms: int,
     sealed: SegmentSummary | None,
+    branch: bytes = NO_BRANCH,
 ) -> SegmentHeader:
     """The header of a segment that begins with `next_seq`, with a new salt.
 
     Args:
         prev_hash: Of the frame that ends before next_seq.
         sealed: The newest sealed segment.
+        branch: Of the grant by which its epoch begins here.
     """
     return SegmentHeader(
         node_id=node_id,
@@ -66,6 +73,7 @@ def next_header(
         sealed_epoch=sealed.epoch if sealed else 0,
         sealed_first_seq=sealed.first_seq if sealed else 0,
         sealed_root=bytes.fromhex(sealed.root) if sealed else ZERO_HASH,
+        branch=branch,
     )
 
 

@@ -21,6 +21,8 @@ class Block:
     Args:
         prev_hash, hash: Of the frame before, and its own; 32 bytes each.
         body: The columns, msgpack, not compressed.
+        origin: The node whose stream it is from, where a site is read as one log (storage/site); "" for the own one.
+        is_of_site: It was read so, be it of the own stream or of another.
     """
 
     epoch: int
@@ -31,6 +33,8 @@ class Block:
     prev_hash: bytes
     hash: bytes
     body: bytes
+    origin: str = ""
+    is_of_site: bool = False
 
     @property
     def next_seq(self) -> int:

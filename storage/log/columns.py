@@ -27,8 +27,12 @@ from numpy.typing import NDArray
 
 from appliance.core.errors import LogDamaged
 from appliance.core.limits import FRAME_RECORD_COUNT_MAX
+from storage.log.traced import FLAG_TRACED, trace_of, untraced
 
 COLUMNS_VERSION: Final = 1
+FLAG_KEPT_COPY: Final = 0x10
+"""Of a publish's flags, beside the fixed header's nibble: RETAIN came from a bridge or an application, and the message may be a
+copy that another broker kept: its arrival says nothing of when it was said (docs/READINGS.md)."""
 _Body = tuple[
     int,
     bytes,
@@ -66,6 +70,15 @@ class Kind(IntEnum):
     """Every session that was open before this record is gone."""
     ROW_CHANGED = 9
     """A row of the catalog changed (catalog stream)."""
+    SITE_PUBLISH = 10
+    """An application message that another node of the site took in, for this node's subscribers. Its own node's log has it
+    as a publish: whoever reads all nodes' logs leaves this one out."""
+    CLOCK_AHEAD = 11
+    """The wall clock went ahead by more than time has passed: nobody was silent between the record before and this."""
+
+
+MESSAGE_KINDS: Final = frozenset({Kind.PUBLISH, Kind.SERVER_PUBLISH, Kind.SITE_PUBLISH})
+"""What subscribers get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,7 @@ class Columns:
 
     Attributes:
         kinds: u8 × n, values of `Kind`.
-        flags: u8 × n; for publishes the low nibble of MQTT's fixed header (DUP, QoS, RETAIN).
+        flags: u8 × n; for publishes the low nibble of MQTT's fixed header (DUP, QoS, RETAIN), FLAG_KEPT_COPY and FLAG_TRACED.
         clients: Dictionary of (client id, principal).
         client_index: u16 × n into `clients`.
         topics: Dictionary of topic names, UTF-8; b"" where a record has none.
@@ -84,7 +97,8 @@ class Columns:
         payload_offsets: u32 × (n + 1) into `payload_data`.
         payload_data: All payloads, one after the other.
         properties: Record index → MQTT 5 property bytes (MQTT 5.0 §2.2.2.2, without the length, without topic
-            alias and subscription identifiers, which belong to one connection).
+            alias and subscription identifiers, which belong to one connection); with the trace of a traced record,
+            see `published_properties`.
     """
 
     kinds: bytes
@@ -109,6 +123,17 @@ class Columns:
         """All payloads as separate objects, in order."""
         data, offsets = self.payload_data, self.payload_offsets
         return [data[a:b] for a, b in pairwise(offsets)]
+
+    def published_properties(self, index: int) -> bytes:
+        """A message's properties as they were published; b"" where there are none."""
+        return untraced(self.flags[index], self.properties.get(index, b""))
+
+    def traced(self) -> list[tuple[int, bytes]]:
+        """(index, traceparent) of the records that are traced; costs nothing where no record has properties."""
+        if not self.properties or not (np.frombuffer(self.flags, np.uint8) & FLAG_TRACED).any():
+            return []
+        found = ((index, trace_of(self.flags[index], raw)) for index, raw in self.properties.items())
+        return [(index, trace) for index, trace in found if trace]
 
     def of_kind(self, kind: Kind) -> Iterator[int]:
         """Indexes of the records of one kind, in order; costs nothing where there are none."""

@@ -19,6 +19,7 @@ SCRUB: Final = "scrub"
 SCRUB_NEW: Final = "scrub.new"
 BALLAST: Final = "ballast"
 CURSORS: Final = "cursors"
+NEW_EPOCH: Final = "new-epoch"
 SPARE: Final = "spare"
 TORN: Final = "torn"
 

@@ -91,7 +91,12 @@ class LogReader:
                 next_seq=head.next_seq,
                 hint="A file of the log is missing: restore it from a holder of a copy.",
             )
-        return segment.read(seq, bound, bytes_max)
+        try:
+            return segment.read(seq, bound, bytes_max)
+        except LogDamaged:
+            if segment.name.state == "seg":  # should it be mended, it is another file by then
+                self._open.pop(segment.name.key).close()
+            raise
 
     def seq_at_time(self, time_ms: int) -> int:
         """The first sequence of the first block that has a record at or after a wall time, ms.

@@ -20,16 +20,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from appliance.core.errors import StorageError
+from appliance.core.errors import LogDamaged, StorageError
 from appliance.core.limits import PAGE_BYTES, TORN_FILE_COUNT_MAX
 from storage.log.direct_read import past_the_cache
 from storage.log.disk import NO_SPACE, Disk, write_all
+from storage.log.dropped import Dropped, read_dropped
 from storage.log.head import Head
 from storage.log.layout import genesis_hash
 from storage.log.names import DROPPED_NEW, MANIFEST_NEW, SPARE, TORN, SegmentName, segments_in_order
 from storage.log.scan import DamagedRange, Position, Scan, scan_segment
 from storage.log.seal import read_footer
-from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
+from storage.log.segment_header import NO_BRANCH, SegmentHeader, decode_segment_header, encode_segment_header
 from storage.log.window import WINDOW_BYTES, Window
 
 
@@ -72,6 +73,7 @@ class Recovered:
         active: The segment to write on, with its header; None: a new one is needed.
         set_aside: A segment to be marked damaged, once the new one is there.
         segments: All segments of the directory, oldest first.
+        branch: For the header of the next segment, where a grant begins an epoch with it.
     """
 
     epoch: int
@@ -80,6 +82,7 @@ class Recovered:
     set_aside: SegmentName | None
     segments: tuple[SegmentName, ...]
     report: RecoveryReport
+    branch: bytes = NO_BRANCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +117,48 @@ def recover(disk: Disk, directory: Path, *, stream: str, node_id: bytes, publish
                 return _ahead(disk, published, newest, sealed_end, tuple(segments), report)
         found = _examine(disk, directory, newest)
         if found.header is not None:
-            _check_owner(found.header, stream, node_id, directory)
+            check_owner(found.header, stream, node_id, directory)
         report = replace(report, direct_read_refused=found.direct_read_refused)
         if found.header is None and not found.scan.frame_count:
-            report = _remove(disk, directory, newest, report)
+            report = remove_unfinished(disk, directory, newest, report)
             segments.pop()
             continue
         return _decide(disk, directory, published, newest, found, tuple(segments), report)
-    first = Position(PAGE_BYTES, 1, genesis_hash(node_id, stream))
-    return _ahead(disk, published, None, first, (), replace(report, newest_segment=""))
+    return _begin(
+        disk, directory, published, genesis_hash(node_id, stream), replace(report, newest_segment="")
+    )
+
+
+def end_on_disk(disk: Disk, directory: Path) -> tuple[int, int]:
+    """(epoch, next sequence) as far as whole frames go, without changing anything; (0, 1) of a log without any.
+
+    After a power cut the head file may tell of less, until a writer has recovered the log.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    for name in reversed(segments_in_order(disk.names(directory))):
+        if name.state == "seg" and (end := _sealed_end(disk, directory, name)) is not None:
+            return name.epoch, end.next_seq
+        found = _examine(disk, directory, name)
+        if found.header is not None or found.scan.frame_count:
+            return name.epoch, found.scan.end.next_seq
+    return 0, 1
+
+
+def _begin(
+    disk: Disk, directory: Path, published: Head | None, genesis: bytes, report: RecoveryReport
+) -> Recovered:
+    """Without a segment a log begins with its stream, or after what `dropped` says is elsewhere."""
+    try:
+        dropped = read_dropped(disk, directory)
+    except LogDamaged:
+        dropped = Dropped()  # said elsewhere; the head file still keeps sequences from being used twice
+    if not dropped.ranges or not dropped.last_hash:
+        return _ahead(disk, published, None, Position(PAGE_BYTES, 1, genesis), (), report)
+    first = Position(PAGE_BYTES, dropped.next_seq, bytes.fromhex(dropped.last_hash))
+    recovered = _ahead(disk, published, None, first, (), report)
+    return replace(recovered, epoch=max(recovered.epoch, dropped.ranges[-1].epoch))
 
 
 def _decide(
@@ -152,10 +188,10 @@ def _decide(
         aside = newest if newest.state == "open" else None
         return replace(recovered, set_aside=aside)
     if not found.header_is_whole:
-        _rewrite_header(disk, directory, newest, header)
+        rewrite_header(disk, directory, newest, header)
         report = replace(report, header_repaired=True)
     if scan.tail_end > scan.end.offset:
-        report = _cut(disk, directory, newest, scan, report)
+        report = cut_tail(disk, directory, newest, scan, report)
     return Recovered(newest.epoch, scan.end, (newest, header), None, segments, report)
 
 
@@ -223,7 +259,7 @@ def _examine(disk: Disk, directory: Path, name: SegmentName) -> _Found:
         disk.close(descriptor)
 
 
-def _rewrite_header(disk: Disk, directory: Path, name: SegmentName, header: SegmentHeader) -> None:
+def rewrite_header(disk: Disk, directory: Path, name: SegmentName, header: SegmentHeader) -> None:
     """Makes both copies whole again. The whole one is written over with its own bytes, so it can't be lost."""
     descriptor = disk.open(directory / str(name), write=True)
     try:
@@ -233,7 +269,7 @@ def _rewrite_header(disk: Disk, directory: Path, name: SegmentName, header: Segm
         disk.close(descriptor)
 
 
-def _check_owner(header: SegmentHeader, stream: str, node_id: bytes, directory: Path) -> None:
+def check_owner(header: SegmentHeader, stream: str, node_id: bytes, directory: Path) -> None:
     if (header.stream, header.node_id) != (stream, node_id):
         raise StorageError(
             f"{directory} holds stream {header.stream!r} of node {header.node_id.hex()},"
@@ -243,12 +279,14 @@ def _check_owner(header: SegmentHeader, stream: str, node_id: bytes, directory: 
         )
 
 
-def _remove(disk: Disk, directory: Path, name: SegmentName, report: RecoveryReport) -> RecoveryReport:
+def remove_unfinished(
+    disk: Disk, directory: Path, name: SegmentName, report: RecoveryReport
+) -> RecoveryReport:
     """Takes away a segment in which no frame was ever finished; what it holds is kept in torn/."""
     descriptor = disk.open(directory / str(name))
     try:
         window = Window(lambda length, offset: disk.pread(descriptor, length, offset), disk.size(descriptor))
-        kept = _keep_aside(disk, directory, f"{name}.0", window, 0, window.content_end(0))
+        kept = keep_aside(disk, directory, f"{name}.0", window, 0, window.content_end(0))
     finally:
         disk.close(descriptor)
     disk.unlink(directory / str(name))
@@ -256,7 +294,7 @@ def _remove(disk: Disk, directory: Path, name: SegmentName, report: RecoveryRepo
     return replace(report, removed=(*report.removed, str(name)), torn_file=kept or report.torn_file)
 
 
-def _cut(
+def cut_tail(
     disk: Disk, directory: Path, name: SegmentName, scan: Scan, report: RecoveryReport
 ) -> RecoveryReport:
     """Copies the torn tail to torn/ and fills its place with zeros, durably."""
@@ -265,7 +303,7 @@ def _cut(
         size = disk.size(descriptor)
         window = Window(lambda length, offset: disk.pread(descriptor, length, offset), size)
         start = scan.end.offset
-        kept = _keep_aside(disk, directory, f"{name}.{start}", window, start, scan.tail_end)
+        kept = keep_aside(disk, directory, f"{name}.{start}", window, start, scan.tail_end)
         disk.truncate(descriptor, start)
         try:
             disk.allocate(descriptor, size)
@@ -278,7 +316,7 @@ def _cut(
     return replace(report, torn_bytes=scan.tail_end - start, torn_file=kept, torn_reason=scan.tail_reason)
 
 
-def _keep_aside(disk: Disk, directory: Path, label: str, window: Window, start: int, end: int) -> str:
+def keep_aside(disk: Disk, directory: Path, label: str, window: Window, start: int, end: int) -> str:
     """Copies a range into torn/; gives the new file's name, or "" where it is empty or the disk is full."""
     if end <= start:
         return ""

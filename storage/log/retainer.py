@@ -6,7 +6,7 @@ stops this in between, the next run, or the next start, removes what the file sa
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -80,8 +80,28 @@ class Retainer:
             excess_bytes=excess_bytes,
             bounds=bounds,
         )[:RETENTION_SEGMENT_COUNT_MAX]
-        if not chosen:
-            return []
+        return self.remove(live, chosen, needed_seq=needed_seq, now_ms=now_ms) if chosen else []
+
+    def remove(
+        self,
+        live: list[SegmentName],
+        chosen: Sequence[tuple[Candidate, str]],
+        *,
+        needed_seq: int,
+        now_ms: int,
+    ) -> list[SegmentName]:
+        """Removes segments, each by its rule; gives their names.
+
+        Args:
+            live: All of the log's, in order.
+            chosen: The oldest of them, at least one, and not the newest.
+            needed_seq: What a cursor has still to read from there on is counted as unread.
+        Raises:
+            LogDamaged: what was removed before can't be read, so nothing is.
+            OSError: the disk failed, or has no room for the list.
+        """
+        if self.damage is not None:
+            raise self.damage
         dropped = self.dropped
         for candidate, rule in chosen:
             went = DroppedRange(

@@ -17,7 +17,9 @@ from storage.log.layout import FORMAT_VERSION, NODE_ID_BYTES, ZERO_HASH, crc32c
 MAGIC: Final = b"HPLOGSEG"
 COPY_BYTES: Final = 512
 COPY_OFFSETS: Final = (0, 2048)
-_FIELDS: Final = struct.Struct("<8sHHIQQ16sIIQ32sQ32sB64s")
+_FIELDS: Final = struct.Struct("<8sHHIQQ16sIIQ32sQ32sB64s16s")
+BRANCH_BYTES: Final = 16
+NO_BRANCH: Final = bytes(BRANCH_BYTES)
 _CRC: Final = struct.Struct("<I")
 _PADDING: Final = bytes(COPY_BYTES - _FIELDS.size - _CRC.size)
 
@@ -28,7 +30,8 @@ class SegmentHeader:
 
     `continues_hash` is the hash of the frame that ends with `continues_seq`, in whichever segment that is:
     the chain position this segment goes on from. `sealed_*` name the newest sealed segment when this one was
-    opened (first_seq 0: none yet); sealing goes on beside writing, so it is often not the one just before.
+    opened (first_seq 0: none yet); sealing goes on beside writing, so it is often not the one just before. `branch`
+    is the random number of the grant by which an epoch was begun without the fleet's word, in its first segment.
     """
 
     node_id: bytes
@@ -41,6 +44,7 @@ class SegmentHeader:
     sealed_epoch: int = 0
     sealed_first_seq: int = 0
     sealed_root: bytes = ZERO_HASH
+    branch: bytes = NO_BRANCH
 
     @property
     def continues_seq(self) -> int:
@@ -69,6 +73,7 @@ def encode_segment_header(header: SegmentHeader) -> bytes:
         header.sealed_root,
         len(name),
         name,
+        header.branch,
     )
     copy = fields + _PADDING
     copy += _CRC.pack(crc32c(0, copy))
@@ -108,6 +113,7 @@ def _decode_copy(copy: bytes) -> SegmentHeader | None:
         sealed_root,
         name_bytes,
         name,
+        branch,
     ) = _FIELDS.unpack_from(copy)
     if version != FORMAT_VERSION or continues_seq + 1 != first_seq:
         return None
@@ -122,6 +128,7 @@ def _decode_copy(copy: bytes) -> SegmentHeader | None:
         sealed_epoch=sealed_epoch,
         sealed_first_seq=sealed_first_seq,
         sealed_root=sealed_root,
+        branch=branch,
     )
 
 

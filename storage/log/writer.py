@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -43,12 +44,13 @@ from storage.log.failed_segment import prove_acknowledged
 from storage.log.frame import FrameHeader, encode_frame
 from storage.log.head import Head, HeadFile
 from storage.log.housekeeping import KeepingRules
-from storage.log.names import HEAD, SegmentName
-from storage.log.recovery import Recovered, RecoveryReport, recover
+from storage.log.names import HEAD
+from storage.log.new_epoch import epoch_begun, recover_or_begin
+from storage.log.recovery import Recovered, RecoveryReport
 from storage.log.retainer import Retainer, finish_removal
 from storage.log.scan import Position
 from storage.log.seal import set_aside
-from storage.log.segment_header import check_stream
+from storage.log.segment_header import NO_BRANCH, check_stream
 from storage.log.signer import Signer
 from storage.log.statistics import AppendCounters, LogWriterStatistics
 from storage.log.upkeep import Upkeep
@@ -93,7 +95,7 @@ class LogWriter:
         self._broken: LogBroken | None = None
         self._closed = False
         self._counters = AppendCounters()
-        self._epoch = recovered.epoch
+        self._epoch, self._branch = recovered.epoch, recovered.branch
         self._position = recovered.position
         self._active: ActiveSegment | None = None
         self._head = Head(
@@ -120,15 +122,13 @@ class LogWriter:
 
         Args:
             directory: Made when it isn't there; belongs to this stream alone.
-            stream: Its name, 1..64 bytes of UTF-8.
-            node_id: 16 bytes.
+            stream, node_id: Its name, 1..64 bytes of UTF-8, and 16 bytes.
             signer: Signs sealed segments; called from another thread.
             segment_bytes: 16 KiB..1 GiB; a frame that is larger has a segment of its own size.
             seal_after_ms: A segment older than this is sealed at the next append.
             compression: auto compresses bodies over 4 KiB and up to 64 KiB where that saves a page.
         Raises:
-            LogLocked: another process writes this log.
-            StorageError: it belongs to another node or stream.
+            LogLocked: another process writes this log. StorageError: it belongs to another node or stream.
             LogBroken: the disk failed while recovering.
         """
         check_stream(stream, node_id)
@@ -141,7 +141,7 @@ class LogWriter:
                 head_file = HeadFile(disk, directory / HEAD)
                 undo.callback(head_file.close)
                 finish_removal(disk, directory, Retainer(disk, directory).dropped)
-                recovered = recover(
+                recovered = recover_or_begin(
                     disk, directory, stream=stream, node_id=node_id, published=head_file.found
                 )
                 sealed = [name for name in recovered.segments if name.state == "seg"]
@@ -162,6 +162,7 @@ class LogWriter:
                     compression=compression,
                 )
                 writer._start(recovered)
+                epoch_begun(disk, directory, is_durable=writer._active is not None)
                 undo.pop_all()
         except OSError as error:
             raise LogBroken(
@@ -270,11 +271,8 @@ class LogWriter:
             names.append(self._active.name)
         for name, successor in pairwise(names):
             if name.state == "open":
-                self._seal_leftover(name, successor)
-
-    def _seal_leftover(self, name: SegmentName, successor: SegmentName) -> None:
-        end_hash = lambda: hash_before(self._disk, self._directory, successor)  # noqa: E731
-        self._upkeep.seal_later(name, successor.first_seq, end_hash)
+                end_hash = partial(hash_before, self._disk, self._directory, successor)
+                self._upkeep.seal_later(name, successor.first_seq, end_hash)
 
     def _check_usable(self) -> None:
         if self._broken is not None:
@@ -358,6 +356,7 @@ class LogWriter:
             prev_hash=self._position.hash,
             now_ms=self._clock.now_ms(),
             sealed=self._upkeep.newest_sealed,
+            branch=self._branch,
         )
         try:
             descriptor, limit = self._upkeep.take_spare(limit, self._directory / str(segment_name(header)))
@@ -372,7 +371,7 @@ class LogWriter:
         except OSError as error:  # its name is used again: it never held a frame
             self._note_failure(f"Beginning the segment at {header.first_seq} failed: {error}.")
             return self._begin_segment(size)
-        self._active = active
+        self._active, self._branch = active, NO_BRANCH
         self._publish(active)
         return active
 

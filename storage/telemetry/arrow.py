@@ -50,6 +50,10 @@ class ArrowTable:
         """A column of text."""
         return self._add_bytes(name, nanoarrow.string(), [text.encode() for text in texts])
 
+    def add_optional_texts(self, name: str, texts: Sequence[str | None]) -> ArrowTable:
+        """A column of text or nulls."""
+        return self._add_bytes(name, nanoarrow.string(), [None if t is None else t.encode() for t in texts])
+
     def add_binaries(self, name: str, values: Sequence[bytes | None]) -> ArrowTable:
         """A column of bytes or nulls."""
         return self._add_bytes(name, nanoarrow.binary(), values)

@@ -17,6 +17,7 @@ from appliance.core.arrays import F64, I64, U8, U32
 from appliance.management.dedup import Window
 from appliance.management.presence import DevicePresence
 from appliance.management.readings import ValueKind
+from appliance.management.rule_transition import Transition
 
 DAY_MS: Final = 86_400_000
 
@@ -46,6 +47,7 @@ class Counts:
         duplicates: Messages whose every point had been seen.
         sessions: Session records and broker starts. statuses: Presence publishes.
         unmapped: Publishes to topics that no mapping is for. others: Records of kinds that are not ours to read.
+        apart: Records that another reading of the same range takes and counts.
         nulls, clocks_absurd: Values skipped, and times not believed; not records.
     """
 
@@ -57,6 +59,7 @@ class Counts:
     statuses: int = 0
     unmapped: int = 0
     others: int = 0
+    apart: int = 0
     rows: int = 0
     nulls: int = 0
     clocks_absurd: int = 0
@@ -71,6 +74,7 @@ class Counts:
             + self.statuses
             + self.unmapped
             + self.others
+            + self.apart
         )
 
 
@@ -102,7 +106,11 @@ class TextRows:
 
 @dataclass(slots=True)
 class NewestRows:
-    """The newest readings of n series. Exactly one of numbers and texts is used."""
+    """The newest readings of n series. Exactly one of numbers and texts is used.
+
+    Attributes:
+        received: Times of arrival, UTC ms; negated where the message may be a copy that another broker kept.
+    """
 
     series: U32 = field(default_factory=lambda: np.empty(0, np.uint32))
     observed: I64 = field(default_factory=lambda: np.empty(0, np.int64))
@@ -124,6 +132,12 @@ class NewestRows:
             [self.texts[at] for at in where.tolist()] if self.texts else [],
             self.quality[where],
         )
+
+    def newest(self) -> NewestRows:
+        """Each series once: the newest by its time; of two with one time the one that arrived later, then the later row."""
+        order = np.lexsort((self.received, self.observed, self.series))
+        is_last = np.append(np.diff(self.series[order]) != 0, True)
+        return self if is_last.all() else self.take(order[is_last])
 
     @staticmethod
     def joined(parts: Sequence[NewestRows]) -> NewestRows:
@@ -156,6 +170,8 @@ class DeadLetter:
         epoch, seq: Its position in the stream; the whole payload is there.
         payload: Its first bytes, or None when the batch had too many.
         payload_bytes: Its full length.
+        boot_id: In which boot its device was then, "" where it has none; None in letters of older releases.
+        is_noted: It was refused after its sequence number had been taken note of, which then says nothing about it any more.
     """
 
     epoch: int
@@ -168,6 +184,47 @@ class DeadLetter:
     detail: str
     payload: bytes | None
     payload_bytes: int
+    boot_id: str | None = None
+    is_noted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BehindMove:
+    """The batch is of records before the cursor: the reader in order moves, the cursor stays (behind.py).
+
+    Attributes:
+        presences: Of all devices, as of the batch's end; None where they are as before.
+        ends: The batch ends where the cursor stands.
+    """
+
+    presences: list[DevicePresence] | None
+    ends: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchCheckpoint:
+    """What rules and anomalies go on from at a position of the log (watch_state.py).
+
+    Attributes:
+        cursor: The position. found_number: Transitions in the outbox behind this number may be found once more from here on.
+        reader: Windows and presence there, as the reader has them. watch: The state of the watch itself.
+    """
+
+    cursor: Cursor
+    found_number: int
+    reader: bytes
+    watch: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchPart:
+    """What the watch adds to a transaction."""
+
+    transitions: Sequence[Transition] = ()
+    checkpoint: WatchCheckpoint | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.transitions) or self.checkpoint is not None
 
 
 @dataclass(slots=True)
@@ -192,4 +249,6 @@ class StoreBatch:
     """Dedup windows that changed, and whether each is its device's current one."""
     windows_dropped: list[tuple[str, str]] = field(default_factory=list)
     presences: list[DevicePresence] = field(default_factory=list)
+    behind: BehindMove | None = None
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    watch: WatchPart | None = None

@@ -7,13 +7,15 @@ an empty one is filled from the log. What is merely in the way (a lock, rights, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
 from appliance.core.errors import StorageError
-from appliance.core.limits import SET_ASIDE_COUNT_MAX
+from appliance.core.limits import SET_ASIDE_COUNT_MAX, SQL_NICENESS, SQL_TEMPORARY_DISK_MIB_MAX
+from storage.telemetry.niceness import nicely
 
 
 class StoreDamaged(StorageError):  # noqa: N818 - as in the error tree
@@ -34,12 +36,11 @@ CHECKPOINT_BYTES: Final = 64 * 1024 * 1024
 ROW_GROUP_ROWS: Final = 8_192
 """Rows that share one entry of lowest and highest values. A batch is written in order of series, so that a question about
 one series skips nearly all row groups of it; with DuckDB's default, 122,880 rows, it reads them all. Measured in DESIGN.md."""
-_SCHEMA: Final = "telemetry"
+STORE_SCHEMA: Final = "telemetry"
 
 _ENVIRONMENTAL: Final = (
     "could not set lock",
     "permission denied",
-    "no space left",
     "too many open files",
     "read-only file system",
     "input/output error",
@@ -65,22 +66,27 @@ def connect(path: Path, *, memory_limit_mib: int, threads: int) -> duckdb.DuckDB
     """
     temporary = path.parent / f"{path.name}.tmp"
     try:
-        connection = duckdb.connect(
+        opening = partial(
+            duckdb.connect,
             ":memory:",
             config={
                 "threads": threads,
                 "memory_limit": f"{memory_limit_mib}MiB",
                 "preserve_insertion_order": False,
                 "temp_directory": str(temporary),
+                "max_temp_directory_size": f"{SQL_TEMPORARY_DISK_MIB_MAX}MiB",
                 "checkpoint_threshold": f"{CHECKPOINT_BYTES}B",
                 "autoload_known_extensions": False,
                 "autoinstall_known_extensions": False,
                 "python_enable_replacements": False,
             },
         )
-        attached = str(path).replace("'", "''")
-        run(connection, f"ATTACH '{attached}' AS {_SCHEMA} (ROW_GROUP_SIZE {ROW_GROUP_ROWS})")
+        # DuckDB's own threads give way: a commit is the work of the thread that commits, questions are work for all of them.
+        connection = nicely(opening, by=SQL_NICENESS)
+        run(connection, f"ATTACH '{_quoted(path)}' AS {STORE_SCHEMA} (ROW_GROUP_SIZE {ROW_GROUP_ROWS})")
         use(connection)
+        # The archive's Parquet files, and no other: what this allows can't be changed once external access is off.
+        run(connection, f"SET allowed_directories = ['{_quoted(archive_folder(path))}']")
         # After the file is attached and the temporary directory is set: neither can be changed any more then.
         run(connection, "SET enable_external_access = false")
     except duckdb.Error as error:
@@ -88,9 +94,25 @@ def connect(path: Path, *, memory_limit_mib: int, threads: int) -> duckdb.DuckDB
     return connection
 
 
+def closed() -> duckdb.DuckDBPyConnection:
+    """In place of a connection to a file that can't be opened now: whatever it is asked, it is closed."""
+    connection = duckdb.connect(":memory:")
+    connection.close()
+    return connection
+
+
+def archive_folder(path: Path) -> Path:
+    """Where the Parquet files of a store lie: the only folder that its statements may read and write."""
+    return path.parent.absolute() / "archive"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
 def use(connection: duckdb.DuckDBPyConnection) -> None:
     """Let names without a database mean the store's; each connection must be told."""
-    run(connection, f"USE {_SCHEMA}")
+    run(connection, f"USE {STORE_SCHEMA}")
 
 
 def run(
@@ -105,8 +127,23 @@ def run(
     return connection.execute(sql, parameters).fetchall()
 
 
-def as_store_error(error: duckdb.Error, path: Path) -> StorageError:
-    """What an error of DuckDB means for its file."""
+def lacks_memory(error: duckdb.Error) -> bool:
+    """Whether memory is what an error of DuckDB is about; in a commit it comes as another kind of error, by its words."""
+    return isinstance(error, duckdb.OutOfMemoryException) or "failed to pin block" in str(error).lower()
+
+
+def as_store_error(error: duckdb.Error, path: Path, away: StoreUnavailable | None = None) -> StorageError:
+    """What an error of DuckDB means for its file.
+
+    Args:
+        away: Why it could not be opened, where it isn't.
+    """
+    if isinstance(error, duckdb.ConnectionException):
+        if away is not None:
+            return StoreUnavailable(away.message, hint=away.hint, code=away.code)
+        return StoreUnavailable(
+            f"The store {path.name} is not open.", hint="It is opened by itself, as soon as it can be."
+        )
     text = str(error)
     lower = text.lower()
     first_line = text.splitlines()[0] if text else type(error).__name__
@@ -116,12 +153,18 @@ def as_store_error(error: duckdb.Error, path: Path) -> StorageError:
             hint="The disk is slow or busy; readings wait in the log meanwhile.",
             code="store_deadline",
         )
+    if "no space left" in lower:
+        return StoreUnavailable(
+            f"The disk that holds the store {path.name} is full: {first_line}",
+            hint="Free space on it; readings wait in the log meanwhile, and are stored by themselves then.",
+            code="store_full",
+        )
     if isinstance(error, duckdb.IOException) and any(words in lower for words in _ENVIRONMENTAL):
         return StoreUnavailable(
             f"The store {path.name} can't be used now: {first_line}",
             hint="Free the file, its rights or the disk; readings wait in the log meanwhile.",
         )
-    if isinstance(error, duckdb.OutOfMemoryException):
+    if lacks_memory(error):
         return StoreUnavailable(
             f"The store ran out of its memory: {first_line}",
             hint="Raise store.memory_limit_mib or lower store.batch_messages_max.",

@@ -13,13 +13,27 @@ import msgspec
 import numpy as np
 
 from appliance.management.dedup import Window
+from appliance.management.firmware_report import FirmwareReport
 from appliance.management.presence import DevicePresence
 from storage.telemetry.batch import NewestRows, StoreBatch
 
 WindowRow = tuple[str, str, bool, int, int, int, int, int, list[tuple[int, int]]]
 """device, boot id, is current, low, top, floor, newest_ms, used, earlier intervals."""
-PresenceRow = tuple[str, str, int | None, str, int | None, str, str, dict[str, int]]
-"""device, presence, since_ms, reason, last_seen_at_ms, address, session, clients."""
+
+
+class PresenceRow(msgspec.Struct, array_like=True, frozen=True):
+    """A row of `presence`. Commits of earlier releases have no `expect_ms` or no `firmware`."""
+
+    device: str
+    presence: str
+    since_ms: int | None
+    reason: str
+    last_seen_at_ms: int | None
+    address: str
+    session: str
+    clients: dict[str, int]
+    expect_ms: int | None = None
+    firmware: FirmwareReport | None = None
 
 
 class NewestState(msgspec.Struct, array_like=True):
@@ -62,7 +76,7 @@ def window_row(window: Window, is_current: bool) -> WindowRow:
 
 
 def presence_row(state: DevicePresence) -> PresenceRow:
-    return (
+    return PresenceRow(
         state.device,
         state.presence.value,
         state.since_ms,
@@ -71,10 +85,13 @@ def presence_row(state: DevicePresence) -> PresenceRow:
         state.address,
         state.session,
         state.clients,
+        state.expect_ms,
+        state.firmware,
     )
 
 
-def _newest_state(rows: NewestRows) -> NewestState:
+def newest_state(rows: NewestRows) -> NewestState:
+    """Rows as bytes."""
     return NewestState(
         rows.series.tobytes(),
         rows.observed.tobytes(),
@@ -103,8 +120,8 @@ def state_of(batch: StoreBatch) -> State:
         windows=[window_row(window, is_current) for window, is_current in batch.windows],
         dropped=batch.windows_dropped,
         presences=[presence_row(state) for state in batch.presences],
-        newest_numbers=_newest_state(batch.newest_numbers),
-        newest_texts=_newest_state(batch.newest_texts),
+        newest_numbers=newest_state(batch.newest_numbers),
+        newest_texts=newest_state(batch.newest_texts),
     )
 
 
@@ -132,7 +149,7 @@ class Unfolded:
         for row in state.windows:
             self.windows[row[0], row[1]] = row
         for presence in state.presences:
-            self.presences[presence[0]] = presence
+            self.presences[presence.device] = presence
         for parts, more in (
             (self.newest_numbers, state.newest_numbers),
             (self.newest_texts, state.newest_texts),

@@ -6,49 +6,37 @@ than QUERY_WAITING_COUNT_MAX waiting ones are refused. None of it makes the writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 import duckdb
 import trio
 
-from appliance.core.errors import LimitExceeded, Unavailable, UsageError
-from appliance.core.limits import QUERY_WAITING_COUNT_MAX
-from appliance.management.readings import Quality, Scalar, ValueKind
-from storage.telemetry.batch import DAY_MS, DeadLetter
+from appliance.core.errors import LimitExceeded, StorageError, Unavailable, UsageError
+from appliance.core.limits import EXPORT_CONCURRENCY_MAX, QUERY_WAITING_COUNT_MAX
+from appliance.management.readings import ValueKind
+from storage.telemetry.answers import (
+    AGGREGATIONS,
+    SeriesData,
+    TopEntry,
+    aggregated,
+    fitting_interval_ms,
+    raw,
+    top,
+)
+from storage.telemetry.batch import DeadLetter
 from storage.telemetry.database import as_store_error, run
-from storage.telemetry.schema import Value, day_table, is_other, suffix_of, value_of
-from storage.telemetry.state import scalar_of
+from storage.telemetry.letters import LetterGroup, groups
+from storage.telemetry.newest import NewestColumns, newest_of_all
+from storage.telemetry.portions import Portions, ReadingColumns, names_of
 from storage.telemetry.store import TelemetryStore
 
 _T = TypeVar("_T")
 _Connection = duckdb.DuckDBPyConnection
-
-AGGREGATIONS: Final = ("raw", "mean", "min", "max", "count", "band")
-"""`band` is the mean with the lowest and highest value of each interval."""
-_FETCH_ROWS: Final = 5_000
-
-
-@dataclass(slots=True)
-class SeriesData:
-    """One metric's values, ascending in time.
-
-    Attributes:
-        at_ms: UTC ms; the beginning of each interval where values were aggregated.
-        value: One per time. min, max: For `band` only, else empty. quality: For `raw` only.
-        truncated: There were more than `limit`; the earliest are here.
-        interval_ms: The width of an interval, None for `raw`.
-    """
-
-    metric: str
-    at_ms: list[int] = field(default_factory=list)
-    value: list[Scalar | None] = field(default_factory=list)
-    min: list[float] = field(default_factory=list)
-    max: list[float] = field(default_factory=list)
-    quality: list[int] = field(default_factory=list)
-    truncated: bool = False
-    interval_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +58,7 @@ class TelemetryReader:
     def __init__(self, store: TelemetryStore, *, concurrency_max: int = 2, timeout_ms: int = 10_000) -> None:
         self._store = store
         self._limiter = trio.CapacityLimiter(concurrency_max)
+        self._exports = trio.CapacityLimiter(EXPORT_CONCURRENCY_MAX)
         self._timeout_ms = timeout_ms
         self._queries_total = 0
         self._timeouts_total = 0
@@ -93,45 +82,132 @@ class TelemetryReader:
             interval_ms: Width of an interval, for any aggregation but raw; chosen to fit the limit when None.
             limit: Most values per metric.
         Returns:
-            One entry per metric asked for, in that order, also where there is nothing. Aggregates leave out text and
-            readings of bad quality; a mean of booleans is the share of true.
+            One entry per metric asked for, in that order, also where there is nothing. Aggregates leave out text (but for `count`)
+            and readings of bad quality; a mean of booleans is the share of true. Intervals begin at multiples of
+            their width since 1970, UTC; one without a reading is not there.
         Raises:
             UsageError: no such aggregation, or an empty range. Unavailable: it took longer than the timeout.
             LimitExceeded: too many questions wait. StorageError: the store failed.
         """
-        if aggregation not in AGGREGATIONS:
-            raise UsageError(
-                f"There is no aggregation {aggregation!r}.", hint=f"Use one of {', '.join(AGGREGATIONS)}."
-            )
-        if to_ms <= from_ms or limit < 1 or (interval_ms is not None and interval_ms < 1):
-            raise UsageError("The range, the interval or the limit is empty.", hint="from must be before to.")
-        if aggregation == "raw":
-            interval_ms = None
-        elif interval_ms is None:
-            interval_ms = -(-(to_ms - from_ms) // limit)
-        tables = tables_between(self._store.reading_tables(), from_ms, to_ms)
+        _check(aggregation, from_ms, to_ms, limit, interval_ms)
 
         def ask(connection: _Connection) -> list[SeriesData]:
-            series = _series_of(connection, device, metrics)
-            names = list(metrics) or sorted(series)
-            return [
-                _aggregated(
-                    connection,
-                    tables,
-                    name,
-                    series.get(name, {}),
-                    from_ms,
-                    to_ms,
-                    aggregation,
-                    interval_ms,
-                    limit,
-                )
-                if interval_ms is not None
-                else _raw(connection, tables, name, series.get(name, {}), from_ms, to_ms, limit)
-                for name in names
-            ]
+            found = metrics or sorted(_series_of(connection, device, ()))
+            names = [(device, metric) for metric in found]
+            return self._series(connection, names, from_ms, to_ms, aggregation, interval_ms, limit)
 
         return await self._ask(ask)
+
+    async def query_many(
+        self,
+        series: Sequence[tuple[str, str]],
+        from_ms: int,
+        to_ms: int,
+        *,
+        aggregation: str = "raw",
+        interval_ms: int | None = None,
+        limit_total: int = 10_000,
+    ) -> list[SeriesData]:
+        """Values of several devices' metrics, in one statement.
+
+        Args:
+            series: (device, metric), none of them twice.
+            limit_total: Most values of the answer; each metric may have the same share of it, and at least one.
+        Returns: as query, in the order asked for.
+        Raises: as query.
+        """
+        limit = max(1, limit_total // max(1, len(series)))
+        _check(aggregation, from_ms, to_ms, limit, interval_ms)
+        if len(set(series)) < len(series):
+            raise UsageError("A series was asked for twice.", hint="Ask for each device and metric once.")
+        return await self._ask(
+            lambda connection: self._series(
+                connection, series, from_ms, to_ms, aggregation, interval_ms, limit
+            )
+        )
+
+    def _series(
+        self,
+        connection: _Connection,
+        names: Sequence[tuple[str, str]],
+        from_ms: int,
+        to_ms: int,
+        aggregation: str,
+        interval_ms: int | None,
+        limit: int,
+    ) -> list[SeriesData]:
+        archive = self._store.archive_folder
+        if aggregation == "raw":
+            return raw(connection, archive, names, from_ms, to_ms, limit)
+        width_ms = interval_ms or fitting_interval_ms(from_ms, to_ms, limit)
+        if interval_ms is None:
+            # The first and the last interval stick out of the range on both sides.
+            limit += 1
+        return aggregated(connection, archive, names, from_ms, to_ms, aggregation, width_ms, limit)
+
+    async def top(
+        self,
+        metrics: str,
+        aggregation: str,
+        from_ms: int,
+        to_ms: int,
+        count: int = 10,
+        *,
+        lowest: bool = False,
+        devices: Sequence[str] | None = None,
+    ) -> list[TopEntry]:
+        """The devices' metrics with the highest value over a range, the highest first.
+
+        Args:
+            metrics: A name, or a glob of names. aggregation: One that gives one value: neither raw nor band.
+            devices: Only these; None for all.
+        Raises: as query.
+        """
+        _check(aggregation, from_ms, to_ms, count, None)
+        if aggregation in ("raw", "band"):
+            raise UsageError(
+                f"{aggregation} is not one value to be compared.",
+                hint="Use mean, min, max, count, first, last or sum.",
+            )
+        archive = self._store.archive_folder
+        return await self._ask(
+            lambda connection: top(
+                connection,
+                archive,
+                metrics,
+                from_ms,
+                to_ms,
+                aggregation,
+                count,
+                lowest=lowest,
+                devices=devices,
+            )
+        )
+
+    async def newest(self) -> NewestColumns:
+        """The newest reading of every series. Raises as query."""
+        return await self._ask(newest_of_all)
+
+    def stream(
+        self, devices: Sequence[str], metrics: Sequence[str], from_ms: int, to_ms: int
+    ) -> AsyncIterator[ReadingColumns]:
+        """All readings of some devices with from_ms <= observed_at < to_ms, in order of device, metric and time.
+
+        Args:
+            metrics: Names; empty for all of each device's.
+        Returns:
+            Portions of one metric, at most EXPORT_PORTION_ROWS_MAX readings each, and none that is empty. The next one is read when it is
+            asked for, in a place of its own limiter, and may have readings that came meanwhile; nothing is held in between, so
+            one may stop at any.
+        Raises: as query, from each step; the timeout holds for each portion.
+        """
+        _check("raw", from_ms, to_ms, 1, None)
+        archive = self._store.archive_folder
+
+        def ask(call: Callable[[_Connection], _T]) -> Awaitable[_T]:
+            return self._ask(call, self._exports)
+
+        return _Stream(ask, partial(names_of, devices=devices, metrics=metrics), archive, (from_ms, to_ms))
 
     async def metrics(self, device: str) -> list[str]:
         """Names of all metrics that a device ever had, sorted. Raises as query."""
@@ -168,6 +244,10 @@ class TelemetryReader:
 
         return await self._ask(ask)
 
+    async def letter_groups(self, limit: int) -> list[LetterGroup]:
+        """Dead letters by reason and topic pattern, the group with the newest first. Raises as query."""
+        return await self._ask(lambda connection: groups(connection, limit))
+
     def statistics(self) -> ReaderStatistics:
         now = self._limiter.statistics()
         return ReaderStatistics(
@@ -178,16 +258,17 @@ class TelemetryReader:
             refused_total=self._refused_total,
         )
 
-    async def _ask(self, ask: Callable[[_Connection], _T]) -> _T:
+    async def _ask(self, ask: Callable[[_Connection], _T], limiter: trio.CapacityLimiter | None = None) -> _T:
         """Run a question in a thread, with its timeout; a cancelled one is interrupted too."""
-        if self._limiter.statistics().tasks_waiting >= QUERY_WAITING_COUNT_MAX:
+        limiter = limiter or self._limiter
+        if limiter.statistics().tasks_waiting >= QUERY_WAITING_COUNT_MAX:
             self._refused_total += 1
             raise LimitExceeded(
                 f"{QUERY_WAITING_COUNT_MAX} queries wait for the store already.",
                 hint="Ask again in a few seconds.",
             )
         self._queries_total += 1
-        async with self._limiter:
+        async with limiter:
             with self._store.reading() as connection:
                 return await self._ask_within(connection, ask)
 
@@ -198,6 +279,8 @@ class TelemetryReader:
 
         def in_thread() -> None:
             try:
+                # One transaction for all statements of a question: they see the same commit. Closing the connection ends it.
+                run(connection, "BEGIN")
                 answers.append(ask(connection))
             except duckdb.Error as error:
                 errors.append(error)
@@ -228,19 +311,64 @@ class TelemetryReader:
                 code="query_timeout",
             )
         if errors:
-            raise as_store_error(errors[0], self._store.path) from errors[0]
+            raise meaning_of(errors[0], self._store) from errors[0]
         return answers[0]
 
 
-def tables_between(tables: Sequence[str], from_ms: int, to_ms: int) -> list[str]:
-    """The tables that may hold readings of a time range."""
-    first, last = suffix_of(day_table(_day(from_ms))), suffix_of(day_table(_day(to_ms - 1)))
-    return [table for table in tables if is_other(table) or first <= suffix_of(table) <= last]
+class _Stream:
+    """A class and no generator: one that is left half-way has nothing to be closed."""
+
+    def __init__(
+        self,
+        ask: Callable[[Callable[[_Connection], Any]], Awaitable[Any]],
+        names: Callable[[_Connection], list[tuple[str, str]]],
+        archive: Path,
+        span_ms: tuple[int, int],
+    ) -> None:
+        self._ask = ask
+        self._find_names = names
+        self._archive = archive
+        self._span_ms = span_ms
+        self._names: deque[tuple[str, str]] | None = None
+        self._portions: Portions | None = None
+
+    def __aiter__(self) -> AsyncIterator[ReadingColumns]:
+        return self
+
+    async def __anext__(self) -> ReadingColumns:
+        if self._names is None:
+            self._names = deque(await self._ask(self._find_names))
+        while True:
+            if self._portions is None or self._portions.is_done:
+                if not self._names:
+                    raise StopAsyncIteration
+                self._portions = Portions(*self._names.popleft(), *self._span_ms)
+            columns: ReadingColumns | None = await self._ask(
+                partial(self._portions.next, archive=self._archive)
+            )
+            if columns is not None:
+                return columns
 
 
-def _day(at_ms: int) -> int:
-    """Days since 1970, kept within the years that a table's name can say."""
-    return min(max(at_ms // DAY_MS, 0), 2_932_896)
+def meaning_of(error: duckdb.Error, store: TelemetryStore) -> StorageError:
+    """What an error of a question means: a file of the archive that is broken is not the store's own."""
+    text = str(error)
+    if str(store.archive_folder) in text and not isinstance(error, duckdb.InterruptException):
+        return StorageError(
+            f"A file of the archive can't be read: {text.splitlines()[0]}",
+            hint="Ask for days without it meanwhile; homeport archive verify names the files that are broken or gone.",
+            code="archive_file_unreadable",
+        )
+    return store.damage.note(as_store_error(error, store.path))
+
+
+def _check(aggregation: str, from_ms: int, to_ms: int, limit: int, interval_ms: int | None) -> None:
+    if aggregation not in AGGREGATIONS:
+        raise UsageError(
+            f"There is no aggregation {aggregation!r}.", hint=f"Use one of {', '.join(AGGREGATIONS)}."
+        )
+    if to_ms <= from_ms or limit < 1 or (interval_ms is not None and interval_ms < 1):
+        raise UsageError("The range, the interval or the limit is empty.", hint="from must be before to.")
 
 
 def _series_of(
@@ -254,95 +382,3 @@ def _series_of(
         if not metrics or metric in metrics:
             found.setdefault(metric, {})[number] = ValueKind(kind)
     return found
-
-
-def _union(tables: Sequence[str], series: dict[int, ValueKind]) -> str:
-    """A SELECT of (series, observed_at, num, text, quality) over these series, one part for each table and series."""
-    # Table names come from the catalog of the store, ids are whole numbers: neither is text from outside. `=` rather
-    # than IN: only that lets DuckDB skip the row groups that don't hold the series.
-    parts = []
-    for number, kind in series.items():
-        value: Value = "text" if kind is ValueKind.TEXT else "num"
-        columns = (
-            "series, observed_at, num, NULL, quality"
-            if value == "num"
-            else "series, observed_at, NULL, text, quality"
-        )
-        parts += [
-            f"SELECT {columns} FROM {table} WHERE series = {number} AND observed_at >= $from AND observed_at < $to"  # noqa: S608
-            for table in tables
-            if value_of(table) == value
-        ]
-    return f"({' UNION ALL '.join(parts)}) r(series, observed_at, num, text, quality)"
-
-
-def _has_tables(tables: Sequence[str], series: dict[int, ValueKind]) -> bool:
-    """Whether there is a table that may hold any of these series."""
-    values = set(map(value_of, tables))
-    return any(("text" if kind is ValueKind.TEXT else "num") in values for kind in series.values())
-
-
-def _raw(
-    connection: _Connection,
-    tables: Sequence[str],
-    metric: str,
-    series: dict[int, ValueKind],
-    from_ms: int,
-    to_ms: int,
-    limit: int,
-) -> SeriesData:
-    data = SeriesData(metric)
-    if not _has_tables(tables, series):
-        return data
-    found = connection.execute(
-        f"SELECT series, observed_at, num, text, quality FROM {_union(tables, series)}"  # noqa: S608
-        " ORDER BY observed_at LIMIT $limit",
-        {"from": from_ms, "to": to_ms, "limit": limit + 1},
-    )
-    for number, at_ms, num, text, quality in _portions(found):
-        if len(data.at_ms) == limit:
-            data.truncated = True
-            continue  # the last row of LIMIT: a result must be fetched to its end
-        data.at_ms.append(at_ms)
-        data.value.append(scalar_of(series[number], num, text))
-        data.quality.append(quality)
-    return data
-
-
-def _aggregated(
-    connection: _Connection,
-    tables: Sequence[str],
-    metric: str,
-    series: dict[int, ValueKind],
-    from_ms: int,
-    to_ms: int,
-    aggregation: str,
-    interval_ms: int,
-    limit: int,
-) -> SeriesData:
-    data = SeriesData(metric, interval_ms=interval_ms)
-    counted = {n: kind for n, kind in series.items() if kind is not ValueKind.TEXT or aggregation == "count"}
-    if not _has_tables(tables, counted):
-        return data
-    wanted = "observed_at // $interval * $interval AS at_ms, avg(num), min(num), max(num), count(*)"
-    grouped = "WHERE quality <> $bad GROUP BY at_ms ORDER BY at_ms LIMIT $limit"
-    found = connection.execute(
-        f"SELECT {wanted} FROM {_union(tables, counted)} {grouped}",  # noqa: S608
-        {"from": from_ms, "to": to_ms, "interval": interval_ms, "bad": int(Quality.BAD), "limit": limit + 1},
-    )
-    column = {"mean": 1, "band": 1, "min": 2, "max": 3, "count": 4}[aggregation]
-    for row in _portions(found):
-        if len(data.at_ms) == limit:
-            data.truncated = True
-            continue  # the last row of LIMIT: a result must be fetched to its end
-        data.at_ms.append(row[0])
-        data.value.append(row[column])
-        if aggregation == "band":
-            data.min.append(row[2])
-            data.max.append(row[3])
-    return data
-
-
-def _portions(found: _Connection) -> Any:
-    while rows := found.fetchmany(_FETCH_ROWS):
-        yield from rows

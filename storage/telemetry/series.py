@@ -20,6 +20,7 @@ class SeriesCatalog:
         self._ids: dict[tuple[str, str, int], int] = {}
         self._count_by_device: dict[str, int] = {}
         self._last_id = 0
+        self._names: list[tuple[str, str]] = [("", "")]
         self._new: list[NewSeries] = []
         for series in known:
             self._put(series)
@@ -42,6 +43,14 @@ class SeriesCatalog:
         self._new.append(series)
         return series.id
 
+    def known_id(self, device: str, metric: str, kind: ValueKind) -> int | None:
+        """The id of a series that was given out already."""
+        return self._ids.get((device, metric, kind))
+
+    def name_of(self, series_id: int) -> tuple[str, str]:
+        """(device, metric) of an id that was given out; of 0, which never is, two empty ones."""
+        return self._names[series_id]
+
     def take_new(self) -> list[NewSeries]:
         """Series given out since the last call."""
         new, self._new = self._new, []
@@ -51,3 +60,5 @@ class SeriesCatalog:
         self._ids[series.device, series.metric, series.kind] = series.id
         self._count_by_device[series.device] = self._count_by_device.get(series.device, 0) + 1
         self._last_id = max(self._last_id, series.id)
+        self._names.extend([("", "")] * (series.id + 1 - len(self._names)))
+        self._names[series.id] = (series.device, series.metric)

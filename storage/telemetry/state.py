@@ -10,9 +10,11 @@ import duckdb
 import msgspec
 
 from appliance.management.dedup import SeenSequences
+from appliance.management.firmware_report import FirmwareReport
 from appliance.management.presence import DevicePresence, Presence, PresenceFold
 from appliance.management.readings import Quality, Scalar, ValueKind
 from storage.telemetry.batch import Counts, Cursor, NewSeries
+from storage.telemetry.behind import Behind, read_behind
 from storage.telemetry.database import run
 from storage.telemetry.journal import PresenceRow, Unfolded, WindowRow, decode_state
 from storage.telemetry.series import SeriesCatalog
@@ -20,6 +22,7 @@ from storage.telemetry.series import SeriesCatalog
 _pack = msgspec.msgpack.Encoder().encode
 _intervals = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
 _clients = msgspec.msgpack.Decoder(dict[str, int]).decode
+_firmware = msgspec.msgpack.Decoder(FirmwareReport).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Totals:
     def plus(self, counts: Counts) -> Totals:
         """The totals after a batch, as its transaction writes them."""
         return Totals(
-            records=self.records + counts.records,
+            records=self.records + counts.records - counts.apart,
             readings=self.readings + counts.readings,
             rows=self.rows + counts.rows,
             duplicates=self.duplicates + counts.duplicates,
@@ -62,7 +65,13 @@ class StoredNewest:
 
 @dataclass(slots=True)
 class StoreState:
-    """Everything that decoding goes on from, at one cursor."""
+    """Everything that decoding goes on from, at one cursor.
+
+    Attributes:
+        presence: What follows from all records in order. live_presence: The same, unless there is a backlog: then what is
+            shown, because the records after the gap say it.
+        behind: Where the records are read in order while there is a backlog.
+    """
 
     cursor: Cursor
     totals: Totals
@@ -70,6 +79,25 @@ class StoreState:
     seen: SeenSequences
     presence: PresenceFold
     newest: list[StoredNewest]
+    behind: Behind | None = None
+    _ahead: PresenceFold | None = None
+
+    @property
+    def live_presence(self) -> PresenceFold:
+        return self.presence if self._ahead is None else self._ahead
+
+    def begin_backlog(self, behind: Behind) -> None:
+        """From here on there are two readers, who share windows and series, but not what they know of presence."""
+        self.behind = behind
+        self._ahead = PresenceFold()
+        self._ahead.load(self.presence.all())
+        self.seen.keep_more(True)
+
+    def end_backlog(self) -> None:
+        """There is one reader again, and he knows everything."""
+        self.behind = None
+        self._ahead = None
+        self.seen.keep_more(False)
 
 
 def read_state(connection: duckdb.DuckDBPyConnection) -> tuple[StoreState, Unfolded]:
@@ -84,26 +112,45 @@ def read_state(connection: duckdb.DuckDBPyConnection) -> tuple[StoreState, Unfol
             connection, "SELECT id, device, metric, kind FROM series ORDER BY id"
         )
     ]
-    seen = _read_seen(connection, unfolded)
+    behind = read_behind(connection)
+    seen = _read_seen(connection, unfolded, has_backlog=behind is not None)
     presence = PresenceFold()
     for row in rows(
         connection,
-        "SELECT device, presence, since_ms, reason, last_seen_at_ms, address, session, clients FROM presence",
+        "SELECT device, presence, since_ms, reason, last_seen_at_ms, address, session, clients, expect_ms,"
+        " firmware FROM presence",
     ):
-        presence.load([_presence((*row[:7], _clients(row[7])))])
-    presence.load(map(_presence, unfolded.presences.values()))
+        named = dict(zip(PresenceRow.__struct_fields__, row, strict=True))
+        named |= {"clients": _clients(row[7]), "firmware": _firmware(row[9]) if row[9] else None}
+        presence.load([presence_of(PresenceRow(**named))])
+    presence.load(map(presence_of, unfolded.presences.values()))
     newest = _read_newest(connection, known, unfolded)
-    return StoreState(cursor, totals, SeriesCatalog(known), seen, presence, newest), unfolded
+    state = StoreState(cursor, totals, SeriesCatalog(known), seen, presence, newest)
+    if behind is not None:
+        state.begin_backlog(behind)
+        state.presence = PresenceFold()
+        state.presence.load(map(presence_of, behind.presences))
+    return state, unfolded
 
 
-def _presence(row: PresenceRow) -> DevicePresence:
-    device, presence, since_ms, reason, last_seen_at_ms, address, session, clients = row
+def presence_of(row: PresenceRow) -> DevicePresence:
     return DevicePresence(
-        device, Presence(presence), since_ms, reason, last_seen_at_ms, address, session, clients
+        row.device,
+        Presence(row.presence),
+        row.since_ms,
+        row.reason,
+        row.last_seen_at_ms,
+        row.address,
+        row.session,
+        row.clients,
+        row.expect_ms,
+        row.firmware,
     )
 
 
-def _read_seen(connection: duckdb.DuckDBPyConnection, unfolded: Unfolded) -> SeenSequences:
+def _read_seen(
+    connection: duckdb.DuckDBPyConnection, unfolded: Unfolded, *, has_backlog: bool
+) -> SeenSequences:
     """The windows, the least recently used first."""
     found: dict[tuple[str, str], WindowRow] = {}
     for row in rows(
@@ -115,11 +162,12 @@ def _read_seen(connection: duckdb.DuckDBPyConnection, unfolded: Unfolded) -> See
         found.pop(key, None)
     found.update(unfolded.windows)
     seen = SeenSequences()
-    for device, boot_id, is_current, low, top, floor, newest_ms, _, earlier in sorted(
+    seen.keep_more(has_backlog)
+    for device, boot_id, is_current, low, top, floor, newest_ms, used, earlier in sorted(
         found.values(), key=lambda window: window[7]
     ):
         intervals = [*earlier, (low, top)] if top >= 0 else []
-        seen.load(device, boot_id, intervals, current=is_current, floor=floor, newest_ms=newest_ms)
+        seen.load(device, boot_id, intervals, current=is_current, floor=floor, newest_ms=newest_ms, used=used)
     return seen
 
 
@@ -146,7 +194,7 @@ def _read_newest(
         number: int, observed: int, received: int, num: float | None, text: str | None, quality: int
     ) -> None:
         before, series = found.get(number), by_id[number]
-        if before is None or observed >= before.observed_at_ms:
+        if before is None or (observed, received) >= (before.observed_at_ms, before.received_at_ms):
             found[number] = StoredNewest(
                 series.device,
                 series.metric,
@@ -194,3 +242,7 @@ def unpack_intervals(packed: bytes) -> list[tuple[int, int]]:
 
 def pack_clients(clients: dict[str, int]) -> bytes:
     return _pack(clients)
+
+
+def pack_firmware(firmware: FirmwareReport | None) -> bytes | None:
+    return None if firmware is None else _pack(firmware)

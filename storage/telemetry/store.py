@@ -15,50 +15,46 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import duckdb
 
 from appliance.core.clock import Clock, SystemClock
 from appliance.core.errors import StorageError
-from storage.telemetry.batch import Counts, Cursor, StoreBatch
+from storage.telemetry.archive_view import create_archive_view
+from storage.telemetry.batch import Cursor, StoreBatch
+from storage.telemetry.behind import has_happened
+from storage.telemetry.checks import check_counts
+from storage.telemetry.damage import Damage
 from storage.telemetry.database import (
     StoreDamaged,
     StoreUnavailable,
+    archive_folder,
     as_store_error,
+    closed,
     connect,
+    lacks_memory,
     run,
     set_aside,
     set_aside_files,
-    use,
 )
 from storage.telemetry.journal import Unfolded, encode_state, state_of
-from storage.telemetry.schema import create_view, day_table, is_other, migrate, table_names
+from storage.telemetry.letters import count_letters
+from storage.telemetry.readers import Readers
+from storage.telemetry.removing import drop_day, forget_newest, remove_series, series_of
+from storage.telemetry.rolled import held_days
+from storage.telemetry.rolling import Rolling
+from storage.telemetry.rolling_archive import RollingArchive
+from storage.telemetry.schema import is_other, migrate, table_names
+from storage.telemetry.settling import Settling
 from storage.telemetry.state import StoreState, read_cursor, read_state
+from storage.telemetry.statistics import StoreStatistics, size_bytes
 from storage.telemetry.writing import fold, forget_commits, move_cursor, skip, write_batch
 
-
-@dataclass(frozen=True, slots=True)
-class StoreStatistics:
-    """Attributes:
-    database_bytes, wal_bytes: Sizes on disk (a DuckDB file doesn't shrink; it reuses what is free).
-    day_tables: Tables of readings. set_aside: Damaged stores that are kept.
-    commits_total, commits_failed_total: Since the process began. commit_ms_last: Of the last one.
-    """
-
-    database_bytes: int
-    wal_bytes: int
-    day_tables: int
-    set_aside: int
-    commits_total: int
-    commits_failed_total: int
-    commit_ms_last: float
-    checkpoints_total: int
-
+_T = TypeVar("_T")
 
 FOLD_COMMITS: Final = 64
 FOLD_NEWEST: Final = 200_000
@@ -68,29 +64,46 @@ FOLD_NEWEST: Final = 200_000
 class TelemetryStore:
     """An open store. Make it with `open`."""
 
-    def __init__(self, path: Path, *, memory_limit_mib: int, threads: int, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, *, memory_limit_mib: int, threads: int, clock: Clock, waits: bool = False
+    ) -> None:
         self._path = path
         self._memory_limit_mib = memory_limit_mib
         self._threads = threads
         self._clock = clock
         self._interrupt_lock = threading.Lock()
         self._is_interruptible = False
-        self._readers_lock = threading.Lock()
-        self._readers: set[duckdb.DuckDBPyConnection] = set()
-        self._is_reopening = False
+        self._readers = Readers()
         self._tables: set[str] = set()
         self._state: StoreState | None = None
         self._unfolded = Unfolded()
         self._set_aside: Path | None = None
+        self.damage = Damage()
+        self._rolling = Rolling()
+        self._settling = Settling(RollingArchive(archive_folder(path)))
         self._commits_total = 0
         self._commits_failed_total = 0
         self._checkpoints_total = 0
         self._commit_ms_last = 0.0
-        self._connection = self._connect_or_begin_anew()
+        self.dead_letters = 0
+        self._away: StoreUnavailable | None = None  # why the file is not open
+        try:
+            self._connection = self._connect_or_begin_anew()
+        except StoreUnavailable:
+            if not waits:
+                raise
+            self._connection = closed()
+            self._readers.close()
 
     @classmethod
     def open(
-        cls, path: Path, *, memory_limit_mib: int = 512, threads: int = 2, clock: Clock | None = None
+        cls,
+        path: Path,
+        *,
+        memory_limit_mib: int = 512,
+        threads: int = 2,
+        clock: Clock | None = None,
+        waits: bool = False,
     ) -> TelemetryStore:
         """Open the store, or make an empty one, and bring its schema up to date.
 
@@ -99,37 +112,36 @@ class TelemetryStore:
 
         Args:
             path: The DuckDB file; its directory must exist. memory_limit_mib, threads: What DuckDB may use.
+            waits: While another process has the file, or the disk is full, it is only closed, until `reopen`.
         Raises:
-            StoreUnavailable: another process has it, or the system refuses.
-            StorageError: a newer Homeport wrote it.
+            StoreUnavailable: another process has it, or the system refuses, and nobody `waits`.
         """
-        return cls(path, memory_limit_mib=memory_limit_mib, threads=threads, clock=clock or SystemClock())
+        at = clock or SystemClock()
+        return cls(path, memory_limit_mib=memory_limit_mib, threads=threads, clock=at, waits=waits)
 
-    def reopen(self) -> None:
-        """Close and open again, after an error that left doubts.
+    def reopen(self, *, anew: bool = False) -> None:
+        """Close and open again, after an error that left doubts; `anew`: set the file aside, there are none left.
 
         Raises: as open; also StoreUnavailable while queries run (they are interrupted: try again).
         """
-        # DuckDB keeps one instance per path for as long as any connection lives: with a query still running, the
-        # old, doubtful database would be handed out again, even after its file was set aside.
-        with self._readers_lock:
-            self._is_reopening = True
-            for reader in self._readers:
-                reader.interrupt()
-            if self._readers:
-                raise StoreUnavailable(
-                    "Queries still use the store.", hint="They were interrupted; it goes on by itself."
-                )
+        self._readers.close()
         self._connection.close()
+        if anew:
+            self._set_aside = set_aside(self._path, self._clock.now_ms())
         self._connection = self._connect_or_begin_anew()
-        self._is_reopening = False
+        self._readers.open()
 
     def _connect_or_begin_anew(self) -> duckdb.DuckDBPyConnection:
+        self._away = None
         try:
-            return self._connect()
-        except StoreDamaged:
-            self._set_aside = set_aside(self._path, self._clock.now_ms())
-            return self._connect()
+            try:
+                return self._connect()
+            except StoreDamaged:
+                self._set_aside = set_aside(self._path, self._clock.now_ms())
+                return self._connect()
+        except StoreUnavailable as error:
+            self._away = error
+            raise
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         """Open the file and read the state, so that damage to what can't be done without is found here."""
@@ -137,7 +149,11 @@ class TelemetryStore:
         try:
             migrate(connection)
             self._tables = set(table_names(connection))
+            self._settling.abandon(connection)
+            create_archive_view(connection, self.archive_folder)
+            self._rolling.load(connection, self._clock.mono_ms())
             self._state, self._unfolded = read_state(connection)
+            self.dead_letters = count_letters(connection)
         except duckdb.Error as error:
             connection.close()
             raise as_store_error(error, self._path) from error
@@ -149,6 +165,10 @@ class TelemetryStore:
     @property
     def path(self) -> Path:
         return self._path
+
+    @property
+    def archive_folder(self) -> Path:  # below which the paths of `archive_files` lie
+        return archive_folder(self._path)
 
     @property
     def set_aside_path(self) -> Path | None:
@@ -167,14 +187,14 @@ class TelemetryStore:
         try:
             return read_state(self._connection)[0]
         except duckdb.Error as error:
-            raise as_store_error(error, self._path) from error
+            raise as_store_error(error, self._path, self._away) from error
 
     def read_cursor(self) -> Cursor:
         """Where the last committed transaction left off. Raises as read_state."""
         try:
             return read_cursor(self._connection)[0]
         except duckdb.Error as error:
-            raise as_store_error(error, self._path) from error
+            raise as_store_error(error, self._path, self._away) from error
 
     def commit(self, batch: StoreBatch) -> None:
         """Write a batch in one transaction. After it returned, the batch is on disk.
@@ -200,9 +220,11 @@ class TelemetryStore:
             run(self._connection, "COMMIT")
         except duckdb.Error as error:
             self._roll_back()
-            if not self._has_happened(batch):
+            if lacks_memory(error):
+                self.interrupt_readers()  # Readings come first: what questions hold is there for the next try.
+            if not has_happened(self._connection, batch):
                 self._commits_failed_total += 1
-                raise as_store_error(error, self._path) from error
+                raise as_store_error(error, self._path, self._away) from error
         except StorageError:
             self._roll_back()
             self._commits_failed_total += 1
@@ -213,42 +235,45 @@ class TelemetryStore:
             self._unfolded = Unfolded()
         self._unfolded.add(state)
         self._tables = self._tables.union(made)
+        self._rolling.committed(batch, self._clock.mono_ms())
+        if batch.dead_letters:
+            self.dead_letters = count_letters(self._connection)
         self._commits_total += 1
         self._commit_ms_last = (time.perf_counter() - started) * 1_000
-
-    def _has_happened(self, batch: StoreBatch) -> bool:
-        """Whether a commit that failed has happened after all: its transaction moved the cursor, or did nothing."""
-        try:
-            return read_cursor(self._connection)[0] == batch.after
-        except duckdb.Error:
-            # The database is invalid: the caller's error says more, and opening it anew reads the cursor again.
-            return False
 
     def tidy(self) -> None:
         """In a quiet moment: fold the state of the last commits into the tables, and checkpoint. Raises as commit."""
         if self._unfolded.commits:
-            try:
-                run(self._connection, "BEGIN")
-                fold(self._connection, self._unfolded)
-                forget_commits(self._connection)
-                run(self._connection, "UPDATE commits SET state = ''::BLOB")
-                run(self._connection, "COMMIT")
-            except duckdb.Error as error:
-                self._roll_back()
-                # Whether it happened or not: folding again what is folded already changes nothing.
-                raise as_store_error(error, self._path) from error
+            # Whether it happens or not: folding again what is folded already changes nothing.
+            with self.transaction() as connection:
+                fold(connection, self._unfolded)
+                forget_commits(connection)
+                run(connection, "UPDATE commits SET state = ''::BLOB")
             self._unfolded = Unfolded()
         self._checkpoint()
 
-    def skip(self, before: Cursor, after: Cursor) -> None:
-        """Move the cursor over records that can't be read any more, and count them as skipped. Raises as commit."""
+    def skip(self, before: Cursor, after: Cursor, *, is_behind: bool = False) -> None:
+        """Move the cursor (or the reader in order behind it) over records that can't be read any more, and count them.
+
+        Raises as commit.
+        """
+        with self.transaction() as connection:
+            skip(connection, before, after, is_behind=is_behind)
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The writer's connection, in a transaction of its own, in the writer's thread. Raises as commit."""
         try:
             run(self._connection, "BEGIN")
-            skip(self._connection, before, after)
+            yield self._connection
             run(self._connection, "COMMIT")
+            self._state = None  # what was read when the file was opened
         except duckdb.Error as error:
             self._roll_back()
-            raise as_store_error(error, self._path) from error
+            raise as_store_error(error, self._path, self._away) from error
+        except BaseException:
+            self._roll_back()
+            raise
 
     def _checkpoint(self) -> None:
         """Bring what is in the write-ahead log into the file, now rather than within a later commit."""
@@ -258,7 +283,7 @@ class TelemetryStore:
             # A reader's transaction is open: the next one will do.
             return
         except duckdb.Error as error:
-            raise as_store_error(error, self._path) from error
+            raise as_store_error(error, self._path, self._away) from error
         self._checkpoints_total += 1
 
     def interrupt(self) -> None:
@@ -267,6 +292,10 @@ class TelemetryStore:
             if self._is_interruptible:
                 self._connection.interrupt()
 
+    def interrupt_readers(self) -> None:
+        """End all questions at their next opportunity, such as when a commit needs their memory. From any thread."""
+        self._readers.interrupt()
+
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own to the same database, for one query. From any thread.
@@ -274,49 +303,80 @@ class TelemetryStore:
         Raises:
             StoreUnavailable: the store is being opened anew.
         """
-        with self._readers_lock:
-            if self._is_reopening:
-                raise StoreUnavailable("The store is being opened anew.", hint="Ask again in a moment.")
-            connection = self._connection.cursor()
-            self._readers.add(connection)
-        try:
-            use(connection)
+        with self._readers.reading(lambda: self._connection.cursor()) as connection:
             yield connection
-        finally:
-            with self._readers_lock:
-                self._readers.discard(connection)
-            connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """As transaction, for what makes, drops or changes tables of readings.
+
+        Keep it short: no batch is committed meanwhile. Raises as commit.
+        """
+        with self.transaction() as connection:
+            yield connection
+        self._tables = set(table_names(self._connection))
+        self._rolling.load(self._connection, self._clock.mono_ms())
+        self.dead_letters = count_letters(self._connection)
 
     def reading_tables(self) -> list[str]:
         """Tables of readings: numbers before texts, of each the oldest day first, the shared one last."""
         # Letters come after digits: `other` is behind the days.
         return sorted(self._tables)
 
-    def drop_day(self, day: int) -> None:
-        """Remove a day's tables (days since 1970-01-01 UTC) and their readings (retention). Raises as commit."""
-        dropped = self._tables & {day_table(day), day_table(day, "text")}
-        kept = self._tables - dropped
+    def roll_up(self, *, everything: bool = False) -> bool:
+        """Between two commits: one bounded step of rolling up or of settling a closed day, if one is due.
+
+        Args:
+            everything: Whatever waits is due, and nobody else waits for the writer.
+        Returns whether there was one; there may be more. Raises as commit; nothing was changed.
+        """
+        now_ms, now_mono_ms = self._clock.now_ms(), self._clock.mono_ms()
         try:
-            run(self._connection, "BEGIN")
-            run(self._connection, create_view(kept))
-            for table in sorted(dropped):
-                run(self._connection, f"DROP TABLE {table}")
-            run(self._connection, "COMMIT")
+            return self._rolling.step(
+                self._connection, now_mono_ms, everything=everything
+            ) or self._settling.step(self._connection, now_ms, now_mono_ms, at_once=everything)
         except duckdb.Error as error:
             self._roll_back()
-            raise as_store_error(error, self._path) from error
-        self._tables = kept
+            if self._settling.failed(error):
+                return True
+            raise as_store_error(error, self._path, self._away) from error
+
+    def drop_day(self, day: int) -> None:
+        """Drop a day's tables (days since 1970-01-01 UTC): its readings are in the archive, or go altogether. Raises as commit."""
+        with self.writing() as connection:
+            drop_day(connection, day)
+
+    def remove_series(self, day: int | None, series: Sequence[int]) -> int:
+        """Take some series' readings out of a day, with their rollups; says how many. Raises as commit."""
+        with self.writing() as connection:
+            return remove_series(connection, day, series)
+
+    def erase(self, device: str) -> int:
+        """Take all of a device's readings out, a transaction for each day; its newest values and dead letters too.
+
+        What is in the archive's files stays. Returns how many went. Raises as commit; the same again goes on.
+        """
+        with self.writing() as connection:
+            series, days = series_of(connection, device), held_days(connection)
+        removed = sum(self.remove_series(day, series) for day in days)
+        self.tidy()
+        with self.writing() as connection:
+            forget_newest(connection, device)
+        return removed
 
     def statistics(self) -> StoreStatistics:
         return StoreStatistics(
-            database_bytes=_size_bytes(self._path),
-            wal_bytes=_size_bytes(self._path.with_name(f"{self._path.name}.wal")),
+            database_bytes=size_bytes(self._path),
+            wal_bytes=size_bytes(self._path.with_name(f"{self._path.name}.wal")),
             day_tables=sum(not is_other(table) for table in self._tables),
             set_aside=len(set_aside_files(self._path)),
             commits_total=self._commits_total,
             commits_failed_total=self._commits_failed_total,
             commit_ms_last=self._commit_ms_last,
             checkpoints_total=self._checkpoints_total,
+            rolling=self._rolling.statistics(),
+            settled_total=self._settling.settled_total,
+            archive_days_unusable=len(self._settling.archive.unusable),
         )
 
     def close(self) -> None:
@@ -329,42 +389,8 @@ class TelemetryStore:
         try:
             run(self._connection, "ROLLBACK")
         except duckdb.Error:
-            # No transaction is left, or the database is invalid: in both cases nothing was kept, and the error
-            # that led here is on its way to the caller, who reads the cursor back.
+            # No transaction is left, or the database is invalid: nothing was kept, and the error is on its way.
             return
-
-
-def check_counts(batch: StoreBatch) -> None:
-    """Refuse a batch in which a record is in no row, no dead letter and no other count, or in two of them.
-
-    Raises:
-        StorageError: with the numbers.
-    """
-    counts: Counts = batch.counts
-    span = batch.after.next_seq - batch.before.next_seq
-    rows = sum(map(len, batch.numbers.values())) + sum(map(len, batch.texts.values()))
-    uneven = [number for number, (records, accounted) in enumerate(batch.blocks) if records != accounted]
-    if (
-        uneven
-        or counts.accounted != counts.records
-        or sum(records for records, _ in batch.blocks) != counts.records
-        or span < counts.records
-        or rows != counts.rows
-        or len(batch.dead_letters) != counts.dead_letters
-    ):
-        raise StorageError(
-            f"A batch does not add up: {counts}, {rows} rows, {len(batch.dead_letters)} dead letters, "
-            f"{span} sequences, uneven blocks {uneven}.",
-            hint="This is a defect of Homeport; nothing was written. Please report it with this message.",
-            code="batch_uneven",
-        )
-
-
-def _size_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 __all__ = ["StoreDamaged", "StoreStatistics", "StoreUnavailable", "TelemetryStore", "check_counts"]

@@ -1,0 +1,1 @@
+"""The archive: each closed day as verified Parquet files; see DESIGN.md in this folder."""

@@ -1,0 +1,1 @@
+"""Firmware as bytes on disk, by their sha256. See DESIGN.md."""

@@ -1,0 +1,36 @@
+"""What was known to be safe elsewhere when the replicator last wrote it down, as `data_dir/fleet/safe.json`.
+
+It may be lost: then the age of what isn't safe is only known from the newest record on. So it is replaced, and not synced.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from storage.fleet.roster_file import fleet_folder
+
+SAFE: Final = "safe.json"
+SAFE_BYTES_MAX: Final = 1024 * 1024
+
+
+def read_safe(data_dir: Path) -> bytes | None:
+    """The file's bytes; None where there is none, or none that can be read."""
+    try:
+        with (fleet_folder(data_dir) / SAFE).open("rb") as file:
+            return file.read(SAFE_BYTES_MAX)
+    except OSError:
+        return None
+
+
+def write_safe(data_dir: Path, data: bytes) -> None:
+    """Puts other bytes in its place.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    path = fleet_folder(data_dir) / SAFE
+    beside = path.with_name(f".{SAFE}.new")
+    beside.write_bytes(data)
+    os.replace(beside, path)

@@ -1,0 +1,1 @@
+"""Copies of streams, byte for byte: this node's of others, and what others ask of its own."""
