@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 import structlog
 import trio
 
-from appliance.core.errors import Unavailable
+from appliance.core.errors import NotAuthorized, Unavailable
 from appliance.management.access import Principal
 
 from .identity import LOCAL
@@ -38,8 +38,8 @@ class AccessSource(Protocol):
     def take_changes(self) -> frozenset[str] | None:
         """Names whose access may have changed since the last call; None for anybody's."""
 
-    def reconsider(self, principal: Principal) -> Principal | None:
-        """Who it is now, None if it would not be let in. Raises Unavailable if nobody can say."""
+    def reconsider(self, principal: Principal) -> Principal | NotAuthorized:
+        """Who it is now, or why it would not be let in any more. Raises Unavailable if nobody can say."""
 
 
 class AccessWatch:
@@ -56,6 +56,14 @@ class AccessWatch:
         """Who was looked at in the last round, and is once more: a client that was asked about just before the change may
         have been admitted just after that round."""
         self.changed = self.cut_off = self.subscriptions_ended = 0
+
+    def numbers(self) -> dict[str, int]:
+        """Connections whose access changed, those cut off, and subscriptions that ended, since the start."""
+        return {
+            "changed": self.changed,
+            "cut_off": self.cut_off,
+            "subscriptions_ended": self.subscriptions_ended,
+        }
 
     def look_now(self, principal: str) -> None:
         """The node has changed what somebody may do."""
@@ -77,8 +85,6 @@ class AccessWatch:
         affected: dict[Key, Principal] = {}
         for connection in self._plane.connections():
             who = connection.principal
-            if who is LOCAL:
-                continue  # Of the kernel's making: the catalog has no word on it.
             if who == LOCAL:
                 continue  # The kernel's word for it, not the catalog's.
             if found is None or before is None or who.name in found or who.name in before or who.name in told:
@@ -98,15 +104,13 @@ class AccessWatch:
                 self._apply(connection, now[who.name, who.proof])
         self._plane.wake()
 
-    def _reconsider(self, principals: dict[Key, Principal]) -> dict[Key, Principal | None]:
+    def _reconsider(self, principals: dict[Key, Principal]) -> dict[Key, Principal | NotAuthorized]:
         return {key: self._source.reconsider(principal) for key, principal in principals.items()}
 
-    def _apply(self, connection: Connection, principal: Principal | None) -> None:
-        if principal is None:
+    def _apply(self, connection: Connection, principal: Principal | NotAuthorized) -> None:
+        if isinstance(principal, NotAuthorized):
             self.cut_off += 1
-            self._plane.close(
-                connection, CloseReason.KICKED, ReasonCode.NOT_AUTHORIZED, "its access has ended"
-            )
+            self._plane.close(connection, CloseReason.KICKED, ReasonCode.NOT_AUTHORIZED, principal.message)
             return
         if principal == connection.principal:
             return

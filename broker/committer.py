@@ -11,13 +11,16 @@ import os
 import queue
 import threading
 from array import array
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from appliance.core.errors import LogFull
 from storage.log.columns import Kind, encode_columns
 from storage.log.head import Head
+from storage.log.traced import with_traces
 
 from .mqtt.batch import Batch
+from .tracer import Tracer
 
 DELTA_MS_MAX: Final = 0xFFFF_FFFF
 
@@ -56,9 +59,13 @@ def batch_body(batch: Batch) -> tuple[bytes, int, int]:
             client_index.append(slot)
         else:
             client_index += array("H", (slot,)) * run
+    flags: bytes = bytes(batch.flags)
+    properties: Mapping[int, bytes] = batch.properties
+    if batch.traces:
+        flags, properties = with_traces(flags, properties, batch.traces)
     body = encode_columns(
         kinds=bytes(kinds),
-        flags=bytes(batch.flags),
+        flags=flags,
         clients=batch.clients,
         client_index=client_index,
         topics=batch.topics,
@@ -66,7 +73,7 @@ def batch_body(batch: Batch) -> tuple[bytes, int, int]:
         packet_ids=batch.packet_id_column(),
         received_delta_ms=deltas,
         payloads=batch.payloads,
-        properties=batch.properties,
+        properties=properties,
     )
     return body, first_ms, last_ms
 
@@ -77,13 +84,22 @@ class Committer:
     Args:
         log: The writer; `append` blocks until the block is on disk.
         wake_fd: An eventfd that is written when a block is done.
+        tracer: Asked which records of a block are traced, before it is written.
 
     A full disk is waited for: the block stays in flight, nothing is acknowledged, the batch behind it fills, and then
     nothing is read any more. When space returns everything goes on by itself.
     """
 
-    def __init__(self, log: BlockLog, wake_fd: int, *, space_retry_s: float = SPACE_RETRY_S) -> None:
+    def __init__(
+        self,
+        log: BlockLog,
+        wake_fd: int,
+        *,
+        tracer: Tracer | None = None,
+        space_retry_s: float = SPACE_RETRY_S,
+    ) -> None:
         self._log = log
+        self.tracer = tracer or Tracer()
         self._wake_fd = wake_fd
         self._space_retry_s = space_retry_s
         self._giving_up = threading.Event()
@@ -107,6 +123,7 @@ class Committer:
     def submit(self, batch: Batch) -> None:
         """Write a batch; the committer must be idle."""
         assert self._batch is None
+        self.tracer.choose(batch)
         body, first_ms, last_ms = batch_body(batch)
         self._batch = batch
         self._jobs.put((body, len(batch), first_ms, last_ms))
@@ -124,6 +141,7 @@ class Committer:
         self._result = self._batch = None
         if isinstance(result, Exception):
             raise result
+        self.tracer.durable()
         return batch, result
 
     def give_up(self) -> None:

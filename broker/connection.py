@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from appliance.management.access import AccessPolicy, Principal
 
+from .kept_copies import KeptCopies
 from .mqtt.packets import Connack, Connect, Version
 from .mqtt.property_table import PropertyId
 from .mqtt.publish_parser import PublishParser
 from .pace import Pause, Rate
-from .publish_check import admit_topic, keep_publish_properties
+from .publish_check import admit_topic, is_request, keep_publish_properties
 from .transport import Closed, PlainTransport, Transport
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Connection:
         "is_dirty",
         "is_plain",
         "keep_alive_ms",
+        "kept_copies",
         "last_packet_at_ms",
         "last_packet_mono_ms",
         "limits",
@@ -135,7 +137,7 @@ class Connection:
         self.fd = sock.fileno()
         self.transport = transport
         self.pace = (
-            limits.device_rate if accepted.principal.kind == "device" else limits.application_rate
+            limits.application_rate if accepted.principal.kind == "application" else limits.device_rate
         ).pace()
         """How fast it may send; None for as fast as it likes."""
         self.pause: Pause | None = None
@@ -153,6 +155,10 @@ class Connection:
         self.has_properties = has_properties
         self.is_bridge = connect.is_bridge
         """Another broker (mosquitto's `try_private`): gets RETAIN as it was published, and nothing of its own back."""
+        self.kept_copies = (
+            KeptCopies() if connect.is_bridge or accepted.principal.kind == "application" else None
+        )
+        """What it sent with RETAIN; None for a device, which keeps no copies of what others said."""
         self.keep_alive_ms = int(accepted.keep_alive_s * 1000 * KEEP_ALIVE_RATIO)
         self.limits = limits
         self.last_packet_mono_ms = mono_ms
@@ -188,6 +194,7 @@ class Connection:
                 topic, self.principal, policy, has_properties, self.client_id
             ),
             keep_properties=lambda raw: keep_publish_properties(raw, limits.topic_alias_max),
+            is_request=lambda topic: is_request(topic, self.principal, policy),
         )
         self.packet_bytes_max = accepted.client_packet_bytes_max
         self.wants_reasons = bool(connect.properties.integer(PropertyId.REQUEST_PROBLEM_INFORMATION, 1))

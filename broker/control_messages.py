@@ -4,8 +4,13 @@ Frame: u32 big-endian length (≤ CONTROL_FRAME_BYTES_MAX), then a msgpack map w
 each side is `hello` with its protocol version; an unknown `t` is ignored, so that either side may be newer.
 
     broker → node   hello {version}, grew {epoch, next_seq}, statistics {…}, first_contact {user_names},
-                    answer {id, body} or answer {id, error: {kind, message, hint, code}}
-    node → broker   hello {version}, revoke {principal}, access_changed {principal}, lag {lag_ms, behind_records},
+                    answer {id, body} or answer {id, error: {kind, message, hint, code}},
+                    request {id, topic, payload, client_id, address, principal: {name, kind, proof}},
+                    called_off {ids}: nobody waits for the answers to these requests any more,
+                    sessions {anew, events: [{principal, client_id, what: "listening" or "gone", aws}]}: to a node that answers requests; `anew` where
+                    all that was told before counts no more
+                    spans {spans}: steps of traced messages (appliance/tracing/span.py), to the newest node that answers requests
+    node → broker   hello {version, answers_requests}, reply {id, accepted, messages: [[topic, payload], …]}, revoke {principal}, access_changed {principal}, lag {lag_ms, behind_records},
                     ask {id, question, fields}
     bridge → broker   hello {version, role: "bridge"}, publish {id, principal, records}, settle {id, principal}
     broker → bridge   hello, grew, statistics, done {id, seq}: the records are on disk, the last one at seq; nothing of the principal waits for it
@@ -16,7 +21,9 @@ Questions and what they answer with are in questions.py. Answers come in any ord
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import msgpack
 
@@ -32,8 +39,8 @@ from appliance.core.errors import (
 )
 from appliance.core.limits import FRAME_BYTES_HARD_MAX
 
-CONTROL_VERSION: Final = 2
-"""1 had no questions."""
+CONTROL_VERSION: Final = 4
+"""1 had no questions, 2 no requests, 3 one message for an answer, no pushes and no sessions."""
 CONTROL_FRAME_BYTES_MAX: Final = FRAME_BYTES_HARD_MAX
 """The largest message that a bridge may bring, with room for its frame."""
 LENGTH_BYTES: Final = 4
@@ -67,6 +74,106 @@ def decode_error(fields: object) -> HomeportError:
                 hint="Restart the appliance, so that both processes are of one version.",
                 code="broker_version",
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRequest:
+    """What a client has asked, as the node gets it (management/request_topics.py).
+
+    Attributes:
+        topic: That it was published to.
+        name, kind, proof: Of the principal (management/access.py).
+    """
+
+    topic: str
+    payload: bytes = field(repr=False)
+    client_id: str
+    address: str
+    name: str
+    kind: str
+    proof: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceReply:
+    """The node's answer to one.
+
+    Attributes:
+        messages: Topics and payloads, sent to whoever asked in this order; limits_requests.py says how much that may be.
+    """
+
+    is_accepted: bool
+    messages: tuple[tuple[str, bytes], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvent:
+    """A device has begun to listen to what is said to it unasked, or does so no more (broker/listening.py).
+
+    Attributes:
+        principal: The device's id.
+        is_aws: It listens below `$aws/things/`; a device that listens to both is told of twice.
+    """
+
+    principal: str
+    client_id: str
+    what: Literal["listening", "gone"]
+    is_aws: bool = False
+
+
+def decode_session_events(message: Mapping[str, Any]) -> list[SessionEvent]:
+    """Of a `sessions` message; what can't be understood is left out."""
+    events = []
+    for each in message.get("events", ()):
+        match each:
+            case {
+                "principal": str(principal),
+                "client_id": str(client_id),
+                "what": ("listening" | "gone") as what,
+                "aws": bool(is_aws),
+            }:
+                events.append(
+                    SessionEvent(principal=principal, client_id=client_id, what=what, is_aws=is_aws)
+                )
+    return events
+
+
+def decode_messages(fields: object) -> list[tuple[str, bytes]] | None:
+    """The messages of a `reply`; None where they can't be understood."""
+    if not isinstance(fields, list):
+        return None
+    messages = []
+    for each in fields:
+        match each:
+            case [str(topic), bytes(payload)]:
+                messages.append((topic, payload))
+            case _:
+                return None
+    return messages
+
+
+def decode_request(message: Mapping[str, Any]) -> tuple[int, DeviceRequest] | None:
+    """Number and content of a `request` message; None for one that can't be understood."""
+    match message:
+        case {
+            "id": int(number),
+            "topic": str(topic),
+            "payload": bytes(payload),
+            "client_id": str(client_id),
+            "address": str(address),
+            "principal": {"name": str(name), "kind": str(kind), "proof": bytes(proof)},
+        }:
+            return number, DeviceRequest(
+                topic=topic,
+                payload=payload,
+                client_id=client_id,
+                address=address,
+                name=name,
+                kind=kind,
+                proof=proof,
+            )
+        case _:
+            return None
 
 
 class MessageReader:

@@ -8,7 +8,6 @@ the only place that writes them and the committer's word is the only way there.
 
 trio waits on the epoll set's own descriptor, so idle connections cost nothing and the rest of the process stays
 ordinary trio. Backpressure: with one block in flight and the next one full, nothing is read at all.
-
 Nothing here waits but `run`; every other method is called from it or from the same event loop.
 """
 
@@ -31,6 +30,7 @@ from storage.log.head import Head
 
 from . import session_records
 from .acknowledgements import acknowledge
+from .clock_mark import ClockMark
 from .committer import BlockLog, Committer
 from .connection import Connection
 from .fan_out import FanOut
@@ -52,6 +52,7 @@ from .shared_refill import SharedRefill
 from .slow_path import SlowPath
 from .state.broker_state import BrokerState
 from .tally import ConnectionTotals, PlaneStatistics, Tally
+from .tracer import Tracer
 
 HOUSEKEEPING_MS: Final = 500
 """How often keep alives and the disk's fullness are checked."""
@@ -72,8 +73,8 @@ class DataPlane:
         block_log: Where batches go.
         linger_ms: How long a batch smaller than a page waits for company, when there is no load.
         state: Changed by each block that is on disk.
-        server_reference: Where clients are sent when the broker drains, "" for nowhere.
-        on_committed: Called with the head after each block. disk_level: From hold on publishes are held back.
+        server_reference: Asked where clients are sent when the broker drains, "" for nowhere.
+        on_committed: Called with the head after each block. disk_level: From hold on publishes are held back. tracer: As Committer.
     """
 
     def __init__(
@@ -91,10 +92,11 @@ class DataPlane:
         state: BrokerState,
         places: Places,
         limits: LimitCounts,
-        server_reference: str,
+        server_reference: Callable[[], str],
         on_committed: Callable[[Head], None],
         next_seq: int,
         disk_level: Callable[[], DiskLevel] = lambda: DiskLevel.OK,
+        tracer: Tracer | None = None,
     ) -> None:
         self._clock = clock
         self._slow_path = slow_path
@@ -113,22 +115,20 @@ class DataPlane:
         self._intake = Intake(self, slow_path, self._wake_fd, clock.mono_ms())
         self._disk_poll = select.poll()
         self._disk_poll.register(self._wake_fd, select.POLLIN)
-        self._committer = Committer(block_log, self._wake_fd)
+        self._committer = Committer(block_log, self._wake_fd, tracer=tracer)
         self._by_client_id: dict[str, Connection] = {}
         self._pending: deque[PendingRecord] = deque()
         self._block = OpenBlock(clock.mono_ms())
         self._in_flight: OpenBlock | None = None
         self._dirty: list[Connection] = []
         self._linger = Linger(linger_ms)
+        self._clock_mark = ClockMark(clock)
         self._housekeeping_mono_ms = 0
-        self._now_ms = clock.now_ms()
-        self._mono_ms = clock.mono_ms()
-        self._draining = False
-        self._is_full_told = False
+        self._now_ms, self._mono_ms = clock.now_ms(), clock.mono_ms()
+        self._draining = self._is_full_told = False
         self._disk_level = disk_level
         self.held_back = self._intake.held_back
-        self._acknowledged = self._blocks = 0
-        self._received_publish_bytes = 0
+        self._acknowledged = self._blocks = self._received_publish_bytes = 0
         self._tally = Tally()
         self.durable_next_seq = next_seq
         """Everything before this sequence is on disk and was fanned out."""
@@ -261,7 +261,7 @@ class DataPlane:
             del self._by_client_id[connection.client_id]
             self._places.give_back(connection)
         self._tally.closed(connection, reason, code)
-        connection.part(session_records.last_words(connection, reason, code, text, self._server_reference))
+        connection.part(session_records.last_words(connection, reason, code, text, self._server_reference()))
         self.lifecycle.leave(connection, reason, code)
         if text:
             log.info("client closed", client_id=connection.client_id, device=connection.principal.name,
@@ -360,7 +360,7 @@ class DataPlane:
     def _gather(self) -> None:
         block = self._block
         block.mark_time(self._now_ms, self._mono_ms)
-        block.add_pending(self._pending)
+        block.add_pending(self._clock_mark.first(self._pending, self._now_ms, self._mono_ms))
         if not self._draining:
             self.held_back.look(self._disk_level(), log_is_full=self._committer.full is not None)
             self._intake.gather(block, self._mono_ms)
@@ -396,6 +396,7 @@ class DataPlane:
         self._received_publish_bytes += batch.body_bytes - RECORD_COLUMNS_BYTES * len(batch)
         first_seq = head.next_seq - len(batch)
         self._acknowledged += acknowledge(block, self)
+        self._committer.tracer.acknowledged(batch, first_seq)
         self._state.apply_batch(batch, first_seq)
         self._fan_out.deliver(batch, first_seq, self)
         self.durable_next_seq = head.next_seq

@@ -19,6 +19,7 @@ from typing import Final
 import trio
 
 from appliance.core.errors import HomeportError
+from appliance.core.limits import ENQUIRY_TIMEOUT_MS
 from appliance.management.access import Principal
 
 from .identity import DeviceAuthenticator, Proof, identify
@@ -85,11 +86,15 @@ class Enquiries:
         asked = [self._waiting[index] for index in range(min(len(self._waiting), TOGETHER_MAX))]
         self._is_asking = True
         try:
-            answers = await trio.to_thread.run_sync(
-                self._answer, asked, limiter=self._limiter, abandon_on_cancel=True
-            )
+            with trio.move_on_after(ENQUIRY_TIMEOUT_MS / 1000) as asking:
+                answers = await trio.to_thread.run_sync(
+                    self._answer, asked, limiter=self._limiter, abandon_on_cancel=True
+                )
         finally:
             self._is_asking = False
+        if asking.cancelled_caught:
+            # The catalog's file holds that thread up; asked again, its reader answers from memory.
+            return
         for enquiry, answer in zip(asked, answers, strict=True):
             # Who has given up meanwhile is not in the queue any more.
             enquiry.answer = answer

@@ -53,11 +53,14 @@ class FanOut:
             return
         offers_left, delivered = OFFERS_PER_BLOCK_MAX, 0
         clients, senders = batch.clients, batch.client_index()
-        received_at_ms = batch.time_marks[0][1]
+        marks = iter(batch.time_marks)
+        received_at_ms, next_mark = next(marks)[1], next(marks, None)
         for index, slot in enumerate(batch.topic_index):
             receivers_of_topic = hot.get(slot)
             if receivers_of_topic is None:
                 continue
+            while next_mark is not None and next_mark[0] <= index:
+                received_at_ms, next_mark = next_mark[1], next(marks, None)
             sessions, groups = receivers_of_topic
             flags = batch.flags[index]
             qos, is_retained = (flags >> 1) & 3, bool(flags & 1)

@@ -23,7 +23,7 @@ from appliance.management.access import AccessPolicy, Principal
 from .arrival import Arrival
 from .connection import Accepted
 from .enquiries import Enquiries
-from .identity import DeviceAuthenticator, Proof, read_common_name
+from .identity import DeviceAuthenticator, Proof, read_certificate
 from .limit_counts import Limit
 from .mqtt.codec import decode, encode
 from .mqtt.packets import Connack, Connect, Version
@@ -38,8 +38,12 @@ from .transport_stream import receive_some, send_all
 
 log = structlog.get_logger(__name__)
 
-NAME_OR_PASSWORD: Final = frozenset({"bad_credentials", "unknown_device", "certificate_mismatch"})
+NAME_OR_PASSWORD: Final = frozenset(
+    {"bad_credentials", "unknown_device", "certificate_mismatch", "claim_unknown"}
+)
 """Refusals that MQTT calls a bad user name or password; any other is not authorized."""
+TOLD: Final = frozenset({"certificate_revoked", "claim_expired", "claim_revoked", "claim_guesses"})
+"""Refusals whose reason is told: to who has proved to be the device or to have the claim, and to who has guessed too often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +149,7 @@ class Handshake:
             if error.code not in NAME_OR_PASSWORD:
                 code = ReasonCode.NOT_AUTHORIZED
             refused = RemoteProtocolError(error.message, reason_code=code)
-            await self._refuse(sock, transport, connect, refused, tells_why=False)
+            await self._refuse(sock, transport, connect, refused, tells_why=error.code in TOLD)
             raise Refused(error.code, error.message, error.hint) from error
 
     async def turn_away(self, arrival: Arrival, reason: ReasonCode) -> None:
@@ -173,7 +177,7 @@ class Handshake:
     def _tell_unknown(self, connect: Connect, proof: Proof) -> None:
         name = connect.username
         if proof.certificate is not None:
-            name = read_common_name(proof.certificate)
+            name = read_certificate(proof.certificate).common_name
         if name:
             self._on_unknown(name)
 
@@ -225,7 +229,7 @@ class Handshake:
             )
         self._check_will(connect, principal, client_id)
         keep_alive_s = connect.keep_alive_s
-        session_expiry_s = self._session_expiry_s(connect)
+        session_expiry_s = 0 if principal.kind == "provisioning" else self._session_expiry_s(connect)
         if session_expiry_s and not self._has_room_for_session(client_id):
             raise RemoteProtocolError(
                 "As many sessions are kept as may be.",

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from appliance.core.errors import NotAuthorized
-from appliance.management.access import Principal
+from appliance.management.access import Principal, certificate_proof
 
 from .mqtt.packets import Connect
 
@@ -39,6 +39,8 @@ class Proof:
 
 
 NOTHING: Final = Proof()
+SDK_METRICS: Final = "?SDK="
+"""What the device SDKs of AWS IoT put into the user name beside a certificate: their version and platform, and no name."""
 
 
 class DeviceAuthenticator(Protocol):
@@ -49,8 +51,10 @@ class DeviceAuthenticator(Protocol):
     ) -> Principal:
         """Blocks for as long as the catalog takes. Raises NotAuthorized, or Unavailable if it can't be asked."""
 
-    def authenticate_certificate(self, common_name: str, client_id: str, address: str) -> Principal:
-        """The same for a certificate that was verified."""
+    def authenticate_certificate(
+        self, common_name: str, proof: bytes, client_id: str, address: str
+    ) -> Principal:
+        """The same for a certificate that was verified; `proof` says which (`certificate_proof`)."""
 
 
 def identify(authenticator: DeviceAuthenticator, connect: Connect, address: str, proof: Proof) -> Principal:
@@ -66,7 +70,10 @@ def identify(authenticator: DeviceAuthenticator, connect: Connect, address: str,
         return LOCAL
     if proof.certificate is None:
         return authenticator.authenticate(name, password, connect.client_id, address)
-    common_name = read_common_name(proof.certificate)
+    certificate = read_certificate(proof.certificate)
+    common_name = certificate.common_name
+    if name is not None and password is None and name.startswith(SDK_METRICS):
+        name = None
     if name not in (None, common_name):
         raise NotAuthorized(
             f"The certificate is for {common_name!r}, and CONNECT names {name!r}.",
@@ -75,20 +82,28 @@ def identify(authenticator: DeviceAuthenticator, connect: Connect, address: str,
         )
     if password is not None:
         authenticator.authenticate(common_name, password, connect.client_id, address)
-    return authenticator.authenticate_certificate(common_name, connect.client_id, address)
+    return authenticator.authenticate_certificate(common_name, certificate.proof, connect.client_id, address)
 
 
-def read_common_name(certificate: bytes) -> str:
-    """The one common name of a certificate's subject.
+@dataclass(frozen=True, slots=True)
+class ShownCertificate:
+    """A certificate that TLS has verified: whose it is, and which (`certificate_proof`)."""
 
-    Args:
-        certificate: DER.
+    common_name: str
+    proof: bytes
+
+
+def read_certificate(der: bytes) -> ShownCertificate:
+    """What of a certificate says who shows it.
+
     Raises:
-        NotAuthorized: `certificate_unnamed`, it has none, more than one, or one that is no text.
+        NotAuthorized: `certificate_unnamed`, its subject has no common name, more than one, or one that is no text.
     """
+    serial = issuer_key_id = ""
     try:
-        subject = x509.load_der_x509_certificate(certificate).subject
-        names = [attribute.value for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        certificate = x509.load_der_x509_certificate(der)
+        names = [each.value for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        serial, issuer_key_id = f"{certificate.serial_number:x}", _issuer_key_id(certificate)
     except ValueError:
         names = []  # OpenSSL has taken what cryptography's stricter parser does not.
     if len(names) != 1 or not isinstance(names[0], str) or not names[0]:
@@ -97,4 +112,13 @@ def read_common_name(certificate: bytes) -> str:
             hint="Issue it with the device id as its only common name (CN).",
             code="certificate_unnamed",
         )
-    return names[0]
+    return ShownCertificate(names[0], certificate_proof(issuer_key_id, serial))
+
+
+def _issuer_key_id(certificate: x509.Certificate) -> str:
+    """Empty for one that does not say which key has signed it: no certificate of the site's own authority."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return ""
+    return (extension.value.key_identifier or b"").hex()

@@ -19,7 +19,7 @@ import trio
 
 from appliance.core.errors import RemoteProtocolError
 from appliance.core.limits import INGEST_RECORD_COUNT_MAX, INGEST_REQUEST_COUNT_MAX, PACKET_BYTES_HARD_MAX
-from storage.log.columns import Kind
+from storage.log.columns import FLAG_KEPT_COPY, Kind
 
 from .mqtt.codec import decode_properties
 from .mqtt.topics import validate_topic_name
@@ -27,8 +27,8 @@ from .open_block import PendingRecord
 
 PRINCIPAL: Final = re.compile(r"bridge/[a-z0-9-]{1,32}")
 LOOK_INTERVAL_S: Final = 0.5
-FLAG_BITS: Final = 0b0111
-"""QoS and RETAIN, as in the fixed header; DUP is of one connection."""
+FLAG_BITS: Final = 0b0111 | FLAG_KEPT_COPY
+"""QoS and RETAIN, as in the fixed header (DUP is of one connection), and whether it may be a copy that the other broker kept."""
 
 
 class Plane(Protocol):
@@ -131,7 +131,7 @@ class Ingest:
                 int(flags),
                 int(packet_id),
                 bytes(properties),
-            ] if flags & ~FLAG_BITS == 0 and 0 <= packet_id <= 0xFFFF and flags >> 1 < 3:
+            ] if flags & ~FLAG_BITS == 0 and 0 <= packet_id <= 0xFFFF and flags >> 1 & 3 < 3:
                 validate_topic_name(topic)
                 decode_properties(properties)
                 if len(payload) + len(topic) + len(properties) > PACKET_BYTES_HARD_MAX:

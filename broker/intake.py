@@ -297,6 +297,8 @@ class Intake:
                     return
             if parser.refused:
                 self._refuse(connection)
+            if parser.requests and not self._slow_path.requests.take(connection):
+                return
             if parser.repeated:
                 self._slow_left -= len(parser.repeated)
                 self._slow_path.answer_repeated(connection)
@@ -363,7 +365,7 @@ class Intake:
 
     def _close_run(self, connection: Connection, block: OpenBlock, before: int, wire_bytes: int) -> None:
         """Account for the records that the parser has just added for a connection."""
-        count = block.close_run(connection, before, wire_bytes)
+        count = block.close_run(connection, before, wire_bytes, self._mono_ms)
         self.received_messages += count
         if connection.has_properties:
             # Of QoS 1; those of QoS 2 are `parser.unreleased`.

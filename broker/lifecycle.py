@@ -19,6 +19,7 @@ from appliance.management.access import AccessPolicy, Principal
 from storage.log.columns import Kind
 
 from . import session_records
+from .listening import Listening
 from .mqtt.codec import encode
 from .mqtt.packets import Pubrel
 from .open_block import PendingRecord
@@ -54,6 +55,7 @@ class Lifecycle:
 
     def __init__(self, sessions: Sessions, policy: AccessPolicy, *, sessions_per_device_max: int) -> None:
         self.sessions = sessions
+        self.listening = Listening(sessions)
         self._sessions_per_device_max = sessions_per_device_max
         self._policy = policy
         self._changed: dict[int, Session] = {}
@@ -146,6 +148,7 @@ class Lifecycle:
             if grant is not None and topic_filter not in session.retained:
                 self.plane.refill.offer_retained(session, topic_filter, grant, self.plane)
         self.plane.shared_refill.want(session)
+        self.listening.subscribed(session, session.filters)
 
     # --- a connection ends ----------------------------------------------------------------------------------
 
@@ -158,6 +161,7 @@ class Lifecycle:
         returned_to = session.outbound.detach()
         self._look_at_groups(session)
         session.connection = None
+        self.listening.left(session)
         session.closed_at_ms = plane.now_ms
         session.is_open = False
         is_durable = session.is_durable

@@ -38,6 +38,15 @@ class Limit(StrEnum):
     SUBSCRIPTION_BYTES_MAX = "subscription_bytes_max"
     SUBSCRIPTIONS_MAX = "subscriptions_max"
     SESSIONS_MAX = "sessions_max"
+    REQUEST_BYTES_MAX = "request_bytes_max"
+    REQUEST_PER_CONNECTION_COUNT_MAX = "request_per_connection_count_max"
+    REQUEST_BURST_COUNT_MAX = "request_burst_count_max"
+    REQUEST_TURNED_AWAY_COUNT_MAX = "request_turned_away_count_max"
+    REQUEST_WAITING_COUNT_MAX = "request_waiting_count_max"
+    REQUEST_WAITING_BYTES_MAX = "request_waiting_bytes_max"
+    REQUEST_ANSWERS_UNSENT_BYTES_MAX = "request_answers_unsent_bytes_max"
+    PROVISIONING_CONNECTION_COUNT_MAX = "provisioning_connection_count_max"
+    PROVISIONING_CONNECTION_MS = "provisioning_connection_ms"
 
 
 _NAMES = frozenset(Limit)

@@ -12,7 +12,7 @@ import trio
 
 from appliance.core.errors import CursorExpired, LogDamaged, StorageError
 from storage.log.block import Block
-from storage.log.columns import Columns, Kind
+from storage.log.columns import Columns
 
 from .delivery import Delivery
 
@@ -20,7 +20,6 @@ READ_BYTES: Final = 512 * 1024
 """Read from the log at a time."""
 CACHED_CHUNK_COUNT_MAX: Final = 4
 """Reads kept; about 1 MiB each, unpacked."""
-MESSAGE_KINDS: Final = frozenset({Kind.PUBLISH, Kind.SERVER_PUBLISH})
 Chunk: TypeAlias = list[tuple[Block, Columns]]
 """Blocks as one read gave them, in order, unpacked."""
 
@@ -120,7 +119,7 @@ def _message(block: Block, columns: Columns, index: int) -> Delivery:
         client=columns.clients[columns.client_index[index]],
         topic=columns.topics[columns.topic_index[index]],
         payload=columns.payload(index),
-        properties=columns.properties.get(index, b""),
+        properties=columns.published_properties(index),
         qos=flags >> 1 & 3,
         is_retained=bool(flags & 1),
         received_at_ms=block.first_time_ms + columns.received_delta_ms[index],

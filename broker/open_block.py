@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from storage.log.columns import Kind
+from storage.log.columns import FLAG_KEPT_COPY, Kind
 
 from .mqtt.batch import Batch
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .kept_copies import KeptCopies
 
 
 @dataclass(slots=True)
 class PendingRecord:
     """A session record or a will that waits for its place in a block.
 
-    `then` is called when it is on disk, with its sequence number.
+    `then` is called when it is on disk, with its sequence number. `received_at_ms` is when a message was received that
+    came from elsewhere; None: now.
     """
 
     kind: Kind
@@ -30,6 +33,7 @@ class PendingRecord:
     properties: bytes = b""
     packet_id: int = 0
     then: Callable[[int], None] | None = None
+    received_at_ms: int | None = None
 
 
 class OpenBlock:
@@ -71,6 +75,9 @@ class OpenBlock:
                 self.is_full = True
                 return
             pending.popleft()
+            now_ms = batch.time_marks[-1][1] if record.received_at_ms is not None else 0
+            if record.received_at_ms is not None:
+                batch.mark_time(record.received_at_ms)
             index = batch.add(
                 record.kind,
                 record.client,
@@ -80,11 +87,13 @@ class OpenBlock:
                 properties=record.properties,
                 packet_id=record.packet_id,
             )
+            if record.received_at_ms is not None:
+                batch.mark_time(now_ms)
             self.publishers.append(None)
             if record.then is not None:
                 self.thens.append((index, record.then))
 
-    def close_run(self, connection: Connection, before: int, wire_bytes: int) -> int:
+    def close_run(self, connection: Connection, before: int, wire_bytes: int, now_mono_ms: int) -> int:
         """Say that the records from `before` on are a connection's.
 
         Args:
@@ -99,4 +108,15 @@ class OpenBlock:
         count = len(batch.payloads) - before
         batch.close_run(connection.client_slot, count, wire_bytes)
         self.publishers.append(connection)
+        if connection.kept_copies is not None:
+            self._mark_kept_copies(connection.kept_copies, before, now_mono_ms)
         return count
+
+    def _mark_kept_copies(self, kept: KeptCopies, before: int, now_mono_ms: int) -> None:
+        """Mark those of the records from `before` on that may be copies which another broker kept."""
+        batch = self.batch
+        retained = batch.retained
+        for index in retained[bisect_left(retained, before) :]:
+            topic = batch.topics[batch.topic_index[index]]
+            if kept.may_be_copy(topic, batch.payloads[index], now_mono_ms):
+                batch.flags[index] |= FLAG_KEPT_COPY

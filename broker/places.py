@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from appliance.core.limits import PROVISIONING_CONNECTION_COUNT_MAX
 from appliance.management.access import Principal
 
 from .limit_counts import Limit
@@ -40,6 +41,8 @@ class Places:
         self._in_all = 0
         self._by_network: Counter[str] = Counter()
         self._by_principal: Counter[str] = Counter()
+        self.provisioning: dict[Connection, None] = {}
+        """Connections that enrol, the oldest first."""
 
     def refusal(self, principal: Principal, address: str, older: Connection | None) -> Limit | None:
         """Which limit one more connection would exceed; None where it may come in.
@@ -49,10 +52,14 @@ class Places:
         """
         limits, network = self._limits, network_of(address)
         is_same_network = older is not None and network_of(older.address) == network
-        is_device = principal.kind == "device"
+        is_device = principal.kind != "application"
         if self._in_all - (older is not None) >= limits.in_all:
             return Limit.CONNECTIONS_MAX
-        if self._by_principal[principal.name] - (older is not None) >= (
+        if principal.kind == "provisioning" and (
+            len(self.provisioning) - (older in self.provisioning) >= PROVISIONING_CONNECTION_COUNT_MAX
+        ):
+            return Limit.PROVISIONING_CONNECTION_COUNT_MAX
+        if principal.kind != "provisioning" and self._by_principal[principal.name] - (older is not None) >= (
             limits.per_device if is_device else limits.per_application
         ):
             return Limit.CONNECTIONS_PER_DEVICE_MAX if is_device else Limit.CONNECTIONS_PER_APPLICATION_MAX
@@ -65,10 +72,13 @@ class Places:
         self._in_all += 1
         self._by_principal[connection.principal.name] += 1
         self._by_network[network_of(connection.address)] += 1
+        if connection.principal.kind == "provisioning":
+            self.provisioning[connection] = None
 
     def give_back(self, connection: Connection) -> None:
         """A connection that was admitted is closed."""
         self._in_all -= 1
+        self.provisioning.pop(connection, None)
         for counts, key in (
             (self._by_principal, connection.principal.name),
             (self._by_network, network_of(connection.address)),

@@ -9,6 +9,7 @@ from typing import Final
 
 from appliance.core.errors import RemoteProtocolError
 from appliance.management.access import AccessPolicy, Principal
+from appliance.management.request_topics import AWS, NATIVE
 
 from .limit_counts import Limit
 from .mqtt.constants import PacketType
@@ -17,6 +18,7 @@ from .mqtt.property_table import PropertyId
 from .mqtt.reason_codes import ReasonCode
 from .mqtt.topics import validate_topic_name
 
+REQUESTS_PREFIXES: Final = (f"{NATIVE}/".encode(), f"{AWS}/".encode())
 TOPIC_ALIAS_PROPERTY_BYTES: Final = 3
 """Identifier and two bytes."""
 
@@ -44,6 +46,15 @@ def admit_topic(
         reason_code=ReasonCode.NOT_AUTHORIZED,
         hint="Publish below dm/<device id>/, add a [[mapping]] for the topic, or give the client a [[broker_role]] that opens it.",
     )
+
+
+def is_request(topic: bytes, principal: Principal, policy: AccessPolicy) -> bool:
+    """Whether what a client publishes to a topic is a request that it may make.
+
+    Raises:
+        RemoteProtocolError: not a topic name.
+    """
+    return topic.startswith(REQUESTS_PREFIXES) and policy.may_ask(principal, validate_topic_name(topic))
 
 
 def keep_publish_properties(raw: bytes, topic_alias_max: int) -> tuple[bytes, int]:

@@ -23,17 +23,21 @@ from appliance.core.limits import (
     RETAINED_PREVIEW_BYTES_MAX,
     TOPIC_BYTES_MAX,
 )
+from appliance.core.limits_tracing import TRACE_WANTED_MS
 from storage.log.columns import Kind
 
 from .delivery import NEVER
 from .mqtt.packets import Version
 from .open_block import PendingRecord
+from .server_publishing import ServerPublishing
 from .state.broker_state import FLAG_RETAIN
 from .state.retained import RetainedMessage
+from .tracer import Tracer
 
 if TYPE_CHECKING:
     from .administration import Administration
     from .data_plane import DataPlane
+    from .pushes import Pushes
     from .router import Grant
     from .state.broker_state import BrokerState
     from .state.session import Session
@@ -56,8 +60,15 @@ class Questions:
     """See the module's docstring."""
 
     def __init__(
-        self, plane: DataPlane, administration: Administration, state: BrokerState, clock: Clock
+        self,
+        plane: DataPlane,
+        administration: Administration,
+        state: BrokerState,
+        pushes: Pushes,
+        clock: Clock,
+        tracer: Tracer,
     ) -> None:
+        self._tracer = tracer
         self._plane = plane
         self._administration = administration
         self._sessions = state.sessions
@@ -70,6 +81,9 @@ class Questions:
             "end_session": self._end_session,
             "retained": self._retained_page,
             "clear_retained": self._clear_retained,
+            "trace_next": self._trace_next,
+            "push": pushes.answer,
+            "publish": ServerPublishing(plane).answer,
         }
 
     async def answer(self, question: str, fields: Fields) -> dict[str, Any]:
@@ -88,6 +102,17 @@ class Questions:
                 code="question_unknown",
             )
         return await handler(fields)
+
+    async def _trace_next(self, fields: Fields) -> dict[str, Any]:
+        """Trace the next reading of a device."""
+        if not self._tracer.is_on:
+            raise Conflict(
+                "Tracing is switched off.",
+                hint="Set tracing.per_second_max in homeport.toml to more than 0.",
+                code="tracing_off",
+            )
+        self._tracer.want(_text(fields, "device"))
+        return {"waits_ms": TRACE_WANTED_MS}
 
     # --- clients ------------------------------------------------------------------------------------------------
 

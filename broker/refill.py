@@ -22,10 +22,11 @@ import trio
 
 from appliance.core.clock import Clock
 from appliance.core.errors import CursorExpired, LogDamaged, StorageError
+from storage.log.columns import MESSAGE_KINDS
 
 from .delivery import Delivery, as_duplicate, recipe
 from .local_messages import LOCAL_ROOT
-from .log_window import MESSAGE_KINDS, BlockSource, LogWindow, Slice
+from .log_window import BlockSource, LogWindow, Slice
 from .mqtt.reason_codes import ReasonCode
 from .mqtt.subscriptions import SubscriptionTree
 from .mqtt.topics import is_shared_filter, matches

@@ -124,6 +124,14 @@ class Router:
         for topic_filter in list(session.filters):
             self.unsubscribe(session, topic_filter)
 
+    def grants_by_session(self, topic: str) -> dict[int, list[Grant]]:
+        """Subscriptions that match a topic, by `id` of their session; shared ones are left out. For what is sent past the queues."""
+        found: dict[int, list[Grant]] = {}
+        for key, entry in self._tree.match_once(topic):
+            if not isinstance(entry, SharedGroup):
+                found.setdefault(key, []).append(entry[1])
+        return found
+
     def receivers(self, topic: bytes) -> Receivers:
         """Who gets messages of a topic: each session once, with the highest QoS of its subscriptions.
 

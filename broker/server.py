@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,6 @@ import trio
 
 from appliance.core.clock import Clock
 from appliance.core.config import BrokerConfig
-from appliance.core.errors import ConfigError
-from appliance.core.settings import Bind
 from appliance.management.access import AccessPolicy, Principal
 from storage.log.head import Head
 from storage.log.reader import LogReader
@@ -28,8 +26,10 @@ from .administration import Administration
 from .arrival import Door, Entrance
 from .connection import ConnectionLimits
 from .control import ControlServer
+from .conversations import Conversations
 from .data_plane import DataPlane
 from .disk_watch import DiskWatch
+from .doors import open_doors
 from .fan_out import FanOut
 from .handshake import Handshake, HandshakeLimits
 from .held_back import Holding
@@ -37,7 +37,7 @@ from .identity import DeviceAuthenticator
 from .ingest import Ingest
 from .lifecycle import Lifecycle
 from .limit_counts import Limit, LimitCounts
-from .listener import Listeners, open_listener, open_unix_listener
+from .listener import Listeners
 from .local_messages import LocalMessages
 from .origins import OriginPolicy
 from .pace import Rate
@@ -46,12 +46,14 @@ from .process_numbers import ProcessWatch
 from .questions import Questions
 from .refill import Refill
 from .shared_refill import SharedRefill
+from .site.site_feed import SiteFeed, SiteNodes
 from .slow_path import SlowPath
 from .state.broker_state import BrokerState
 from .state.keeper import StateKeeper
 from .sys_publisher import SysPublisher
 from .tls import TlsContexts
 from .told import Told
+from .tracer import Tracer
 from .websocket import WebSockets
 
 AUTH_THREAD_COUNT_MAX: Final = 4
@@ -83,6 +85,9 @@ class BrokerServer:
         own_names: Names and addresses of this box, whose pages may connect over WebSocket.
         access: Says what those who are connected may do now; None where that never changes (tests).
         on_revoke: Called when the node revokes a device's or an application's access, before its connections are closed.
+        credentials: Numbers of what devices' credentials are read from, for the statistics.
+        tracer: Chooses which messages are traced; without it those whose publishers ask for it.
+        site: The other nodes of the site, whose messages this node's subscribers get; None for a box that is alone.
     """
 
     def __init__(
@@ -104,8 +109,13 @@ class BrokerServer:
         own_names: Iterable[str] = (),
         access: AccessSource | None = None,
         on_revoke: Callable[[str], None] = lambda _principal: None,
+        credentials: Callable[[], Mapping[str, int | bool]] = dict,
+        site: SiteNodes | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._config = config
+        self._tracer = tracer or Tracer()
+        self._credentials = credentials
         self._tls = tls
         self._version = version
         self._writer = writer
@@ -131,6 +141,8 @@ class BrokerServer:
         lifecycle = Lifecycle(
             state.sessions, policy, sessions_per_device_max=config.connections_per_device_max
         )
+        talk = Conversations(state.sessions, lifecycle.listening, self._places, limits, clock)
+        self._talk, slow_path.requests = talk, talk.requests
         self.state = state
         self.keeper = StateKeeper(checkpoint_path, state, clock, lifecycle.settled)
         self.plane = DataPlane(
@@ -146,17 +158,29 @@ class BrokerServer:
             state=state,
             places=self._places,
             limits=limits,
-            server_reference=config.server_reference,
+            server_reference=self._server_reference,
             on_committed=self._on_committed,
             next_seq=writer.head.next_seq,
             disk_level=lambda: writer.housekeeping.level,
+            tracer=self._tracer,
         )
         slow_path.plane = lifecycle.plane = self.plane
+        talk.attach_plane(self.plane)
         self.administration = Administration(self.plane, lifecycle)
         self._disk_watch = DiskWatch(writer, self.keeper, state.sessions)
         self._access = AccessWatch(access, lifecycle, self.plane) if access is not None else None
         self._ingest = Ingest(lambda: self.plane.held_back.holding is not Holding.NOBODY)
         self._ingest.plane = self.plane
+        self._site = None
+        if site is not None:
+            self._site = SiteFeed(
+                site,
+                plane=self.plane,
+                router=router,
+                retained=state.retained,
+                clock=clock,
+                is_held=lambda: self.plane.held_back.holding is not Holding.NOBODY,
+            )
         self._websockets = WebSockets(OriginPolicy(own_names, config.ws_origins))
         self._handshake = Handshake(
             authenticator,
@@ -211,10 +235,19 @@ class BrokerServer:
             interval_s=config.sys_interval_s,
             version=version,
         )
-        questions = Questions(self.plane, self.administration, state, clock)
-        self._control = (
-            ControlServer(control_path, self, questions, self.statistics) if control_path else None
-        )
+        questions = Questions(self.plane, self.administration, state, talk.pushes, clock, self._tracer)
+        self._control = None
+        if control_path:
+            self._control = ControlServer(
+                control_path,
+                self,
+                questions,
+                talk.requests,
+                talk.listening,
+                self.statistics,
+                self._tracer.take_spans,
+            )
+            talk.attach_node(self._control)
         self._stop_listening = trio.CancelScope()
 
     def statistics(self) -> dict[str, Any]:
@@ -229,11 +262,8 @@ class BrokerServer:
                 "refused": self.state.retained.refused_count,
             },
             "limits": self._limits.as_map(),
-            "access": {
-                "changed": self._access.changed if self._access else 0,
-                "cut_off": self._access.cut_off if self._access else 0,
-                "subscriptions_ended": self._access.subscriptions_ended if self._access else 0,
-            },
+            "access": self._access.numbers() if self._access else {},
+            "credentials": dict(self._credentials()),
             "sessions": dataclasses.asdict(self.state.sessions.statistics()),
             "skipped_records": self._refill.skipped_records + self._shared_refill.skipped_records,
             "checkpoint": {
@@ -242,13 +272,16 @@ class BrokerServer:
             },
             "websockets": self._websockets.count,
             "tls": dataclasses.asdict(self._tls.statistics()) if self._tls is not None else {},
+            **self._talk.statistics(),
             "process": dataclasses.asdict(self._process.newest),
             "ingest": {"messages": self._ingest.messages, "held_requests": self._ingest.held_count},
+            "site": self._site.statistics() if self._site is not None else {},
             "held": {
                 "clients": len(self.plane.held_back.parked),
                 "refused_messages": self.plane.held_back.refused_messages,
                 "dropped_messages": self.plane.held_back.dropped_messages,
             },
+            "tracing": self._tracer.statistics(),
             "log": _plain(dataclasses.asdict(self._writer.statistics())),
         }
 
@@ -262,7 +295,7 @@ class BrokerServer:
         """
         with ExitStack() as stack:
             stack.callback(self.plane.tear_down)
-            doors = self._open_doors(stack)
+            doors = open_doors(self._config, self._tls, stack)
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._process.run)
                 await nursery.start(self._websockets.run)
@@ -272,6 +305,9 @@ class BrokerServer:
                 nursery.start_soon(self._refill.run, self.plane)
                 nursery.start_soon(self._shared_refill.run, self.plane)
                 nursery.start_soon(self._ingest.run)
+                if self._site is not None:
+                    nursery.start_soon(self._site.run)
+                nursery.start_soon(self._talk.requests.run)
                 nursery.start_soon(self.keeper.run)
                 nursery.start_soon(self._disk_watch.run)
                 if self._access is not None:
@@ -288,10 +324,6 @@ class BrokerServer:
                 nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await self.keeper.write(is_drained=True)
-
-    def end_session(self, client_id: str) -> bool:
-        """Close a client's connection, and end its session; False if there is none."""
-        return self.administration.end_session(client_id)
 
     def revoke(self, principal: str) -> int:
         """Close all connections of a device or application, which gets in no more; returns how many."""
@@ -321,6 +353,10 @@ class BrokerServer:
         self._stop_listening.cancel()
         self.plane.drain()
 
+    def _server_reference(self) -> str:
+        """Where clients are sent at the end: what the configuration says, else the site's other brokers."""
+        return self._config.server_reference or (self._site.server_reference() if self._site else "")
+
     def _full_for(self, client_id: str, principal: Principal, address: str) -> Limit | None:
         """Which limit one more connection would exceed; one that takes its own place over exceeds none."""
         return self._places.refusal(principal, address, self.plane.connection_of(client_id))
@@ -337,21 +373,6 @@ class BrokerServer:
                 for sock, door in doors:
                     nursery.start_soon(self._listeners.serve, sock, door)
 
-    def _open_doors(self, stack: ExitStack) -> list[tuple[socket.socket, Door]]:
-        """All listening sockets that the configuration asks for. Raises ConfigError."""
-        config, tls = self._config, self._tls
-        asked: list[tuple[Bind | None, str, Door]] = [
-            (config.tcp_bind, "tcp_bind", Door(name="tcp")),
-            (config.ws_bind, "ws_bind", Door(name="ws")),
-        ]
-        if tls is not None:
-            asked.append((config.tls_bind, "tls_bind", Door(name="tls", context=tls.mqtt)))
-            asked.append((config.wss_bind, "wss_bind", Door(name="wss", context=tls.web)))
-        doors = [(_open(bind, f"broker.{key}", stack), door) for bind, key, door in asked if bind is not None]
-        if config.unix_path is not None:
-            doors.append((_open_unix(config.unix_path, stack), Door(name="unix")))
-        return doors
-
     def _on_unknown(self, user_name: str) -> None:
         if self._control is not None:
             self._control.first_contact(user_name)
@@ -359,28 +380,6 @@ class BrokerServer:
     def _on_committed(self, head: Head) -> None:
         if self._control is not None:
             self._control.log_grew(head)
-
-
-def _open(bind: Bind, key: str, stack: ExitStack) -> socket.socket:
-    try:
-        return stack.enter_context(open_listener(bind.host, bind.port))
-    except OSError as error:
-        raise ConfigError(
-            f"{key} = {bind} can't be listened on: {error.strerror}.",
-            hint="Stop what has the port (ss -ltnp shows it), or choose another in homeport.toml.",
-        ) from error
-
-
-def _open_unix(path: Path, stack: ExitStack) -> socket.socket:
-    try:
-        sock = stack.enter_context(open_unix_listener(path))
-    except OSError as error:
-        raise ConfigError(
-            f"broker.unix_path = {path} can't be listened on: {error.strerror}.",
-            hint="Name a socket in a folder that is there, that Homeport may write and that others may not.",
-        ) from error
-    stack.callback(path.unlink, missing_ok=True)
-    return sock
 
 
 def _port(sock: socket.socket) -> int:

@@ -14,8 +14,9 @@ import trio
 
 from appliance.core.clock import Clock
 from appliance.core.errors import CursorExpired, LogDamaged, StorageError
+from storage.log.columns import MESSAGE_KINDS
 
-from .log_window import MESSAGE_KINDS, BlockSource, LogWindow
+from .log_window import BlockSource, LogWindow
 from .mqtt.topics import matches
 
 if TYPE_CHECKING:

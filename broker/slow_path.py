@@ -44,6 +44,7 @@ from .session_records import CloseReason
 if TYPE_CHECKING:
     from .connection import Connection
     from .data_plane import DataPlane
+    from .requests import Requests
     from .state.session import Session
 
 PINGRESP: Final = b"\xd0\x00"
@@ -59,9 +60,10 @@ PUBACK_SHORT: Final = b"\x40\x02"
 
 
 class SlowPath:
-    """Handles one packet at a time for the data plane, which sets `plane` when it is made."""
+    """Handles one packet at a time for the data plane; `plane` and `requests` are set once they are made."""
 
     plane: DataPlane
+    requests: Requests
 
     def __init__(
         self, router: Router, policy: AccessPolicy, *, subscriptions_max: int, session_expiry_s_max: int
@@ -207,21 +209,42 @@ class SlowPath:
 
     # --- answers that a record goes before --------------------------------------------------------------------
 
-    def _answer(self, connection: Connection, answer: Packet, kind: Kind, payload: bytes | None) -> None:
+    def _answer(
+        self,
+        connection: Connection,
+        answer: Packet,
+        kind: Kind,
+        payload: bytes | None,
+        *,
+        said: Callable[[], None] | None = None,
+    ) -> None:
         """Answer: where the session outlives its connection, when the record is on disk.
 
         Args:
             payload: Of the record; None where nothing has changed.
+            said: Called behind the answer.
         """
         if payload is not None and connection.session.is_durable:
-            self._record(connection, answer, kind, payload)
+            self._record(connection, answer, kind, payload, said=said)
         else:
             self._say(connection, encode(answer, connection.version))
+            if said is not None:
+                said()
 
-    def _record(self, connection: Connection, answer: Packet, kind: Kind, payload: bytes) -> None:
+    def _record(
+        self,
+        connection: Connection,
+        answer: Packet,
+        kind: Kind,
+        payload: bytes,
+        *,
+        said: Callable[[], None] | None = None,
+    ) -> None:
         def then(_seq: int) -> None:
             if connection.fd >= 0:
                 self._say(connection, encode(answer, connection.version))
+                if said is not None:
+                    said()
 
         self.plane.record(PendingRecord(kind, connection.client, payload=payload, then=then))
 
@@ -258,7 +281,13 @@ class SlowPath:
             )
         payload = session_records.subscribed(granted) if granted else None
         answer = Suback(packet_id=packet.packet_id, reason_codes=codes)
-        self._answer(connection, answer, Kind.SESSION_CHANGED, payload)
+        self._answer(
+            connection,
+            answer,
+            Kind.SESSION_CHANGED,
+            payload,
+            said=lambda: self.plane.lifecycle.listening.subscribed(session, [each[0] for each in granted]),
+        )
         for topic_filter, grant, wants_retained in granted:
             if wants_retained:
                 self.plane.refill.offer_retained(session, topic_filter, grant, self.plane)

@@ -24,6 +24,8 @@ from .tls_files import certificate_ends_at_ms
 
 RELOAD_INTERVAL_MS: Final = 2000
 """Between a certificate's renewal and its use; three calls of stat(2)."""
+FIRST_INTERVAL_MS: Final = 200
+"""The same while the site's authority is not there yet, whose first certificate may be used as soon as it is made."""
 MQTT: Final = "mqtt"
 """The ALPN name of MQTT; a client that offers none is served as well."""
 HTTP: Final = "http/1.1"
@@ -39,23 +41,41 @@ class TlsFiles:
     Attributes:
         certificate: Key and certificate chain, PEM in one file.
         client_auth: `off`, `optional` or `required`: whether clients show a certificate.
-        client_ca: Bundle of who may have signed it; None with `off` only.
+        client_ca: Bundle of the operator's own authorities that may have signed it.
         client_crl: Those authorities' revocation lists.
+        site_ca: Bundle of the site's own authority, which may have signed it, too. It need not be there yet.
+        site_crl: Its revocation list. Only read beside a `client_crl`, where OpenSSL wants one of every authority: whose certificate
+            of the site was revoked the catalog says sooner, and the client can be told.
     """
 
     certificate: Path
     client_auth: str = "off"
     client_ca: Path | None = None
     client_crl: Path | None = None
+    site_ca: Path | None = None
+    site_crl: Path | None = None
+
+    @property
+    def site_ca_is_there(self) -> bool:
+        return self.site_ca is not None and self.site_ca.exists()
 
     @classmethod
-    def of(cls, config: BrokerConfig, certificate: Path) -> Self:
+    def of(
+        cls,
+        config: BrokerConfig,
+        certificate: Path,
+        *,
+        site_ca: Path | None = None,
+        site_crl: Path | None = None,
+    ) -> Self:
         """As configured."""
         return cls(
             certificate=certificate,
             client_auth=config.tls_client_auth,
             client_ca=config.tls_client_ca,
             client_crl=config.tls_client_crl,
+            site_ca=site_ca,
+            site_crl=site_crl,
         )
 
 
@@ -68,12 +88,14 @@ class TlsStatistics:
         failures: Times changed files could not be used.
         failing: Whether the files as they are now can't be used, and older settings are in force.
         certificate_expires_at_ms: Of the certificate in force, UTC ms.
+        trusts_site: Whether certificates of the site's own authority count.
     """
 
     loads: int
     failures: int
     failing: bool
     certificate_expires_at_ms: int
+    trusts_site: bool
 
 
 def server_context(files: TlsFiles, protocol: str = MQTT) -> ssl.SSLContext:
@@ -103,16 +125,36 @@ def server_context(files: TlsFiles, protocol: str = MQTT) -> ssl.SSLContext:
                 hint='Set broker.tls_client_auth to "optional" or "required", or take the files out.',
             )
         return context
-    if files.client_ca is None:
+    is_required = files.client_auth == "required"
+    if files.client_ca is None and (files.client_crl is not None or (is_required and files.site_ca is None)):
         raise ConfigError(
-            f'broker.tls_client_auth is "{files.client_auth}", and no authority is named.',
+            "broker.tls_client_crl is set, and no authority is named whose list it is."
+            if files.client_crl is not None
+            else 'broker.tls_client_auth is "required", and no authority is named.',
             hint="Set broker.tls_client_ca to the PEM file of who signs the devices' certificates.",
         )
-    _load(context, files.client_ca, "broker.tls_client_ca", "a certificate of an authority", "x509_ca")
+    if files.client_ca is None and protocol == HTTP and not is_required:
+        # A browser that is asked asks its user which of their certificates to show: not for authorities that nobody named.
+        return context
+    has_site_ca = files.site_ca_is_there
+    if files.site_ca is not None and has_site_ca:
+        _load(context, files.site_ca, "The site's authority", "a certificate of an authority", "x509_ca")
+    if files.client_ca is not None:
+        _load(context, files.client_ca, "broker.tls_client_ca", "a certificate of an authority", "x509_ca")
     if files.client_crl is not None:
         _load(context, files.client_crl, "broker.tls_client_crl", "a revocation list", "crl")
+        if files.site_crl is not None and has_site_ca and files.site_crl.exists():
+            _load(context, files.site_crl, "The site's revocation list", "a revocation list", "crl")
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-    context.verify_mode = ssl.CERT_REQUIRED if files.client_auth == "required" else ssl.CERT_OPTIONAL
+    if is_required:
+        # Without any authority yet nobody gets in; the site's is looked for every RELOAD_INTERVAL_MS.
+        context.verify_mode = ssl.CERT_REQUIRED
+    elif has_site_ca or files.client_ca is not None:
+        context.verify_mode = ssl.CERT_OPTIONAL
+    if context.verify_mode != ssl.CERT_NONE:
+        # A resumed session brings its certificate along and nobody looks at its end again, for two hours.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
     return context
 
 
@@ -139,6 +181,7 @@ class _Loaded:
     mqtt: ssl.SSLContext
     web: ssl.SSLContext
     expires_at_ms: int
+    trusts_site: bool
 
 
 class TlsContexts:
@@ -169,12 +212,14 @@ class TlsContexts:
             failures=self._failures,
             failing=self._failing,
             certificate_expires_at_ms=self._loaded.expires_at_ms,
+            trusts_site=self._loaded.trusts_site,
         )
 
     async def watch(self) -> None:
-        """Load changed files; runs until cancelled."""
+        """Load changed files; runs until cancelled. The site's authority is waited for at a box's first start."""
         while True:
-            await trio.sleep(RELOAD_INTERVAL_MS / 1000)
+            is_whole = self._files.site_ca is None or self._files.site_ca_is_there
+            await trio.sleep((RELOAD_INTERVAL_MS if is_whole else FIRST_INTERVAL_MS) / 1000)
             await self.look()
 
     async def look(self) -> None:
@@ -201,15 +246,18 @@ class TlsContexts:
 
 
 def _load_all(files: TlsFiles) -> _Loaded:
+    is_there = files.site_ca_is_there and files.client_auth != "off"
     return _Loaded(
-        server_context(files, MQTT), server_context(files, HTTP), certificate_ends_at_ms(files.certificate)
+        server_context(files, MQTT),
+        server_context(files, HTTP),
+        certificate_ends_at_ms(files.certificate),
+        is_there,
     )
 
 
 def _stamps(files: TlsFiles) -> tuple[tuple[int, int, int] | None, ...]:
-    return tuple(
-        _stamp(path) for path in (files.certificate, files.client_ca, files.client_crl) if path is not None
-    )
+    paths = (files.certificate, files.client_ca, files.client_crl, files.site_ca, files.site_crl)
+    return tuple(_stamp(path) for path in paths if path is not None)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

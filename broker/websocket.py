@@ -159,8 +159,10 @@ class WebSockets:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_read, websocket, stream, nursery.cancel_scope)
             request = await websocket._get_request()
+            # Known before it is answered: a page that hangs up at once ends the answer, and the refusal is said all the same.
+            status, refused = self._judge(request)
             try:
-                refused = await self._answer(request)
+                await _answer(request, status, refused)
             except BROKEN as error:
                 log.debug("a WebSocket ended before it was one", reason=str(error))
             else:
@@ -179,8 +181,8 @@ class WebSockets:
         if not is_begun:
             raise Closed("no WebSocket request came")
 
-    async def _answer(self, request: WebSocketRequest) -> Refused | None:
-        """Accept the request, or reject it and say why."""
+    def _judge(self, request: WebSocketRequest) -> tuple[int, Refused | None]:
+        """The HTTP status of the answer, and why the request is refused, if it is."""
         origins = [value.decode("latin-1") for name, value in request.headers if name.lower() == b"origin"]
         host = request._event.host
         if self.count > WEBSOCKET_CONNECTION_COUNT_MAX:
@@ -192,16 +194,22 @@ class WebSockets:
         elif len(origins) > 1 or not self._origins.allows(origins[0] if origins else None, host):
             refusal = 403, "websocket_origin", f"a page of {', '.join(origins)} may not connect to {host}"
         else:
-            await request.accept(subprotocol=SUBPROTOCOL)
-            return None
+            return 101, None
         status, code, reason = refusal
-        await request.reject(
-            status,
-            extra_headers=[(b"Content-Type", b"text/plain; charset=utf-8")],
-            body=f"{reason}\n".encode(),
-        )
         hint = "List the page in broker.ws_origins if it is yours." if code == "websocket_origin" else ""
-        return Refused(code, reason, hint)
+        return status, Refused(code, reason, hint)
+
+
+async def _answer(request: WebSocketRequest, status: int, refused: Refused | None) -> None:
+    """Accept the request, or reject it and say why."""
+    if refused is None:
+        await request.accept(subprotocol=SUBPROTOCOL)
+        return
+    await request.reject(
+        status,
+        extra_headers=[(b"Content-Type", b"text/plain; charset=utf-8")],
+        body=f"{refused}\n".encode(),
+    )
 
 
 async def _read(websocket: WebSocketConnection, stream: TransportStream, scope: trio.CancelScope) -> None:

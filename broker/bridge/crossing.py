@@ -25,6 +25,7 @@ from appliance.core.limits import (
     BRIDGE_CURSOR_INTERVAL_MS,
     BRIDGE_SEND_TIMEOUT_MS,
 )
+from appliance.management.request_topics import is_reserved
 from broker.mqtt.codec import encode_properties
 from broker.mqtt.constants import PacketType, Version
 from broker.mqtt.packets import Publish
@@ -32,7 +33,9 @@ from broker.mqtt.properties import Properties
 from broker.mqtt.property_table import PropertyId
 from broker.mqtt.topics import validate_topic_name
 from broker.mqtt.violations import local as our_mistake
+from storage.log.columns import FLAG_KEPT_COPY
 
+from ..kept_copies import KeptCopies
 from .events import Close, Delivered, Event, Lost, Message, Open, Opened, Owed, Send, Subscribed
 from .local import LocalBroker, Record
 from .memory import Memory
@@ -102,6 +105,7 @@ class Crossing:
         self._opened: Opened | None = None
         self._is_open = trio.Event()
         self._is_appending = False
+        self._kept = KeptCopies()
         self._head_seq = head_seq
         """Behind every record that this bridge has brought so far: an identifier that is used again is looked for from here."""
 
@@ -250,16 +254,22 @@ class Crossing:
         try:
             name = validate_topic_name(topic or "", our_mistake)
         except ProtocolError:
+            name = ""
+        if not name or is_reserved(name.split("/")):
+            # What is asked of the other site is not for our log: it may hold secrets, and is answered there.
             self._counts.dropped_messages += 1
             return None
         properties = publish.properties.without(PropertyId.TOPIC_ALIAS, PropertyId.SUBSCRIPTION_IDENTIFIER)
         if crosses_again(properties, self._rules.node):
             self._counts.looped_messages += 1
             return None
+        flags = publish.qos << 1 | publish.retain
+        if publish.retain and self._kept.may_be_copy(name.encode(), publish.payload, self._clock.mono_ms()):
+            flags |= FLAG_KEPT_COPY
         return (
             name.encode(),
             publish.payload,
-            publish.qos << 1 | publish.retain,
+            flags,
             packet_id if publish.qos == 2 else 0,
             encode_properties(with_via(properties, self._rules.node), PacketType.PUBLISH),
         )

@@ -182,7 +182,7 @@ class OutgoingScan:
         flags = columns.flags[index]
         age_ms = now_ms - (block.first_time_ms + columns.received_delta_ms[index])
         properties = Properties.EMPTY
-        raw = columns.properties.get(index)
+        raw = columns.published_properties(index)
         if raw:
             properties = decode_properties(raw).without(
                 PropertyId.TOPIC_ALIAS, PropertyId.SUBSCRIPTION_IDENTIFIER

@@ -44,6 +44,7 @@ class Batch:
         "topic_index",
         "topic_slots",
         "topics",
+        "traces",
     )
 
     def __init__(self) -> None:
@@ -58,6 +59,7 @@ class Batch:
         self.time_marks: list[tuple[int, int]] = []  # (first record, ms)
         self.other_kinds: dict[int, int] = {}  # record → kind, where it is no PUBLISH
         self.properties: dict[int, bytes] = {}
+        self.traces: dict[int, bytes] = {}  # record → traceparent, where it is traced; not sent to anybody
         self.retained: list[int] = []  # records whose RETAIN flag is set
         self.qos2_count = 0
         self.body_bytes = 0

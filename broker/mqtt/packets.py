@@ -7,7 +7,7 @@ Source: MQTT 5.0 §3, MQTT 3.1.1 §3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from broker.mqtt.constants import PacketType, Sender, Version
 from broker.mqtt.properties import Properties
@@ -87,6 +87,22 @@ class Publish:
     dup: bool = False
     packet_id: int | None = None
     properties: Properties = Properties.EMPTY
+
+
+class PublishedRequest(NamedTuple):
+    """A PUBLISH of a client to a topic of requests, which is answered and not passed on.
+
+    Attributes:
+        first: The packet's first byte.
+        packet_id: Its two bytes, b"" for QoS 0.
+        properties: Encoded, without the topic alias.
+    """
+
+    first: int
+    packet_id: bytes
+    topic: bytes
+    payload: bytes
+    properties: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from appliance.core.limits import TOPIC_ALIAS_TOPIC_BYTES_MAX
 
 from .batch import BATCH_BYTES_MAX, RECORD_COLUMNS_BYTES, TOPIC_FRAMING_BYTES, Batch
 from .packet_ids import PacketIds, message_digest
+from .packets import PublishedRequest
 from .reason_codes import ReasonCode
 from .wire import remaining_length
 
@@ -41,6 +42,9 @@ WITH_PACKET_ID: Final = frozenset({0x32, 0x33, 0x3A, 0x3B, 0x34, 0x35, 0x3C, 0x3
 """First bytes of a PUBLISH of QoS 1 or 2: with or without DUP and RETAIN."""
 REPEATED_FLAGS: Final = 0x0C
 """QoS 2 and DUP."""
+REFUSED_SLOT: Final = -1
+REQUEST_SLOT: Final = -2
+"""In place of a topic's place in the batch: a PUBLISH that is not added to it, because it may not, or is a request."""
 SINGLE_BYTES_MAX: Final = 129
 """A packet whose remaining length fits one byte."""
 
@@ -65,12 +69,14 @@ class PublishParser:
         admit_topic: Called for a topic that the connection has not used lately. Raises RemoteProtocolError if it
             is no topic name, returns False if publishing to it is not permitted: such packets are not added, and
             their first bytes and packet identifiers (b"" for QoS 0) are left in `refused`.
+        is_request: Whether a topic, which the connection has not used lately, is one of requests that it may make.
         keep_properties: Checks a packet's property bytes and returns what is to be stored and sent on, and the topic
             alias that was among them, 0 where there was none.
 
     Attributes:
         unreleased: Identifiers of QoS 2 whose PUBLISH was taken and whose PUBREL has not come.
         repeated: Identifiers of QoS 2 packets that were taken before and came again; they were not added.
+        requests: What was published to topics of requests, for the caller to take.
     """
 
     __slots__ = (
@@ -79,6 +85,7 @@ class PublishParser:
         "_aliases",
         "_batch_identity",
         "_has_properties",
+        "_is_request",
         "_keep_properties",
         "_kept",
         "_packet_bytes_max",
@@ -89,6 +96,7 @@ class PublishParser:
         "_topics",
         "refused",
         "repeated",
+        "requests",
         "unreleased",
     )
 
@@ -99,10 +107,12 @@ class PublishParser:
         packet_bytes_max: int,
         admit_topic: Callable[[bytes], bool],
         keep_properties: Callable[[bytes], tuple[bytes, int]],
+        is_request: Callable[[bytes], bool] = lambda _topic: False,
     ) -> None:
         self._has_properties = has_properties
         self._packet_bytes_max = packet_bytes_max
         self._admit_topic = admit_topic
+        self._is_request = is_request
         self._keep_properties = keep_properties
         self._prefix: Prefix = NO_PREFIX
         self._topic = b""
@@ -116,6 +126,7 @@ class PublishParser:
         self.unreleased = PacketIds()
         self.refused: list[tuple[int, bytes]] = []
         self.repeated: list[bytes] = []
+        self.requests: list[PublishedRequest] = []
 
     def parse(self, data: bytes, pos: int, batch: Batch) -> tuple[int, Stop]:
         """Append complete PUBLISH packets of `data[pos:]` to the batch.
@@ -193,7 +204,10 @@ class PublishParser:
                     at = self._properties(data, at, stop, batch, slot)
             pos = stop
             if slot < 0:
-                self.refused.append((first, packet_id))
+                if slot == REQUEST_SLOT:
+                    self._take_request(first, packet_id, data[at:stop])
+                else:
+                    self.refused.append((first, packet_id))
                 continue
             payload = data[at:stop]
             if first & 4 and not self._begin_exactly_once(first, packet_id, payload, batch):
@@ -268,11 +282,23 @@ class PublishParser:
         batch.qos2_count += 1
         return True
 
+    def _take_request(self, first: int, packet_id: bytes, payload: bytes) -> None:
+        """Put a request aside. No record says that one of QoS 2 was taken: after a restart it is a new one, and requests can be
+        made twice.
+        """
+        if first & 4:
+            number, digest = int.from_bytes(packet_id), message_digest(self._topic, payload)
+            if self._is_repeated(first, packet_id) or self.unreleased.is_of(number, digest):
+                self.repeated.append(packet_id)
+                return
+            self.unreleased.add(number, digest)
+        self.requests.append(PublishedRequest(first, packet_id, self._topic, payload, self._kept))
+
     def _is_repeated(self, first: int, packet_id: bytes) -> bool:
         return first & REPEATED_FLAGS == REPEATED_FLAGS and int.from_bytes(packet_id) in self.unreleased
 
     def _other_topic(self, data: bytes, at: int, stop: int, batch: Batch, first: int) -> tuple[int, int]:
-        """Cut out a topic that this batch has not seen from here; -1 as its slot where it is not permitted."""
+        """Cut out a topic that this batch has not seen from here, and find its slot."""
         after = at + 2 + (data[at] << 8 | data[at + 1]) if at + 2 <= stop else stop + 1
         if after > stop:
             raise RemoteProtocolError("A PUBLISH ends before its topic does.", reason_code=0x81)
@@ -284,9 +310,14 @@ class PublishParser:
         is_known = topic in self._topics or (prefix is not NO_PREFIX and prefix == self._prefix)
         self._topic = topic
         if not is_known:
+            if self._is_request(topic):
+                self._prefix = NO_PREFIX
+                # A packet without properties leaves those of the one before.
+                self._kept, self._properties_before = b"", None
+                return after, REQUEST_SLOT
             if not self._admit_topic(topic):
                 self._prefix = NO_PREFIX
-                return after, -1
+                return after, REFUSED_SLOT
             if len(self._topics) >= ADMITTED_TOPIC_COUNT_MAX:
                 self._topics.clear()
             if len(topic) <= ADMITTED_TOPIC_BYTES_MAX:

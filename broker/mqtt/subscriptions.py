@@ -144,6 +144,10 @@ class SubscriptionTree(Generic[T]):
         self._remember(topic, found)
         return found
 
+    def match_once(self, topic: str) -> tuple[tuple[Key, T], ...]:
+        """The same for a topic that hardly comes again: it takes no other's place among the answers that are remembered."""
+        return self._walk(topic)
+
     def statistics(self) -> SubscriptionTreeStatistics:
         return SubscriptionTreeStatistics(
             subscription_count=self._subscription_count,

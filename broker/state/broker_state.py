@@ -11,7 +11,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from appliance.core.errors import LogDamaged
-from storage.log.columns import Kind
+from storage.log.columns import MESSAGE_KINDS, Kind
 
 from ..delivery import NEVER, expiry_ms
 from ..router import Router
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ..mqtt.batch import Batch
 
 FLAG_RETAIN: Final = 1
-MESSAGE_KINDS: Final = frozenset({Kind.PUBLISH, Kind.SERVER_PUBLISH})
 
 
 class BrokerState:
@@ -80,6 +79,7 @@ class BrokerState:
                 properties=batch.properties.get(index, b""),
                 flags=batch.flags[index],
                 received_at_ms=marks[mark][1],
+                is_of_site=batch.other_kinds.get(index) == Kind.SITE_PUBLISH,
             )
 
     def apply_block(self, block: Block) -> None:
@@ -97,9 +97,10 @@ class BrokerState:
                     client_id=columns.clients[columns.client_index[index]][0],
                     topic=columns.topics[columns.topic_index[index]],
                     payload=columns.payload(index),
-                    properties=columns.properties.get(index, b""),
+                    properties=columns.published_properties(index),
                     flags=flags,
                     received_at_ms=block.first_time_ms + columns.received_delta_ms[index],
+                    is_of_site=columns.kinds[index] == Kind.SITE_PUBLISH,
                 )
         self.next_seq = block.next_seq
 
@@ -147,11 +148,14 @@ class BrokerState:
         properties: bytes,
         flags: int,
         received_at_ms: int,
+        is_of_site: bool,
     ) -> None:
-        """An empty payload removes, any other is kept (MQTT 5.0 §3.3.1.3)."""
+        """An empty payload removes, any other is kept (MQTT 5.0 §3.3.1.3); of two nodes' messages the later one counts."""
+        if is_of_site and not self.retained.is_newer(topic, received_at_ms, payload):
+            return
         self._retained_changes += 1
         if not payload:
-            self.retained.remove(topic)
+            self.retained.clear(topic, received_at_ms)
             return
         expires_at_ms = expiry_ms(properties, received_at_ms) if properties else NEVER
         self.retained.keep(

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from appliance.core.errors import LogDamaged
-from storage.log.columns import Columns, Kind
+from storage.log.columns import MESSAGE_KINDS, Columns, Kind
 
 from ..mqtt.packet_ids import message_digest
 from ..mqtt.topics import SharedFilter, parse_shared
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 SESSION_KINDS: Final = bytes(
     (Kind.SESSION_OPENED, Kind.SESSION_CHANGED, Kind.SESSION_CLOSED, Kind.QOS2_STEP, Kind.BROKER_STARTED)
 )
-MESSAGE_KINDS: Final = frozenset({Kind.PUBLISH, Kind.SERVER_PUBLISH})
 QOS_2_FLAG: Final = 4
 
 
@@ -93,7 +92,7 @@ class Replay:
         sender = columns.clients[columns.client_index[index]]
         start, stop = columns.payload_offsets[index], columns.payload_offsets[index + 1]
         size_bytes = len(columns.topics[columns.topic_index[index]]) + stop - start
-        size_bytes += len(columns.properties.get(index, b""))
+        size_bytes += len(columns.published_properties(index))
         for session, grant in receivers:
             if (
                 not (qos and grant.qos)

@@ -9,6 +9,7 @@ Source: MQTT 5.0 §3.3.1.3 (RETAIN), §3.3.2.3.3 (message expiry); MQTT 3.1.1 §
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,6 +19,8 @@ from ..delivery import NEVER
 if TYPE_CHECKING:
     from ..router import Grant
 
+CLEARED_COUNT_MAX: Final = 4096
+"""Topics of which it is remembered when their message was cleared: about 0.5 MB."""
 STEP_NODE_COUNT: Final = 64
 """Nodes looked at between two results of `find` at most."""
 
@@ -80,6 +83,7 @@ class RetainedMessages:
         self._bytes_max = bytes_max
         self._root = _Node()
         self._by_topic: dict[bytes, RetainedMessage] = {}
+        self._cleared: OrderedDict[bytes, int] = OrderedDict()
         self.size_bytes = 0
         self.refused_count = 0
         """Messages that were not kept because there was no room."""
@@ -101,6 +105,7 @@ class RetainedMessages:
             False if there is no room: then the one before is gone, too, since it is no longer the topic's last.
         """
         self.remove(message.topic)
+        self._cleared.pop(message.topic, None)
         if not self._has_room(message):
             self.remove_expired(message.received_at_ms)
             if not self._has_room(message):
@@ -116,6 +121,27 @@ class RetainedMessages:
         self._by_topic[message.topic] = message
         self.size_bytes += message.size_bytes
         return True
+
+    def clear(self, topic: bytes, at_ms: int) -> None:
+        """Forget a topic's message because somebody said so; an older one that another node brings does not come back.
+
+        Remembered for the CLEARED_COUNT_MAX topics cleared last, until the broker ends.
+        """
+        self.remove(topic)
+        self._cleared[topic] = at_ms
+        self._cleared.move_to_end(topic)
+        if len(self._cleared) > CLEARED_COUNT_MAX:
+            self._cleared.popitem(last=False)
+
+    def is_newer(self, topic: bytes, at_ms: int, payload: bytes) -> bool:
+        """Whether a message of another node, received there at `at_ms`, is the topic's last one.
+
+        Of two received in the same millisecond the one with the greater payload is, so that all nodes agree.
+        """
+        kept = self._by_topic.get(topic)
+        if kept is not None:
+            return (at_ms, payload) > (kept.received_at_ms, kept.payload)
+        return at_ms > self._cleared.get(topic, -1)
 
     def remove(self, topic: bytes) -> bool:
         """Forget a topic's message; False if there was none."""
