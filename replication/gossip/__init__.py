@@ -1,0 +1,1 @@
+"""Who lacks what, and how it gets there: digests, pushes, pulls, what is stored where. Sans-IO."""

@@ -1,0 +1,120 @@
+"""The nodes of the fleet as far as copies go: what fails together, and who is to hold whose streams. Pure.
+
+In a small fleet everybody holds everything. In a larger one a node's streams are held by its whole site, by relays, and by
+a few nodes elsewhere; which ones follows from the ids alone (rendezvous hashing), so that all agree without a word and a
+node more or less moves only what it must.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Domain = Literal["node", "site", "region"]
+DOMAINS: Final[tuple[Domain, ...]] = ("node", "site", "region")
+
+HOLD_ALL_NODE_COUNT_MAX: Final = 8
+"""Up to so many nodes everybody holds everything."""
+HOLDERS_ELSEWHERE_COUNT: Final = 3
+"""Holders outside of the site in a larger fleet: two may be lost, and one be away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerInfo:
+    """A node that is in the roster and not decommissioned.
+
+    Args:
+        region: What fails together; nodes that have none are in one region.
+        is_relay: It holds and passes on everything.
+        is_tier: It is no node but a region of the tier (replication/tier): it counts as a holder of what is stored there, and isn't
+            asked for anything or counted on to hold something.
+    """
+
+    node_id: str
+    site_id: str
+    region: str = ""
+    is_relay: bool = False
+    is_tier: bool = False
+
+
+class FleetView:
+    """Who there is. Immutable; a new roster is a new view.
+
+    Args:
+        node_id: Our own; it need not be among the nodes.
+    """
+
+    def __init__(self, node_id: str, nodes: Iterable[PeerInfo] = ()) -> None:
+        self.node_id = node_id
+        self._nodes: Mapping[str, PeerInfo] = {info.node_id: info for info in nodes}
+        self._node_count = sum(not info.is_tier for info in self._nodes.values())
+        self._holders: dict[str, frozenset[str]] = {}
+        self._somebody: dict[Domain, bool] = {}
+
+    def __contains__(self, node_id: str) -> bool:
+        return node_id in self._nodes
+
+    @property
+    def nodes(self) -> Mapping[str, PeerInfo]:
+        return self._nodes
+
+    def is_apart(self, node_id: str, other: str, domain: Domain) -> bool:
+        """Whether what takes one away leaves the other; a node that isn't known is never apart."""
+        one, two = self._nodes.get(node_id), self._nodes.get(other)
+        if one is None or two is None or node_id == other:
+            return False
+        if domain == "node":
+            return True
+        if domain == "site":
+            return one.site_id != two.site_id
+        return one.region != two.region
+
+    def is_somebody_apart(self, domain: Domain) -> bool:
+        """Whether there is a node that what takes us away leaves. It is asked with each sample of an age, so it is kept."""
+        found = self._somebody.get(domain)
+        if found is None:
+            found = any(self.is_apart(self.node_id, node_id, domain) for node_id in self._nodes)
+            self._somebody[domain] = found
+        return found
+
+    def distance(self, other: str) -> int:
+        """How far from us, 0 to 2: the same site, another one, another region."""
+        if self.is_apart(self.node_id, other, "region"):
+            return 2
+        return int(self.is_apart(self.node_id, other, "site"))
+
+    def is_holder(self, node_id: str, origin: str) -> bool:
+        """Whether a node is to hold another's streams. Its own it always has."""
+        if origin not in self._nodes or node_id not in self._nodes or origin == node_id:
+            return False
+        info = self._nodes[node_id]
+        if info.is_tier:
+            return False
+        if self._node_count <= HOLD_ALL_NODE_COUNT_MAX:
+            return True
+        if info.is_relay or info.site_id == self._nodes[origin].site_id:
+            return True
+        return node_id in self._elsewhere(origin)
+
+    def _elsewhere(self, origin: str) -> frozenset[str]:
+        found = self._holders.get(origin)
+        if found is None:
+            site = self._nodes[origin].site_id
+            others = [
+                info
+                for info in self._nodes.values()
+                if info.site_id != site and not info.is_relay and not info.is_tier
+            ]
+            others.sort(key=lambda info: (self._is_same_region(origin, info), _rank(origin, info.node_id)))
+            found = frozenset(info.node_id for info in others[:HOLDERS_ELSEWHERE_COUNT])
+            self._holders[origin] = found
+        return found
+
+    def _is_same_region(self, origin: str, info: PeerInfo) -> bool:
+        return self._nodes[origin].region == info.region
+
+
+def _rank(origin: str, node_id: str) -> bytes:
+    return hashlib.sha256(f"{origin} {node_id}".encode()).digest()

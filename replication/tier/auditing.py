@@ -1,0 +1,202 @@
+"""Whether a region still has what was put there: its listing is walked, and what is gone is put again. For trio.
+
+Pieces of an epoch follow each other without a gap, so a listing that doesn't shows what is lacking, whoever put it there and whatever was
+forgotten here. One piece of each walk is opened, to see that bytes come back as they were. A walk begins where the last one ended less a
+share of what is older, so that all of it is walked in WALK_COUNT walks and each of them is cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import trio
+
+from appliance.core.errors import NotFound
+from appliance.core.limits_replication import TIER_PIECE_BYTES_MAX
+from replication.effects import Place
+from replication.randomness import Randomness
+from replication.tier.envelope import PieceDamaged, open_piece
+from replication.tier.keys import TierKeys
+from replication.tier.pieces import Piece, PieceName
+from replication.tier.region_calls import CALL_ERRORS, CALL_S, RegionCalls, ended, failed
+from replication.tier.steps import Audit, Audited, Failed
+from storage.replicas.streams import SEQUENCE_MAX, StreamId
+
+WALK_COUNT: Final = 30
+"""Walks within which all that is old was looked at: a month, where there is one a day."""
+
+
+@dataclass(slots=True)
+class Walked:
+    """How far a stream in a region has been walked, by epoch.
+
+    Attributes:
+        firsts: Where the epoch begins there: the first sequence, and the hash before it.
+        ends: Up to where the newest were walked: the next sequence, and the hash before it.
+        shares: How many shares of what is older were walked.
+    """
+
+    firsts: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    ends: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    shares: dict[int, int] = field(default_factory=dict)
+
+
+class OtherRegions(Protocol):
+    """Regions that may have what is kept here no longer."""
+
+    def __call__(self, besides: str) -> list[RegionCalls]: ...
+
+
+class Auditor:
+    """Audits of one region.
+
+    Args:
+        keys: Open the piece that is looked into.
+        walked: As it was kept.
+    """
+
+    def __init__(
+        self,
+        region: str,
+        calls: RegionCalls,
+        others: OtherRegions,
+        keys: TierKeys,
+        rng: Randomness,
+        walked: dict[StreamId, Walked],
+    ) -> None:
+        self._region, self._calls, self._others, self._keys, self._rng = region, calls, others, keys, rng
+        self.walked = walked
+
+    async def audit(self, step: Audit) -> Audited | Failed:
+        """Walk what is due of a stream's listing."""
+        walk = _Walk(self._rng)
+        stream = step.stream
+        try:
+            state = self.walked.setdefault(stream, Walked())
+            there = await self._calls.epochs(stream)
+            for epoch in sorted({*there, *state.firsts}):
+                if epoch in there:
+                    await self._walk(stream, epoch, state, walk)
+                else:
+                    await self._mend(stream, _place(epoch, state.firsts[epoch]), state.ends[epoch][0], walk)
+            if walk.sample is not None:
+                await self._look_into(walk.sample, walk)
+        except CALL_ERRORS as error:
+            return failed(error)
+        return Audited(
+            looked_count=walk.looked_count,
+            mended_count=walk.mended_count,
+            lost_count=walk.lost_count,
+            lost_first_seq=walk.lost_first_seq,
+        )
+
+    async def _walk(self, stream: StreamId, epoch: int, state: Walked, walk: _Walk) -> None:
+        if epoch in state.ends:
+            begin, end = state.firsts[epoch], state.ends[epoch]
+            share = state.shares.get(epoch, 0) % WALK_COUNT
+            low, high = ((end[0] - begin[0]) * n // WALK_COUNT + begin[0] for n in (share, share + 1))
+            after = _place(epoch, begin) if share == 0 else None
+            if low < high:
+                await self._walk_range(stream, epoch, low, high, after, walk)
+            state.shares[epoch] = share + 1
+        before = _place(epoch, state.ends[epoch]) if epoch in state.ends else None
+        low = 0 if before is None else before.next_seq
+        walked = await self._walk_range(stream, epoch, low, SEQUENCE_MAX, before, walk)
+        if walked is not None:
+            state.firsts.setdefault(epoch, (walked[0].first_seq, walked[0].prev_hash))
+            state.ends[epoch] = (walked[1].next_seq, walked[1].hash)
+
+    async def _walk_range(
+        self, stream: StreamId, epoch: int, low: int, high: int, before: Place | None, walk: _Walk
+    ) -> tuple[PieceName, PieceName] | None:
+        """Looks at the pieces that end after `low` and begin before `high`; gives the first and the last of them.
+
+        Args:
+            before: What the first one follows, where that is known.
+        """
+        first: PieceName | None = None
+        last: PieceName | None = None
+        async with ended(self._calls.engine.pieces(stream, epoch, low)) as names:
+            while (name := await _next(names)) is not None:
+                first = first or name
+                walk.look(name)
+                if before is not None and before.next_seq < name.first_seq:
+                    await self._mend(stream, before, name.first_seq, walk)
+                before, last = Place(epoch=epoch, next_seq=name.next_seq, hash=name.hash), name
+                if name.first_seq >= high:
+                    break
+        return None if first is None or last is None else (first, last)
+
+    async def _mend(self, stream: StreamId, place: Place, upto_seq: int, walk: _Walk) -> None:
+        """Puts again what lies between a place and a sequence: from what is held here, else from another region."""
+        while place.next_seq < upto_seq:
+            piece = await self._piece_at(stream, place, upto_seq)
+            if piece is None or piece.name.epoch != place.epoch or piece.name.next_seq <= place.next_seq:
+                walk.lose(place.next_seq, upto_seq - place.next_seq)
+                return
+            await self._calls.put(piece, is_mending=True)
+            walk.mended_count += 1
+            place = Place(epoch=place.epoch, next_seq=piece.name.next_seq, hash=piece.name.hash)
+
+    async def _piece_at(self, stream: StreamId, place: Place, upto_seq: int) -> Piece | None:
+        found = await self._calls.cut(stream, place, bytes_max=TIER_PIECE_BYTES_MAX, upto_seq=upto_seq)
+        if isinstance(found, tuple):
+            return await self._calls.seal(found[0])
+        for other in self._others(self._region):
+            piece = await other.piece_at(stream, place)
+            if piece is not None and piece.name.next_seq <= upto_seq:
+                return piece
+        return None
+
+    async def _look_into(self, name: PieceName, walk: _Walk) -> None:
+        """Opens one piece; one that is damaged is replaced by what is held here."""
+        try:
+            data = await self._calls.engine.get(name)
+            await trio.to_thread.run_sync(
+                lambda: open_piece(data, self._keys.opening(name.stream), wanted=name)
+            )
+        except PieceDamaged:
+            place = Place(epoch=name.epoch, next_seq=name.first_seq, hash=name.prev_hash)
+            piece = await self._piece_at(name.stream, place, name.next_seq)
+            if piece is None or piece.name.next_seq != name.next_seq:
+                walk.lose(name.first_seq, name.next_seq - name.first_seq)
+                return
+            await self._calls.engine.remove(name)
+            await self._calls.put(piece, is_mending=True)
+            walk.mended_count += 1
+        except NotFound:
+            return  # the next walk sees the gap, or nobody has the key: then it can't be looked into
+
+
+class _Walk:
+    """What one audit has come to so far; one piece of all that it saw is its sample, each with the same chance."""
+
+    def __init__(self, rng: Randomness) -> None:
+        self._rng = rng
+        self.looked_count = self.mended_count = self.lost_count = self.lost_first_seq = 0
+        self.sample: PieceName | None = None
+
+    def look(self, name: PieceName) -> None:
+        self.looked_count += 1
+        if self._rng.randrange(self.looked_count) == 0:
+            self.sample = name
+
+    def lose(self, first_seq: int, count: int) -> None:
+        self.lost_first_seq = self.lost_first_seq or first_seq
+        self.lost_count += count
+
+
+def _place(epoch: int, at: tuple[int, bytes]) -> Place:
+    return Place(epoch=epoch, next_seq=at[0], hash=at[1])
+
+
+async def _next(names: AsyncIterator[PieceName]) -> PieceName | None:
+    """The next of a listing, within the time of a call; None at its end.
+
+    Raises:
+        TooSlowError: it did not come in time. TierAway, TierUnfit: as the engine does.
+    """
+    with trio.fail_after(CALL_S):
+        return await anext(names, None)

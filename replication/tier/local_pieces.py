@@ -1,0 +1,107 @@
+"""Pieces out of what is held here: own logs and copies, cut where a region's own pieces end. Blocks.
+
+For one thread at a time, as ChunkSource is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from appliance.core.errors import CursorExpired, LogDamaged
+from replication.effects import Place
+from replication.tier.steps import EMPTY, Failed, Gone, Nothing, Parted
+from storage.log.disk import Disk, OsDisk
+from storage.log.names import live_segments, segments_in_order
+from storage.replicas.chunk_source import ChunkSource
+from storage.replicas.errors import OtherHistory
+from storage.replicas.streams import SEQUENCE_MAX, Chunk, StreamHead, StreamId
+
+SOURCE_COUNT_MAX: Final = 64
+"""Streams that are open: a few descriptors each."""
+
+
+class LocalPieces:
+    """See the module.
+
+    Args:
+        directory: Where a stream is.
+    """
+
+    def __init__(self, directory: Callable[[StreamId], Path], *, disk: Disk | None = None) -> None:
+        self._directory = directory
+        self._disk = disk or OsDisk()
+        self._sources: OrderedDict[StreamId, ChunkSource] = OrderedDict()
+
+    def cut(
+        self, stream: StreamId, place: Place, *, bytes_max: int, upto_seq: int = SEQUENCE_MAX
+    ) -> tuple[Chunk, StreamHead] | Nothing | Gone | Parted | Failed:
+        """The chunk that begins at a place, and how far the stream was held then.
+
+        Args:
+            place: EMPTY: the oldest that is kept.
+            bytes_max: Of frames; a single one that is larger is a chunk of its own.
+            upto_seq: It ends there at the latest.
+        """
+        try:
+            source = self._source(stream)
+            head = source.head()
+            chunk = self._chunk(source, place, bytes_max, upto_seq)
+        except OtherHistory:
+            return self._later_epoch(stream, place, bytes_max)
+        except CursorExpired:
+            return Gone()
+        except (LogDamaged, OSError) as error:
+            self.forget(stream)
+            return Failed(reason=str(error), is_here=True)
+        return Nothing() if chunk is None or chunk.next_seq == chunk.first_seq else (chunk, head)
+
+    def forget(self, stream: StreamId) -> None:
+        """Opens a stream anew the next time: it was renamed, or can't be read."""
+        source = self._sources.pop(stream, None)
+        if source is not None:
+            source.close()
+
+    def close(self) -> None:
+        for stream in list(self._sources):
+            self.forget(stream)
+
+    def _chunk(self, source: ChunkSource, place: Place, bytes_max: int, upto_seq: int) -> Chunk | None:
+        if place == EMPTY:
+            return source.begin(bytes_max=bytes_max)
+        try:
+            return source.after(
+                place.epoch, place.next_seq, place.hash, bytes_max=bytes_max, upto_seq=upto_seq
+            )
+        except OtherHistory as other:
+            if other.fork is not None:
+                raise
+            # The writer began a later epoch before that place: whoever holds the earlier one goes on from there.
+            return source.after(*other.place, bytes_max=bytes_max)
+
+    def _later_epoch(
+        self, stream: StreamId, place: Place, bytes_max: int
+    ) -> tuple[Chunk, StreamHead] | Nothing | Parted | Failed:
+        """Where the region has another branch of an epoch, the next epoch begins anew: its first segment says what it continues."""
+        names = live_segments(segments_in_order(self._disk.names(self._directory(stream))))
+        first = next((name for name in names if name.epoch > place.epoch), None)
+        if first is None:
+            return Parted()
+        try:
+            source = self._source(stream)
+            head, chunk = source.head(), source.begin(first.first_seq, bytes_max=bytes_max)
+        except (LogDamaged, CursorExpired, OSError) as error:
+            self.forget(stream)
+            return Failed(reason=str(error), is_here=True)
+        return Nothing() if chunk is None or chunk.next_seq == chunk.first_seq else (chunk, head)
+
+    def _source(self, stream: StreamId) -> ChunkSource:
+        source = self._sources.get(stream)
+        if source is None:
+            source = self._sources[stream] = ChunkSource(self._directory(stream), stream, disk=self._disk)
+            while len(self._sources) > SOURCE_COUNT_MAX:
+                self._sources.popitem(last=False)[1].close()
+        self._sources.move_to_end(stream)
+        return source

@@ -1,0 +1,196 @@
+"""A region of the tier as a source of streams: for a box that has lost its own, and for a drill. For trio.
+
+Pieces are read in order, some at the same time, opened with the site's key and appended to a log that verifies each byte; a piece that is gone or damaged ends
+the stream there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+import trio
+
+from appliance.core.errors import HomeportError, NotFound, Unavailable
+from replication.sources import Holders, Progress
+from replication.tier.engine import Engine, TierAway
+from replication.tier.envelope import PieceDamaged, open_piece
+from replication.tier.keys import TierKeys
+from replication.tier.pieces import PieceName
+from replication.tier.region_calls import ended
+from storage.replicas.errors import ReplicaRefused
+from storage.replicas.replica_log import ReplicaLog
+from storage.replicas.streams import StreamHead, StreamId
+
+AHEAD_COUNT: Final = 4
+"""Pieces that are fetched at the same time: 32 MiB at most."""
+TRY_COUNT: Final = 5
+RETRY_S: Final = 2.0
+"""A region that is away is asked again so often, and after so long, for as long as nothing comes."""
+CLAIM_COUNT_MAX: Final = 100
+"""Epochs that are tried: more than boxes that ever were restored of one node."""
+
+
+class TierSource:
+    """See the module.
+
+    Args:
+        region: Its name, for people.
+        keys: The site's.
+    """
+
+    def __init__(self, region: str, engine: Engine, keys: TierKeys) -> None:
+        self.region = region
+        self._engine, self._keys = engine, keys
+
+    async def nodes(self) -> list[str]:
+        """Nodes of this site that have anything there: those whose pieces its key opens.
+
+        Raises:
+            TierAway, TierUnfit: as the engine does.
+        """
+        found = []
+        for stream, epochs in sorted((await self._engine.epochs()).items()):
+            if stream.branch or not epochs or stream.node_id in found:
+                continue
+            name = await self._engine.last(stream, epochs[-1])
+            if name is not None and await self._is_ours(name):
+                found.append(stream.node_id)
+        return found
+
+    async def holders(self, node_id: str) -> Holders:
+        """How far the region has each of a node's streams.
+
+        Raises:
+            TierAway, TierUnfit: as the engine does.
+        """
+        found: dict[StreamId, dict[str, StreamHead]] = {}
+        for stream, epochs in (await self._engine.epochs()).items():
+            if stream.node_id != node_id or stream.branch:
+                continue
+            for epoch in reversed(epochs):
+                name = await self._engine.last(stream, epoch)
+                if name is not None:
+                    found[stream] = {self.region: name.head}
+                    break
+        return found
+
+    async def copy(
+        self,
+        stream: StreamId,
+        log: ReplicaLog,
+        *,
+        until: tuple[int, int] | None = None,
+        progress: Progress = lambda stream, done, total: None,
+    ) -> StreamHead:
+        """As Source.copy.
+
+        Raises:
+            TierAway, TierUnfit: as the engine does.
+        """
+        failures, before = 0, log.head().place
+        while True:
+            try:
+                return await self._copy(stream, log, until, progress)
+            except TierAway:
+                # What is here stays; an hour of copying isn't lost for a moment without a network.
+                failures = 1 if log.head().place > before else failures + 1
+                before = log.head().place
+                if failures >= TRY_COUNT:
+                    raise
+                await trio.sleep(RETRY_S)
+
+    async def _copy(
+        self, stream: StreamId, log: ReplicaLog, until: tuple[int, int] | None, progress: Progress
+    ) -> StreamHead:
+        target = (await self.holders(stream.node_id)).get(stream, {}).get(self.region)
+        head = log.head()
+        if target is None:
+            return head
+        for epoch in (await self._engine.epochs()).get(stream, []):
+            if epoch < head.epoch:
+                continue
+            async with aclosing(_fetched(self._engine, stream, epoch, max(0, head.next_seq))) as pieces:
+                async for name, data in pieces:
+                    if (name.epoch, name.next_seq) <= head.place and not log.is_empty:
+                        continue
+                    head = await trio.to_thread.run_sync(self._append, log, name, data)
+                    progress(stream, head.next_seq - 1, target.next_seq - 1)
+                    if until is not None and head.place >= until:
+                        return head
+        return head
+
+    async def claim(self, node_id: str, instance: str, known_epoch: int) -> int:
+        """Claims the next epoch of a node: by compare-and-set, so that no two boxes get the same. Again by the same box gives the same.
+
+        Raises:
+            Unavailable: `epoch_not_claimed`. TierAway, TierUnfit: as the engine does.
+        """
+        for epoch in range(known_epoch + 1, known_epoch + 1 + CLAIM_COUNT_MAX):
+            key = f"claims/{node_id}/{epoch}"
+            if await self._engine.put_object(key, instance.encode()):
+                return epoch
+            if await self._engine.get_object(key) == instance.encode():
+                return epoch
+        raise Unavailable(
+            f"{CLAIM_COUNT_MAX} epochs of node {node_id} are claimed already.",
+            hint="Something restores this node again and again: look what.",
+            code="epoch_not_claimed",
+        )
+
+    async def _is_ours(self, name: PieceName) -> bool:
+        try:
+            data = await self._engine.get(name)
+            await trio.to_thread.run_sync(lambda: open_piece(data, self._keys.opening(name.stream)))
+        except (PieceDamaged, NotFound):
+            return False
+        return True
+
+    def _append(self, log: ReplicaLog, name: PieceName, data: bytes) -> StreamHead:
+        try:
+            chunk = open_piece(data, self._keys.opening(name.stream), wanted=name)
+            if log.is_empty and chunk.segment_first_seq > 1:
+                return log.begin(chunk)
+            return log.append(chunk)
+        except (PieceDamaged, ReplicaRefused) as error:
+            head = log.head()
+            raise Unavailable(
+                f"{name.stream} is had up to record {head.next_seq - 1}; what comes next in {self.region} can't be used: {error}",
+                hint="Another region or a peer may have it: restore from there.",
+                code="stream_not_had",
+            ) from error
+
+
+async def _fetched(
+    engine: Engine, stream: StreamId, epoch: int, from_seq: int
+) -> AsyncGenerator[tuple[PieceName, bytes], None]:
+    """The pieces of an epoch with their bytes, in order, some fetched at the same time."""
+    async with ended(engine.pieces(stream, epoch, from_seq)) as names:
+        ahead: list[PieceName] = []
+        is_more = True
+        while is_more or ahead:
+            while is_more and len(ahead) < AHEAD_COUNT:
+                name = await anext(names, None)
+                is_more = name is not None
+                if name is not None:
+                    ahead.append(name)
+            data: dict[PieceName, bytes] = {}
+            errors: list[HomeportError] = []
+            async with trio.open_nursery() as nursery:
+                for name in ahead:
+                    nursery.start_soon(_get, engine, name, data, errors)
+            if errors:
+                raise errors[0]
+            for name in ahead:
+                yield name, data[name]
+            ahead = []
+
+
+async def _get(
+    engine: Engine, name: PieceName, data: dict[PieceName, bytes], errors: list[HomeportError]
+) -> None:
+    try:
+        data[name] = await engine.get(name)
+    except HomeportError as error:  # out of the nursery as itself, not in a group
+        errors.append(error)
