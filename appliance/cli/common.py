@@ -67,20 +67,25 @@ def verb(function: Callable[..., Any]) -> Callable[..., None]:
     return wrapped
 
 
+def shows_blocks() -> bool:
+    """Whether standard output can carry the block characters of a QR code."""
+    return (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+
+
 def fail(error: HomeportError, as_json: bool) -> NoReturn:
     """Print an error and end with its exit code."""
     if as_json:
         problem = {"code": error.code, "message": error.message, "hint": error.hint}
         click.echo(json.dumps({"error": problem}, indent=2))
     else:
-        click.secho(error.message, err=True, fg="red")
+        click.secho(_lines(error.message), err=True, fg="red")
         if error.hint:
-            click.echo(error.hint, err=True)
+            click.echo(_lines(error.hint), err=True)
     sys.exit(exit_code(error))
 
 
 def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
-    """Rows as aligned text.
+    """Rows as aligned text, without what a terminal would take for a command: much of what stands in them devices have said.
 
     Args:
         rows: What to show; a key that a row lacks is shown empty.
@@ -88,7 +93,7 @@ def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
     """
     if not rows:
         return "(none)"
-    lines = [list(columns.values())] + [[_cell(row.get(key)) for key in columns] for row in rows]
+    lines = [list(columns.values())] + [[printable(_cell(row.get(key))) for key in columns] for row in rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -100,3 +105,12 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def printable(value: object) -> str:
+    """A value without what a terminal would take for a command: texts come from devices."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in str(value))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))

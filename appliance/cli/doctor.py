@@ -11,6 +11,7 @@ from appliance.cli.common import Context, verb
 from appliance.core.clock import SystemClock
 from appliance.core.errors import ConfigError
 from appliance.run.doctor import Check, Result, examine
+from appliance.run.first_run import become_owner
 
 _COLOURS = {Result.OK: "green", Result.WARNING: "yellow", Result.FAILED: "red", Result.SKIPPED: None}
 
@@ -20,7 +21,9 @@ _COLOURS = {Result.OK: "green", Result.WARNING: "yellow", Result.FAILED: "red", 
 def doctor(context: Context) -> None:
     """Check configuration, folders, disk, clock, log, catalog and sockets; exit code 1 if something failed."""
     try:
-        checks = examine(context.config(), SystemClock())
+        config = context.config()
+        become_owner(config.node.data_dir)
+        checks = examine(config, SystemClock())
     except ConfigError as error:
         checks = [Check(name="configuration", result=Result.FAILED, detail=error.message, hint=error.hint)]
     data = [{**dataclasses.asdict(check), "result": check.result.value} for check in checks]

@@ -15,6 +15,7 @@ from appliance.core.clock import SystemClock
 from appliance.core.errors import NotFound
 from appliance.core.limits import MIB
 from appliance.run import layout
+from appliance.run.first_run import become_owner
 from storage.log.scrub import Scrubber, read_scrub_state
 from storage.log.verify import verify as verify_stream
 
@@ -36,6 +37,7 @@ def scrub(context: Context, now: bool) -> None:
     directory = layout.telemetry_log(config)
     if not directory.is_dir():
         raise NotFound(f"There is no log in {directory}.", hint="Name the right --config.")
+    become_owner(config.node.data_dir)
     scrubber = Scrubber(directory, SystemClock(), interval_ms=NOW_INTERVAL_MS, pause=time.sleep)
     state = scrubber.run_pass() if now else read_scrub_state(directory)
     lines = []
@@ -67,7 +69,10 @@ def _utc(at_ms: int) -> str:
 @verb
 def verify(context: Context, directory: Path | None) -> None:
     """Read every block and check hashes, chain and signatures; exit code 9 if something is damaged."""
-    directory = directory or layout.telemetry_log(context.config())
+    if directory is None:
+        config = context.config()
+        become_owner(config.node.data_dir)
+        directory = layout.telemetry_log(config)
     if not directory.is_dir():
         raise NotFound(
             f"There is no log in {directory}.",

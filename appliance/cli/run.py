@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import trio
 
-from appliance.cli.common import Context, verb
+from appliance.cli.common import Context, shows_blocks, verb
 from appliance.core import logs
 from appliance.core.clock import SystemClock
 from appliance.core.config import CONFIG_VARIABLE, Config
@@ -22,12 +22,16 @@ from appliance.run.announcement import Announcement
 from appliance.run.bridge_cursors import put_aside_removed
 from appliance.run.child_process import ChildSpec
 from appliance.run.first_run import lock, prepare_folders, raise_file_limit
+from appliance.run.past_joining import join_pending_past
+from appliance.run.restore_pending import finish_pending
 from appliance.run.sd_notify import Notifier
 from appliance.run.supervisor import Supervisor
 
 NODE_OOM_SCORE_ADJ = 500
 """The kernel takes the node long before the broker: devices go on being served."""
 BRIDGE_OOM_SCORE_ADJ = 600
+REPLICATOR_OOM_SCORE_ADJ = 300
+"""Copies go on when the node has taken all the memory."""
 DEMO_OOM_SCORE_ADJ = 800
 
 _log = logs.get(__name__)
@@ -57,9 +61,13 @@ def run(context: Context, as_demo: bool, devices: int) -> None:
         logs.set_up(process="supervisor", level=config.logging.level, format=config.logging.format)
         prepare_folders(config)
         held.enter_context(lock(layout.supervisor_lock(config), holder="homeport run"))
+        finish_pending(config)
+        join_pending_past(config)
         to_terminal = as_demo or sys.stdout.isatty()
         announcement = held.enter_context(
-            Announcement(config.node.run_dir, to_terminal=to_terminal, echo=click.echo)
+            Announcement(
+                config.node.run_dir, to_terminal=to_terminal, echo=click.echo, shows_blocks=shows_blocks()
+            )
         )
         put_aside_removed(config)
         later = [child_spec("bridge", BRIDGE_OOM_SCORE_ADJ)] if config.bridge else []
@@ -90,6 +98,7 @@ def _supervise(config: Config, announcement: Announcement, later: list[ChildSpec
     supervisor = Supervisor(
         [child_spec("broker", 0), child_spec("node", NODE_OOM_SCORE_ADJ)],
         later=later,
+        when_there={layout.fleet(config): child_spec("replicator", REPLICATOR_OOM_SCORE_ADJ)},
         environ=_environ(config),
         notifier=Notifier(os.environ),
         clock=SystemClock(),

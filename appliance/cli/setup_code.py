@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from appliance.cli.common import Context, verb
+from appliance.cli.common import Context, shows_blocks, verb
 from appliance.run import announcement
 
 
@@ -14,4 +14,5 @@ def setup_code(context: Context) -> None:
     """Make a new setup code for a box that nobody has claimed yet; the one before is void."""
     issued = context.api().post("/api/v1/setup/code", {})
     lines = announcement.replace_code(context.config().node.run_dir, issued["code"])
-    context.emit(issued, "\n".join(lines))
+    shown = announcement.with_qr(lines) if shows_blocks() else lines
+    context.emit(issued, "\n".join(shown))

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from appliance.cli.common import Context, verb
+from appliance.cli.common import Context, printable, verb
+from appliance.cli.copies_text import only_here
 from appliance.run import announcement
 
 
@@ -18,9 +19,23 @@ def status(context: Context) -> None:
     api = context.api()
     health = api.request("GET", "/health/ready", accept=(503,))
     node = api.get("/api/v1/status")
-    lines = announcement.read(config.node.run_dir)
+    alarms = api.get("/api/v1/alarms/counts")
+    replication = api.get("/api/v1/replication")
+    setup = api.get("/api/v1/setup")
+    lines = announcement.as_of_now(
+        announcement.read(config.node.run_dir),
+        needs_setup=setup["needs_setup"],
+        code_valid=setup["code_valid"],
+    )
     context.emit(
-        {"health": health, "status": node, "announcement": lines}, "\n".join([*_lines(health, node), *lines])
+        {
+            "health": health,
+            "status": node,
+            "alarms": alarms,
+            "replication": replication,
+            "announcement": lines,
+        },
+        "\n".join([*_lines(health, node), _alarms(alarms), copies(replication), *lines]),
     )
 
 
@@ -34,8 +49,38 @@ def _lines(health: dict[str, Any], node: dict[str, Any]) -> list[str]:
         f"devices: {_counts(devices['state'])}; {_counts(devices['presence'])}",
         f"messages: {node['message_rate']:.1f}/s",
         f"store: {pipeline['lag_s']:.1f} s behind, {pipeline['behind_records']} records to go, "
-        f"{pipeline['rows_total']} rows, {pipeline['dead_letters_total']} dead letters, breaker {pipeline['breaker']}",
+        f"{pipeline['rows_total']} rows, {pipeline['dead_letters']} dead letters, breaker {pipeline['breaker']}",
     ]
+
+
+def _alarms(counts: dict[str, Any]) -> str:
+    """How many alarms want somebody to look, and how bad they are."""
+    found = []
+    for severity, words in sorted(counts["by_severity"].items()):
+        unseen = words.get("active_unacknowledged", 0) + words.get("cleared_unacknowledged", 0)
+        if unseen:
+            found.append(f"{unseen} {severity}")
+    return (
+        f"alarms: {', '.join(found)} that nobody has acknowledged" if found else "alarms: none to acknowledge"
+    )
+
+
+def copies(replication: dict[str, Any]) -> str:
+    """Whether what this box holds is elsewhere too, and whether it has what other boxes hold."""
+    state, reading = replication["state"], replication["reading"]
+    if replication["is_alone"]:
+        return "copies: none, this box is alone (homeport peer invite)"
+    if state is None:
+        return printable(f"copies: NOT KNOWN {replication['problem']}")
+    peers = [peer for peer in state["peers"] if peer["state"] == "admitted"]
+    linked = sum(peer["link"] == "up" for peer in peers)
+    words = [f"{linked} of {len(peers)} boxes linked", only_here(state["rpo_ms"], state["unsafe_entries"])]
+    if state["rpo_worst_ms"] is not None:
+        words.append(f"worst of 24 h {state['rpo_worst_ms'] / 1000:.1f} s")
+    stopped = sum(bool(log["stopped"]) for log in reading["logs"])
+    if stopped or reading["incident"] or state["problem"]:
+        words.append("COPIES STAND STILL (homeport doctor)")
+    return "copies: " + ", ".join(word.rstrip(".") for word in words)
 
 
 def _dependency(one: dict[str, Any]) -> str:

@@ -12,9 +12,11 @@ from struct import pack
 import numpy as np
 from numpy.typing import NDArray
 
+I8 = NDArray[np.int8]
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 I64 = NDArray[np.int64]
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 

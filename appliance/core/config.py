@@ -17,9 +17,22 @@ from typing import Final
 
 from appliance.core import config_file
 from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig, check_bridges
+from appliance.core.config_alarms import AlarmsConfig
 from appliance.core.config_broker import BrokerConfig, BrokerRoleConfig
+from appliance.core.config_firmware import FirmwareConfig
 from appliance.core.config_log import LogConfig
-from appliance.core.config_node import DevicesConfig, MappingConfig, StoreConfig, UiConfig
+from appliance.core.config_node import (
+    ApiConfig,
+    BackupConfig,
+    DevicesConfig,
+    MappingConfig,
+    StoreConfig,
+    UiConfig,
+    WatchConfig,
+)
+from appliance.core.config_replication import ReplicationConfig
+from appliance.core.config_tier import TierConfig, TierRegionConfig, check_tier
+from appliance.core.config_tracing import TracingConfig
 from appliance.core.config_values import SOCKET_PATH_BYTES_MAX
 from appliance.core.settings import (
     choice,
@@ -27,7 +40,20 @@ from appliance.core.settings import (
     text,
 )
 
-__all__ = ["BrokerConfig", "BrokerRoleConfig", "DevicesConfig", "MappingConfig", "StoreConfig", "UiConfig"]
+__all__ = [
+    "ApiConfig",
+    "BackupConfig",
+    "BrokerConfig",
+    "BrokerRoleConfig",
+    "DevicesConfig",
+    "FirmwareConfig",
+    "MappingConfig",
+    "ReplicationConfig",
+    "StoreConfig",
+    "TracingConfig",
+    "UiConfig",
+    "WatchConfig",
+]
 DEFAULT_PATH: Final = Path("/etc/homeport/homeport.toml")
 CONFIG_VARIABLE: Final = "HOMEPORT_CONFIG"
 RUN_DIR_BYTES_MAX: Final = SOCKET_PATH_BYTES_MAX - len("/broker.sock")
@@ -86,10 +112,19 @@ class Config:
     mapping: tuple[MappingConfig, ...] = ()
     broker_role: tuple[BrokerRoleConfig, ...] = ()
     store: StoreConfig = field(default_factory=StoreConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
+    backup: BackupConfig = field(default_factory=BackupConfig)
+    firmware: FirmwareConfig = field(default_factory=FirmwareConfig)
+    alarms: AlarmsConfig = field(default_factory=AlarmsConfig)
+    replication: ReplicationConfig = field(default_factory=ReplicationConfig)
+    tier: TierConfig = field(default_factory=TierConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
+    api: ApiConfig = field(default_factory=ApiConfig)
     ui: UiConfig = field(default_factory=UiConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     bridge: tuple[BridgeConfig, ...] = ()
     bridge_topic: tuple[BridgeTopicConfig, ...] = ()
+    tier_region: tuple[TierRegionConfig, ...] = ()
     source: Path | None = None
 
 
@@ -99,6 +134,14 @@ SECTIONS: Final[Mapping[str, type]] = {
     "broker": BrokerConfig,
     "devices": DevicesConfig,
     "store": StoreConfig,
+    "watch": WatchConfig,
+    "backup": BackupConfig,
+    "firmware": FirmwareConfig,
+    "alarms": AlarmsConfig,
+    "replication": ReplicationConfig,
+    "tier": TierConfig,
+    "tracing": TracingConfig,
+    "api": ApiConfig,
     "ui": UiConfig,
     "logging": LoggingConfig,
 }
@@ -107,6 +150,7 @@ LISTS: Final[Mapping[str, type]] = {
     "broker_role": BrokerRoleConfig,
     "bridge": BridgeConfig,
     "bridge_topic": BridgeTopicConfig,
+    "tier_region": TierRegionConfig,
 }
 MAPPING_COUNT_MAX: Final = 256
 
@@ -131,12 +175,15 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     bridges = tuple(BridgeConfig(**item) for item in values.lists["bridge"])
     topics = tuple(BridgeTopicConfig(**item) for item in values.lists["bridge_topic"])
     check_bridges(bridges, topics, path)
+    regions = tuple(TierRegionConfig(**item) for item in values.lists["tier_region"])
+    check_tier(regions, path)
     return Config(
         **sections,
         mapping=mapping,
         broker_role=roles,
         bridge=bridges,
         bridge_topic=topics,
+        tier_region=regions,
         source=path,
     )
 

@@ -58,12 +58,13 @@ class BrokerConfig:
         help="MQTT over a Unix socket, for programs of this machine; Homeport's own user and root need no token there.",
     )
     tls_client_auth: str = choice(
-        "off",
+        "optional",
         ("off", "optional", "required"),
-        help="Whether devices show a certificate over TLS: its common name is then the device.",
+        help="Whether devices show a certificate over TLS, of the site's authority or tls_client_ca: its common name is the device.",
     )
     tls_client_ca: Path | None = file_or_off(
-        high=PATH_BYTES_MAX, help="PEM bundle of the authorities whose certificates devices may show."
+        high=PATH_BYTES_MAX,
+        help="PEM bundle of your own authorities whose certificates devices may show, too.",
     )
     tls_client_crl: Path | None = file_or_off(
         high=PATH_BYTES_MAX, help="PEM file of those authorities' revocation lists; each of them needs one."

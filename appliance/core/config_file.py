@@ -163,7 +163,8 @@ class _Document:
 def nearest(word: str, known: list[str]) -> str:
     """A hint: the known word most like this one, or all of them."""
     close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
-    if close:
+    # A short word is like many long ones without being meant: "mapping" holds the letters of "api".
+    if close and 2 * len(close[0]) > len(word):
         return f"Did you mean {close[0]}?"
     return f"Known here: {', '.join(known)}."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from appliance.core.settings import BadValueError
@@ -30,3 +31,11 @@ def origin(text: str) -> str:
     if _ORIGIN.fullmatch(lower) is None:
         raise BadValueError(f'must be origins such as https://pages.example:8443, not "{text}"')
     return lower
+
+
+def absolute_folder(text: str) -> Path:
+    """A folder by its whole path. Raises BadValueError."""
+    path = Path(text.strip())
+    if not path.is_absolute() or ".." in path.parts:
+        raise BadValueError(f'must be whole paths such as /media, without "..", not "{text}"')
+    return path

@@ -102,6 +102,32 @@ def set_up(*, process: str, level: str, format: str, stream: TextIO | None = Non
     root.setLevel(level.upper())
 
 
+@contextmanager
+def warnings_only() -> Iterator[None]:
+    """For a verb whose output is for people or programs: warnings and errors, on standard error, and nothing else."""
+    before = structlog.get_config()
+    plain = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.StackInfoRenderer(),
+            structlog.dev.set_exc_info,
+            redact,
+            plain,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 def redact(_logger: object, _method: str, event: Event) -> Event:
     """Replace the value of every key that names a secret, in nested mappings too."""
     for key, value in event.items():

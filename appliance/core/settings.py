@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-Kind = Literal["whole", "flag", "choice", "text", "texts", "folder", "file", "bind"]
+Kind = Literal["whole", "ratio", "flag", "choice", "text", "texts", "folder", "file", "bind"]
 
 _Item = TypeVar("_Item")
 _METADATA_KEY: Final = "homeport.setting"
@@ -95,6 +95,10 @@ class Setting:
                 if isinstance(raw, bool) or not isinstance(raw, int):
                     raise BadValueError(f"must be a whole number, not {_type_name(raw)}")
                 return self._bounded(raw)
+            case "ratio":
+                if isinstance(raw, bool) or not isinstance(raw, int | float):
+                    raise BadValueError(f"must be a number from 0 to 1, not {_type_name(raw)}")
+                return _ratio(raw)
             case "flag":
                 if not isinstance(raw, bool):
                     raise BadValueError(f"must be true or false, not {_type_name(raw)}")
@@ -118,6 +122,11 @@ class Setting:
                 except ValueError:
                     raise BadValueError(f'must be a whole number, not "{raw}"') from None
                 return self._bounded(number)
+            case "ratio":
+                try:
+                    return _ratio(float(raw))
+                except ValueError:
+                    raise BadValueError(f'must be a number from 0 to 1, not "{raw}"') from None
             case "flag":
                 word = raw.lower()
                 if word not in _TRUE | _FALSE:
@@ -176,15 +185,23 @@ class Setting:
             return "true" if self.default else "false"
         if self.kind == "whole":
             return f"{self.default:_}" if self.default >= 10_000 else str(self.default)
+        if self.kind == "ratio":
+            return f"{self.default:.9f}".rstrip("0").ljust(3, "0")
         if self.kind == "texts":
             return "[" + ", ".join(f'"{part}"' for part in self.default) + "]"
         return f'"{"off" if self.default is None else self.default}"'
+
+    def as_toml(self, value: Any) -> str:
+        """A value of this setting the way it is written in homeport.toml."""
+        return dataclasses.replace(self, default=value).default_as_toml()
 
     def bounds_in_words(self) -> str:
         """ "0 to 1000 ms", "auto, none or zstd", "host:port, or off" …, for people."""
         match self.kind:
             case "whole":
                 return f"{self.low} to {self.high} {self.unit}".strip()
+            case "ratio":
+                return "0 to 1"
             case "flag":
                 return "true or false"
             case "choice":
@@ -208,6 +225,12 @@ class Setting:
 def whole(default: int, *, unit: str, low: int, high: int, help: str) -> int:
     """Declare a whole number with its unit and bounds (both included)."""
     declared: int = _field(Setting(kind="whole", default=default, unit=unit, low=low, high=high, help=help))
+    return declared
+
+
+def ratio(default: float, *, help: str) -> float:
+    """Declare a share, from 0 for none to 1 for all."""
+    declared: float = _field(Setting(kind="ratio", default=default, low=0, high=1, help=help))
     return declared
 
 
@@ -256,16 +279,24 @@ def file_or_off(default: str = "off", *, high: int, help: str) -> Path | None:
 
 
 def listing(
-    read: Callable[[str], _Item], *, of: str, high: int, count_max: int, help: str
+    read: Callable[[str], _Item],
+    *,
+    of: str,
+    high: int,
+    count_max: int,
+    help: str,
+    default: tuple[_Item, ...] = (),
 ) -> tuple[_Item, ...]:
-    """Declare a list, empty by default, of values that are written as texts of up to `high` characters.
+    """Declare a list of values that are written as texts of up to `high` characters.
 
     Args:
         read: Makes the value of a text; raises BadValueError.
         of: What a value is, in words.
     """
     declared: tuple[_Item, ...] = _field(
-        Setting(kind="texts", default=(), low=1, high=high, count_max=count_max, item=(read, of), help=help)
+        Setting(
+            kind="texts", default=default, low=1, high=high, count_max=count_max, item=(read, of), help=help
+        )
     )
     return declared
 
@@ -294,6 +325,12 @@ def settings_of(section: type[Any]) -> dict[str, Setting]:
 
 def _field(setting: Setting) -> Any:
     return dataclasses.field(default=setting.default, metadata={_METADATA_KEY: setting})
+
+
+def _ratio(number: float) -> float:
+    if not 0 <= number <= 1:  # not a number is neither
+        raise BadValueError(f"must be from 0 to 1, not {number}")
+    return float(number)
 
 
 def _type_name(raw: object) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from appliance.core.errors import ConfigError, StorageError
@@ -33,6 +36,25 @@ def read_secret(path: Path) -> bytes | None:
         return None
 
 
+def key_of(path: Path, content: bytes, size_bytes: int, *, hint: str) -> bytes:
+    """The key that a file holds as hexadecimal digits.
+
+    Args:
+        content: The file's. hint: What to do when it is something else.
+    Raises:
+        ConfigError: `key_file_invalid`.
+    """
+    try:
+        key = bytes.fromhex(content.decode("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != size_bytes:
+        raise ConfigError(
+            f"{path} does not hold {2 * size_bytes} hexadecimal digits.", hint=hint, code="key_file_invalid"
+        )
+    return key
+
+
 def create(path: Path, data: bytes, *, mode: int = PRIVATE) -> bytes:
     """Make a file that isn't there, durably; if another process was first, its content is what counts.
 
@@ -42,7 +64,7 @@ def create(path: Path, data: bytes, *, mode: int = PRIVATE) -> bytes:
     try:
         with _written(path, data, mode) as made:
             os.link(made.name, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         return path.read_bytes()
     except OSError as error:
@@ -55,9 +77,56 @@ def replace(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
     try:
         with _written(path, data, mode) as made:
             os.rename(made.name, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _failed(path, error) from error
+
+
+def remove(path: Path) -> bool:
+    """Remove a file, durably.
+
+    Returns:
+        Whether there was one.
+    Raises:
+        StorageError: it can't be removed.
+    """
+    try:
+        path.unlink()
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _failed(path, error) from error
+    return True
+
+
+def create_folder(path: Path, contents: Mapping[str, tuple[bytes, int]]) -> bool:
+    """Make a private folder with all its files at once, durably, unless it is there.
+
+    Args:
+        contents: Content and mode by the file's name.
+    Returns:
+        Whether this call made it; if not, another process was first.
+    Raises:
+        StorageError: it can't be written.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        aside.mkdir(mode=0o700)
+        try:
+            for name, (data, mode) in contents.items():
+                create(aside / name, data, mode=mode)
+            os.rename(aside, path)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                return False
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _failed(path, error) from error
+    return True
 
 
 class _written:  # noqa: N801 - reads as a verb
@@ -81,7 +150,8 @@ class _written:  # noqa: N801 - reads as a verb
         self.name.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have what was made, renamed or removed in a folder be so after a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -17,10 +17,9 @@ from enum import StrEnum
 from appliance.core.clock import Clock
 from appliance.core.errors import NotAuthorized
 from appliance.core.limits import SETUP_CODE_ATTEMPT_COUNT_MAX, SETUP_CODE_WINDOW_MS
+from appliance.identity.crockford import ALPHABET, normal
 
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 10
-_READ_AS = str.maketrans({"O": "0", "I": "1", "L": "1", "-": "", " ": ""})
 
 
 class SetupState(StrEnum):
@@ -65,6 +64,11 @@ class SetupCode:
         self._attempts = 0
         return f"{code[:5]}-{code[5:]}"
 
+    def end(self) -> None:
+        """There is no code any more: the box got its admin another way, by a command on it."""
+        self._hash = b""
+        self._state = SetupState.NONE
+
     @property
     def state(self) -> SetupState:
         if self._state is SetupState.VALID and self._clock.mono_ms() >= self._ends_mono_ms:
@@ -102,15 +106,15 @@ class SetupCode:
         try:
             yield
         except BaseException:
-            # Unless a new code was issued meanwhile.
+            # Unless a new code was issued meanwhile, or none is wanted any more.
             if self._hash == hash_claimed:
                 self._state = SetupState.VALID
             raise
         self._state = SetupState.USED
 
     def _hash_of(self, code: str) -> bytes:
-        normal = code[:64].upper().translate(_READ_AS)
-        return hashlib.blake2b(normal.encode("utf-8", "replace"), digest_size=32, key=self._key).digest()
+        offered = normal(code[:64]).encode("utf-8", "replace")
+        return hashlib.blake2b(offered, digest_size=32, key=self._key).digest()
 
 
 _AGAIN = "Run `homeport setup-code` on the box: it prints a new one while nobody has claimed it."

@@ -1,4 +1,4 @@
-"""Who may publish and subscribe to what. Pure; the broker asks once per connection and topic and caches the answer.
+"""Who may publish, subscribe and ask what. Pure; the broker asks once per connection and topic and caches the answer.
 
 Everybody reaches the topics of their own name. Two things open more: access "site", which is everything but publishing
 into the broker's own topics, and a role of the configuration, which opens its patterns and nothing else. The name comes from
@@ -13,9 +13,20 @@ from typing import Literal
 
 from appliance.core.errors import UsageError
 from appliance.core.limits import DEVICE_ID_BYTES_MAX
+from appliance.management.request_topics import (
+    AWS,
+    PROVISION,
+    SITE,
+    THINGS,
+    is_provisioning,
+    is_reserved,
+    parse,
+)
 from appliance.management.topic_patterns import DEVICE, PatternSet, parse_pattern
 
 Kind = Literal["device", "application"]
+PrincipalKind = Literal["device", "application", "provisioning"]
+"""Who has a claim's token and nothing else yet is `provisioning`: it may ask to enrol, and nothing else."""
 Access = Literal["own", "site"]
 
 BROKERS_OWN = "$SYS"
@@ -27,15 +38,48 @@ class Principal:
     """Who a connection belongs to, once its credential was checked.
 
     Attributes:
+        name: The device's id. Of a provisioning one `provisioning_name`, which no device can be called.
         role: Name of a role of the configuration, "" for none.
-        proof: Which of its credentials it showed (a token's keyed hash), b"" where there is nothing to tell them apart by.
+        proof: Which of its credentials it showed: a token's keyed hash (32 bytes; of a claim's token for a provisioning one) or
+            `certificate_proof`; b"" where there is nothing to tell them apart by.
     """
 
     name: str
-    kind: Kind = "device"
+    kind: PrincipalKind = "device"
     access: Access = "own"
     role: str = ""
     proof: bytes = field(default=b"", repr=False, compare=False)
+
+
+def certificate_proof(issuer_key_id: str, serial: str) -> bytes:
+    """A certificate as a proof: serial numbers are unique with an authority, which its key identifier names.
+
+    Args:
+        issuer_key_id: Of the certificate's authority key identifier, hexadecimal, lower case; "" where it has none.
+        serial: Hexadecimal, lower case, no leading zero.
+    """
+    return f"certificate/{issuer_key_id}/{serial}".encode()
+
+
+def is_certificate(proof: bytes) -> bool:
+    """Whether a proof is of a certificate (`certificate_proof`)."""
+    return proof.startswith(b"certificate/")
+
+
+def certificate_serial(proof: bytes) -> str:
+    """The serial number that `certificate_proof` was given, "" for another proof."""
+    kind, _, rest = proof.partition(b"/")
+    return rest.rpartition(b"/")[2].decode() if kind == b"certificate" else ""
+
+
+def provisioning_name(user_name: str) -> str:
+    """The name of a principal that enrols: `$provision/` and the device id that it wants, if it gave one as user name."""
+    return f"${PROVISION}/{'' if user_name == PROVISION else user_name}"
+
+
+def wanted_device_id(principal_name: str) -> str:
+    """The device id that a provisioning principal gave as user name; "" for none."""
+    return principal_name.removeprefix(f"${PROVISION}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +131,10 @@ def check_device_id(device_id: str) -> str:
         problem = "begins with $, which is kept for the broker"
     elif device_id in {".", ".."}:
         problem = "is a path segment that browsers remove from addresses"
+    elif device_id == PROVISION:
+        problem = "is kept for devices that enrol"
+    elif device_id == SITE:
+        problem = "is kept for what a site says to all of its devices"
     if problem:
         shown = device_id[:40].encode("ascii", "backslashreplace").decode()
         raise UsageError(
@@ -138,6 +186,8 @@ class AccessPolicy:
         levels, name = topic.split("/"), principal.name
         if levels[0] == BROKERS_OWN and not _is_bridge_notification(levels):
             return False
+        if principal.kind == "provisioning" or is_reserved(levels):
+            return False  # `may_ask` says who may ask; whatever else is said there is Homeport's.
         if principal.access == "site" or topic.startswith(f"dm/{principal.name}/"):
             return True
         if self._mapped.opens(levels, name=name, client_id=client_id):
@@ -145,18 +195,32 @@ class AccessPolicy:
         role = self._roles.get(principal.role)
         return role is not None and role.publish.opens(levels, name=name, client_id=client_id)
 
+    def may_ask(self, principal: Principal, topic: str) -> bool:
+        """Whether what a principal publishes to a topic is a request (request_topics) that it may make."""
+        asked = parse(topic)
+        if asked is None:
+            return False
+        if asked.service != PROVISION:
+            return principal.kind == "device" and asked.device_id == principal.name
+        # A program of the box itself ($local) is no device, and none can be made of it.
+        return principal.kind == "provisioning" or not principal.name.startswith("$")
+
     def may_subscribe(self, principal: Principal, topic_filter: str, client_id: str = "") -> bool:
         """Whether a principal may subscribe with a topic filter (already checked for its form): whether one pattern opens
         every topic that the filter can match.
 
         A shared subscription is judged by the filter within it (MQTT 5.0 §4.8.2).
         """
-        if principal.access == "site":
-            return True
         levels = topic_filter.split("/")
         if levels[0] == "$share":
             levels = levels[2:]
-        if levels[:2] == ["dm", principal.name]:
+        if is_provisioning(levels):
+            return True  # Nothing is ever published there: answers go to whoever asked.
+        if principal.kind == "provisioning":
+            return False
+        if principal.access == "site" or levels == ["dm", SITE, "brokers"]:
+            return True
+        if levels[:2] == ["dm", principal.name] or levels[:3] == [AWS, THINGS, principal.name]:
             return True
         role = self._roles.get(principal.role)
         if role is None or not levels:

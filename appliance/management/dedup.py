@@ -23,10 +23,12 @@ from typing import Final
 import numpy as np
 
 from appliance.core.arrays import I64
-from appliance.core.limits import DEDUP_BOOT_COUNT_MAX, DEDUP_INTERVAL_COUNT_MAX
+from appliance.core.limits import BACKLOG_BOOT_FACTOR, DEDUP_BOOT_COUNT_MAX, DEDUP_INTERVAL_COUNT_MAX
 
 UNNAMED_BOOT: Final = ""
 _NEVER_MS: Final = -(2**63)
+_USES_BITS: Final = 20
+"""Windows that one batch may touch without the order in which they are dropped getting mixed up with the next batch's."""
 
 
 class Verdict(IntEnum):
@@ -101,6 +103,21 @@ class Window:
             self.low = low
         return Verdict.NEW, self._bound()
 
+    def see_run(self, first: int, last: int) -> bool:
+        """Take note of all of first..last, if that only makes an earlier interval longer and touches no other one.
+
+        Returns:
+            False when nothing was done: take them one by one.
+        """
+        earlier = self.earlier
+        at = bisect_right(earlier, (first, -1)) - 1
+        if at < 0 or earlier[at][1] != first - 1 or first <= self.floor:
+            return False
+        if last + 1 >= (earlier[at + 1][0] if at + 1 < len(earlier) else self.low):
+            return False
+        earlier[at] = (earlier[at][0], last)
+        return True
+
     def _bound(self) -> int:
         if len(self.earlier) < DEDUP_INTERVAL_COUNT_MAX:
             return 0
@@ -129,6 +146,7 @@ class SeenSequences:
         self._uses = 0
         self._changed: set[Window] = set()
         self._dropped: list[tuple[str, str]] = []
+        self._boot_count_max = DEDUP_BOOT_COUNT_MAX
         self.merged_total = 0
         self.restarts_total = 0
 
@@ -141,8 +159,10 @@ class SeenSequences:
         current: bool,
         floor: int = -1,
         newest_ms: int = _NEVER_MS,
+        used: int = 0,
     ) -> None:
         """Put back a window as the store has it; the oldest used first."""
+        self._uses = max(self._uses, used - 1)
         window = self._window(device, boot_id)
         window.restart()
         if intervals:
@@ -216,6 +236,10 @@ class SeenSequences:
             if first == window.top + 1 and first_ms >= window.newest_ms and number not in irregular:
                 window.top, window.newest_ms = last, last_ms
                 continue
+            # What a backlog brings lies before what came live: as quick, for a boot that has a name.
+            if window.boot_id and number not in irregular and window.see_run(first, last):
+                window.newest_ms = max(window.newest_ms, last_ms)
+                continue
             for position, seq, ms in zip(
                 order[start:end].tolist(),
                 seqs[start:end].tolist(),
@@ -251,18 +275,33 @@ class SeenSequences:
     def is_current(self, window: Window) -> bool:
         return self._current.get(window.device) is window
 
+    def all(self) -> list[Window]:
+        """All windows, the least recently used first."""
+        return sorted((w for boots in self._windows.values() for w in boots.values()), key=lambda w: w.used)
+
+    def keep_more(self, is_wanted: bool) -> None:
+        """While two read at once, one of them days behind, a device's boots are those of both."""
+        self._boot_count_max = DEDUP_BOOT_COUNT_MAX * (BACKLOG_BOOT_FACTOR if is_wanted else 1)
+        for device, boots in self._windows.items():
+            while len(boots) > self._boot_count_max:
+                self._drop_oldest(device, boots, None)
+
+    def read_from(self, seq: int) -> None:
+        """What comes now is from this position of the log on: which boots are old is a question of that, not of now."""
+        self._uses = seq << _USES_BITS
+
     def _window(self, device: str, boot_id: str) -> Window:
         boots = self._windows.setdefault(device, {})
         window = boots.get(boot_id)
         if window is None:
             window = boots[boot_id] = Window(device, boot_id)
-            if len(boots) > DEDUP_BOOT_COUNT_MAX:
+            while len(boots) > self._boot_count_max:
                 self._drop_oldest(device, boots, window)
         self._uses += 1
-        window.used = self._uses
+        window.used = max(window.used, self._uses)
         return window
 
-    def _drop_oldest(self, device: str, boots: dict[str, Window], newest: Window) -> None:
+    def _drop_oldest(self, device: str, boots: dict[str, Window], newest: Window | None) -> None:
         current = self._current.get(device)
         oldest = min(
             (w for w in boots.values() if w is not newest and w is not current), key=lambda w: w.used

@@ -18,7 +18,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from appliance.core.arrays import F64, I64, U8, Mask, i64
-from appliance.core.limits import BOOT_ID_BYTES_MAX, CLOCK_AHEAD_MS_MAX, EPOCH_2000_MS
+from appliance.core.limits import (
+    BOOT_ID_BYTES_MAX,
+    CLOCK_AHEAD_MS_MAX,
+    CLOCK_AHEAD_TOLERANCE_MS,
+    EPOCH_2000_MS,
+)
 from appliance.management.decoding import REFUSED
 from appliance.management.messages import Routes
 from appliance.management.points import ENVELOPE_V_KEYS, ENVELOPE_VALUES_KEYS, SEQ_MAX, points_of
@@ -109,13 +114,14 @@ class Opened:
         groups: Points, grouped by the form of their envelope.
         refusals: By message index.
         nulls_skipped: Null values that were left out.
-        clocks_absurd: Points whose `ts` could not be believed.
+        clocks_absurd: Points whose `ts` could not be believed. absurd: Of them, message indexes and what they said, UTC ms.
     """
 
     groups: list[Points] = field(default_factory=list)
     refusals: dict[int, Refusal] = field(default_factory=dict)
     nulls_skipped: int = 0
     clocks_absurd: int = 0
+    absurd: list[tuple[I64, I64]] = field(default_factory=list)
 
 
 def open_envelopes(
@@ -264,7 +270,9 @@ def _add(
     """Add a group whose times are whole numbers (or missing), whatever their size."""
     if times is not None and (min(times) < -_TS_MAX or max(times) > _TS_MAX):
         times = [max(-_TS_MAX, min(ms, _TS_MAX)) for ms in times]
-    observed, quality = observe(None if times is None else i64(times), said, batch.received, opened)
+    observed, quality = observe(
+        None if times is None else i64(times), said, batch.received, batch.index, opened
+    )
     opened.groups.append(
         Points(
             index=batch.index,
@@ -284,11 +292,12 @@ def qualities(words: Sequence[str] | None) -> U8 | None:
     return None if words is None else np.frombuffer(bytes(map(QUALITY_OF_WORD.__getitem__, words)), np.uint8)
 
 
-def observe(times: I64 | None, said: U8 | None, received: I64, opened: Opened) -> tuple[I64, U8]:
+def observe(times: I64 | None, said: U8 | None, received: I64, index: I64, opened: Opened) -> tuple[I64, U8]:
     """The time that counts, and the quality that follows from it (points.py says the rule).
 
     Args:
         times: n device times in ms, or None when no message says one. said: n qualities, or None when none says one.
+        index: n message indexes.
     """
     if times is None:
         absurd: Mask = np.ones(len(received), np.bool_)
@@ -296,7 +305,10 @@ def observe(times: I64 | None, said: U8 | None, received: I64, opened: Opened) -
     else:
         absurd = (times < EPOCH_2000_MS) | (times > received + CLOCK_AHEAD_MS_MAX)
         observed = np.where(absurd, received, times)
-        opened.clocks_absurd += int(np.count_nonzero(absurd))
+        if count := int(np.count_nonzero(absurd)):
+            opened.clocks_absurd += count
+            opened.absurd.append((index[absurd], times[absurd]))
+        absurd |= times > received + CLOCK_AHEAD_TOLERANCE_MS
     quality = np.where(absurd, np.uint8(Quality.UNCERTAIN), np.uint8(Quality.GOOD))
     return observed, quality if said is None else np.maximum(quality, said)
 
@@ -305,6 +317,7 @@ def _open_one_by_one(batch: _Batch, opened: Opened) -> None:
     """The general way: anything at all, some microseconds each."""
     # Points with and without a seq, and with and without a boot id, are groups of their own.
     rows: dict[tuple[bool, bool], list[tuple[int, int, int, Any]]] = {}
+    absurd: list[tuple[int, int]] = []
     for index, document, route, received in zip(
         batch.index.tolist(), batch.documents, batch.routes.at.tolist(), batch.received.tolist(), strict=True
     ):
@@ -315,9 +328,13 @@ def _open_one_by_one(batch: _Batch, opened: Opened) -> None:
         points, nulls = found
         opened.nulls_skipped += nulls
         for point in points:
-            opened.clocks_absurd += point.clock_absurd
+            if point.absurd_ms is not None:
+                absurd.append((index, point.absurd_ms))
             key = (point.seq is not None, point.seq is not None and point.boot_id is not None)
             rows.setdefault(key, []).append((index, route, received, point))
+    if absurd:
+        opened.clocks_absurd += len(absurd)
+        opened.absurd.append((i64([index for index, _ in absurd]), i64([said for _, said in absurd])))
     for (has_seq, has_boot_id), group in rows.items():
         opened.groups.append(
             Points(

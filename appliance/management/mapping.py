@@ -13,16 +13,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from appliance.core.errors import ConfigError
-from appliance.core.limits import DEVICE_ID_BYTES_MAX, TOPIC_LEVEL_COUNT_MAX, TOPIC_ROUTE_COUNT_MAX
+from appliance.core.limits import (
+    DEVICE_ID_BYTES_MAX,
+    MAPPING_FIELD_COUNT_MAX,
+    METRIC_NAME_BYTES_MAX,
+    TOPIC_LEVEL_COUNT_MAX,
+    TOPIC_ROUTE_COUNT_MAX,
+)
 
 if TYPE_CHECKING:
     from appliance.management.typed import TypedShape
 
-FORMATS: Final = ("json", "text")
-"""`text`: the whole payload is one value: a number, true, false, or else text."""
+FORMATS: Final = ("json", "text", "cbor", "msgpack", "senml", "senml_cbor")
+"""`text`: the whole payload is one value: a number, true, false, or else text. `cbor` and `msgpack` have the shapes of `json`."""
 
 _DEVICE: Final = "{device}"
 _METRIC: Final = ("{metric}", "{stream}")
@@ -38,13 +45,30 @@ def valid_device_id(device_id: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FieldRule:
+    """What becomes of one field of a payload.
+
+    Attributes:
+        path: Its key path (`ENERGY.Power.0`), "" for a plain value.
+        metric: The name it gets instead, behind the mapping's own front part.
+        scale, offset: A number becomes number × scale + offset; texts and booleans stay as they are.
+    """
+
+    path: str
+    metric: str
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopicMapping:
-    """One `[[mapping]]` of the configuration.
+    """One `[[mapping]]` of the configuration, or one that an operator wrote.
 
     Args:
         pattern: Topic filter with `{device}` and at most one `{metric}` or `{stream}`.
-        format: `json` or `text`, see FORMATS.
+        format: One of FORMATS.
         metric: Name for topics that carry one metric ("" is the same as None); not together with a `{metric}` level.
+        fields: Fields that get another name or another unit. only_fields: The others are left out.
     Raises:
         ConfigError: the pattern can't work; the message says why.
     """
@@ -52,6 +76,8 @@ class TopicMapping:
     pattern: str
     format: str = "json"
     metric: str | None = None
+    fields: tuple[FieldRule, ...] = ()
+    only_fields: bool = False
     _levels: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +108,9 @@ class TopicMapping:
         for level in levels:
             if level not in ("+", "#", _DEVICE, *_METRIC) and set(level) & set("+#{}"):
                 return f"the level {level!r} mixes text and wildcards"
-        return ""
+        if self.metric and not _is_name(self.metric):
+            return "the metric holds a control character or is too long"
+        return _problem_of_fields(self.fields, self.only_fields)
 
     def match(self, topic: str) -> tuple[str, str | None] | None:
         """The (device id, metric prefix or None) of a topic, or None when this mapping isn't for it.
@@ -112,9 +140,36 @@ class TopicMapping:
         return device, prefix or self.metric or None
 
 
+def _is_name(name: str) -> bool:
+    return name.isprintable() and 0 < len(name.encode("utf-8", "replace")) <= METRIC_NAME_BYTES_MAX
+
+
+def _problem_of_fields(fields: tuple[FieldRule, ...], only_fields: bool) -> str:
+    if only_fields and not fields:
+        return "it lets no field through"
+    if len(fields) > MAPPING_FIELD_COUNT_MAX:
+        return f"it has more than {MAPPING_FIELD_COUNT_MAX} fields"
+    for rule in fields:
+        if rule.path and not _is_name(rule.path):
+            return f"the field {rule.path[:40]!r} holds a control character or is too long"
+        if not _is_name(rule.metric):
+            return f"the name of the field {rule.path[:40]!r} is empty, too long or holds a control character"
+        if not (isfinite(rule.scale) and isfinite(rule.offset)) or rule.scale == 0:
+            return (
+                f"the scale of the field {rule.path[:40]!r} must be a number and not 0, its offset a number"
+            )
+    for names in ([rule.path for rule in fields], [rule.metric for rule in fields]):
+        for name in names:
+            if names.count(name) > 1:
+                return f"{name[:40]!r} stands in its fields twice"
+    return ""
+
+
 DEFAULT_MAPPINGS: Final = (
     TopicMapping(pattern="dm/{device}/telemetry"),
+    TopicMapping(pattern="dm/{device}/telemetry/cbor", format="cbor"),
     TopicMapping(pattern="dm/{device}/telemetry/{stream}"),
+    TopicMapping(pattern="dm/{device}/telemetry/{stream}/cbor", format="cbor"),
 )
 STATUS_MAPPING: Final = TopicMapping(pattern="dm/{device}/status")
 
@@ -132,9 +187,22 @@ class Route:
 
     Attributes:
         shape, misses, untyped: What typed.py knows of the topic's messages.
+        source: Topic, device and prefix in one: two routes with the same one give their values the same names.
+        mapping: The one that the topic fits; None for topics of no mapping, and for presence.
     """
 
-    __slots__ = ("device", "format", "kind", "misses", "prefix", "shape", "topic", "untyped")
+    __slots__ = (
+        "device",
+        "format",
+        "kind",
+        "mapping",
+        "misses",
+        "prefix",
+        "shape",
+        "source",
+        "topic",
+        "untyped",
+    )
 
     def __init__(
         self,
@@ -144,12 +212,15 @@ class Route:
         device: str = "",
         prefix: str | None = None,
         format: str = "json",
+        mapping: TopicMapping | None = None,
     ) -> None:
         self.kind = kind
+        self.mapping = mapping
         self.topic = topic
         self.device = device
         self.prefix = prefix
         self.format = format
+        self.source = f"{topic}\0{device}\0{prefix or ''}"
         self.shape: TypedShape | None = None
         self.misses = 0
         self.untyped = 0
@@ -169,12 +240,20 @@ class Route:
 
 
 class TopicRouter:
-    """Evaluates the mappings once per distinct topic; the cache is bounded and starts afresh when full."""
+    """Evaluates the mappings once per distinct topic; the cache is bounded and starts afresh when full.
+
+    Args:
+        mappings: In the order in which they are tried. defaults: Those that come after them.
+    """
 
     def __init__(
-        self, mappings: Iterable[TopicMapping] = (), *, route_count_max: int = TOPIC_ROUTE_COUNT_MAX
+        self,
+        mappings: Iterable[TopicMapping] = (),
+        *,
+        defaults: Iterable[TopicMapping] = DEFAULT_MAPPINGS,
+        route_count_max: int = TOPIC_ROUTE_COUNT_MAX,
     ) -> None:
-        self._mappings = (*mappings, *DEFAULT_MAPPINGS)
+        self._mappings = (*mappings, *defaults)
         self._routes: dict[bytes, Route] = {}
         self._route_count_max = route_count_max
 
@@ -200,5 +279,6 @@ class TopicRouter:
                     device=found[0],
                     prefix=found[1],
                     format=mapping.format,
+                    mapping=mapping,
                 )
         return Route(kind=RouteKind.UNMAPPED, topic=topic)

@@ -88,14 +88,14 @@ class Messages:
     Attributes:
         records: Index of each one's record in the batch. received: Time of arrival, UTC ms.
         parts: Their payloads, part after part.
-        has_text: Whether any of them is not JSON but text.
+        is_json_only: Whether none of them is in another format.
     """
 
     records: I64
     routes: Routes
     received: I64
     parts: Sequence[Payloads] = field(default_factory=list)
-    has_text: bool = False
+    is_json_only: bool = True
 
     def __len__(self) -> int:
         return len(self.records)

@@ -7,7 +7,9 @@ A message is all rows or all dead letter: one bad point refuses its message.
 
 The time of a reading: `ts` in ms UTC. Without it, or when it lies before 2000 or more than a day ahead of us, the
 time of arrival counts and the quality is uncertain (a device whose clock isn't set yet still has readings worth
-keeping). A `ts` that is no number at all is a refusal: it is a device to be fixed, not a clock.
+keeping). Ahead of its arrival by more than CLOCK_AHEAD_TOLERANCE_MS the time stands and the quality is uncertain. Both follow from
+the message alone, so any order of messages gives the same rows. A `ts` that is no number at all is a refusal: it is a device to
+be fixed, not a clock.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Final, cast
 from appliance.core.limits import (
     BOOT_ID_BYTES_MAX,
     CLOCK_AHEAD_MS_MAX,
+    CLOCK_AHEAD_TOLERANCE_MS,
     EPOCH_2000_MS,
     JSON_DEPTH_MAX,
     METRIC_COUNT_PER_MESSAGE_MAX,
@@ -32,6 +35,7 @@ from appliance.management.readings import QUALITY_OF_WORD, Quality, Reason, Refu
 ENVELOPE_V_KEYS: Final = frozenset({"ts", "seq", "boot_id", "v", "q"})
 ENVELOPE_VALUES_KEYS: Final = frozenset({"ts", "seq", "boot_id", "values", "q"})
 SEQ_MAX: Final = 2**63 - 1
+ABSURD_MS_MAX: Final = 2**61
 _SAID: Final = {
     str: "a text",
     int: "a number",
@@ -50,6 +54,7 @@ class Point:
         values: Key path → value; "" for a plain value. Never empty, no nulls.
         seq: None when the point said none; then it can't be a duplicate.
         boot_id: None when the point said none; then the device's current boot counts.
+        absurd_ms: What it said its time was, when that could not be believed.
     """
 
     observed_at_ms: int
@@ -57,7 +62,7 @@ class Point:
     values: dict[str, Scalar]
     seq: int | None = None
     boot_id: str | None = None
-    clock_absurd: bool = False
+    absurd_ms: int | None = None
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this module
@@ -126,7 +131,10 @@ def _timed(point: Point, ts: object, received_at_ms: int) -> Point:
         raise _Refused(Reason.BAD_TS, repr(ts)[:100])
     else:
         observed_at_ms = believed_ms(ts, received_at_ms)
-        point.clock_absurd = observed_at_ms is None
+        if observed_at_ms is None:
+            point.absurd_ms = _bounded_ms(ts)
+        elif observed_at_ms > received_at_ms + CLOCK_AHEAD_TOLERANCE_MS:
+            point.quality = max(point.quality, Quality.UNCERTAIN)
     if observed_at_ms is None:
         point.observed_at_ms = received_at_ms
         point.quality = max(point.quality, Quality.UNCERTAIN)
@@ -140,6 +148,13 @@ def believed_ms(ts: float, received_at_ms: int) -> int | None:
     if EPOCH_2000_MS <= ts <= received_at_ms + CLOCK_AHEAD_MS_MAX:
         return int(ts)
     return None
+
+
+def _bounded_ms(ts: float) -> int:
+    """Any number at all as ms that fit 64 bits with room to subtract."""
+    if -ABSURD_MS_MAX <= ts <= ABSURD_MS_MAX:
+        return int(ts)
+    return ABSURD_MS_MAX if ts > 0 else -ABSURD_MS_MAX
 
 
 def checked_seq(seq: object) -> int | None:

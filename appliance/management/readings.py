@@ -51,7 +51,11 @@ class Reason(StrEnum):
     """Why a record became a dead letter. Stable: shown, counted and filtered by this word."""
 
     BAD_JSON = "bad_json"
+    BAD_CBOR = "bad_cbor"
+    BAD_MSGPACK = "bad_msgpack"
+    BAD_SENML = "bad_senml"
     BAD_UTF8 = "bad_utf8"
+    BAD_VALUE = "bad_value"
     TOO_DEEP = "too_deep"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     NUMBER_OUT_OF_RANGE = "number_out_of_range"
@@ -75,7 +79,11 @@ class Reason(StrEnum):
 
 HINT_OF_REASON: Final[dict[Reason, str]] = {
     Reason.BAD_JSON: 'The payload is not JSON: fix the device, or map its topic with format = "text".',
+    Reason.BAD_CBOR: "The payload is not CBOR (RFC 8949): fix the device, or the format of its topic's mapping.",
+    Reason.BAD_MSGPACK: "The payload is not MessagePack: fix the device, or the format of its topic's mapping.",
+    Reason.BAD_SENML: "The payload is not SenML (RFC 8428): fix the device, or the format of its topic's mapping.",
     Reason.BAD_UTF8: "The payload is not UTF-8 text: fix the device's encoding.",
+    Reason.BAD_VALUE: "A value is neither a number, true, false, text nor null (bytes, dates and the like have no place).",
     Reason.TOO_DEEP: "Objects are nested deeper than 16 levels: send flatter objects.",
     Reason.PAYLOAD_TOO_LARGE: "The payload is larger than is decoded: send fewer points in one message.",
     Reason.NUMBER_OUT_OF_RANGE: "A number does not fit a 64-bit float: fix the device.",

@@ -103,6 +103,9 @@ class PatternSet:
         if wanted[0] == "#":
             # Alone, at the first level, it matches what `+/#` does: every topic has a first level.
             wanted = ("+", "#")
+        elif len(wanted) == 2 and wanted[0] == "" and wanted[1] == "#":
+            # `/#` would match the topic without a name, too, which there is not: it matches what `/+/#` does.
+            wanted = ("", "+", "#")
         is_special = wanted[0].startswith("$")
         places = [(self._root, 0)]
         while places:

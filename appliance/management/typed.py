@@ -270,6 +270,8 @@ class TypedShapes:
         A topic's first message is enough where another topic has earned that shape already.
         """
         for route, document in zip(routes, documents, strict=True):
+            if route.format != "json":
+                continue
             route.untyped += 1
             if route.shape is None and (route.untyped == 1 or route.untyped >= PROMOTE_COUNT):
                 route.shape = self._shape_for(document, is_earned=route.untyped > 1)
@@ -295,7 +297,7 @@ def _add(shape: TypedShape, found: _Found, messages: Messages, opened: Opened) -
     rows = found.rows
     received = messages.received[index]
     times, words = _joined([r.times for r in rows]), _joined([r.words for r in rows])
-    observed, quality = observe(times, qualities(words), received, opened)
+    observed, quality = observe(times, qualities(words), received, index, opened)
     opened.groups.append(
         Points(
             index=index,

@@ -14,16 +14,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from appliance.core.arrays import I64
-from appliance.core.limits import DEAD_LETTER_BATCH_BYTES_MAX, DEAD_LETTER_PAYLOAD_BYTES_MAX
-from appliance.management.decoding import REFUSED, decode_payloads, decode_text
-from appliance.management.dedup import Verdict, Window
-from appliance.management.envelopes import Opened, Points, mask_without, open_envelopes
+from appliance.management.arrived import Arrived
+from appliance.management.clock_offset import ClockSample
+from appliance.management.decoding import decode_payloads
+from appliance.management.envelopes import Opened, open_envelopes
+from appliance.management.field_rules import apply_fields
+from appliance.management.formats import decode_messages
 from appliance.management.mapping import TopicRouter
 from appliance.management.messages import Messages
 from appliance.management.presence import DevicePresence
-from appliance.management.readings import Quality, Reason, Refusal
+from appliance.management.readings import Quality
 from appliance.management.shapes import Shapes
 from appliance.management.typed import TypedShapes
+from appliance.pipeline.arrived import arrived_of
+from appliance.pipeline.clocks import absurd_samples, clock_samples
+from appliance.pipeline.dead_letters import Boots, boots_then, dead_letters, without_sequences
+from appliance.pipeline.duplicates import Pass, needs_order, only, without_duplicates
+from appliance.pipeline.kept_messages import KeptMessage
 from appliance.pipeline.records import BatchRecords, Fate, Gathered, gather
 from appliance.pipeline.rows import (
     LastPoints,
@@ -35,9 +42,11 @@ from appliance.pipeline.rows import (
     last_positions,
     resolve,
 )
+from appliance.pipeline.rules import Rules
+from appliance.pipeline.traces import TracedBatch, traced_batch
 from storage.log.block import Block
 from storage.log.columns import Columns
-from storage.telemetry.batch import Counts, Cursor, DeadLetter, StoreBatch
+from storage.telemetry.batch import Counts, Cursor, StoreBatch
 from storage.telemetry.state import StoreState
 
 _LAG_SAMPLES_PER_GROUP: int = 64
@@ -50,6 +59,9 @@ class LiveUpdate:
     Attributes:
         last: The newest points, by shape. presences: Devices whose presence a record touched.
         messages: Readings messages. ages: (time that counts, UTC ms; messages it stands for), a sample.
+        clocks: What the messages say of their devices' clocks.
+        arrived: What rules and anomalies are shown; None once they were, or where they are not.
+        traced: Messages that are traced; None for none.
     """
 
     last: list[LastPoints] = field(default_factory=list)
@@ -57,6 +69,9 @@ class LiveUpdate:
     messages: int = 0
     ages: list[tuple[int, int]] = field(default_factory=list)
     arrivals: list[tuple[int, int]] = field(default_factory=list)
+    clocks: list[ClockSample] = field(default_factory=list)
+    arrived: Arrived | None = None
+    traced: TracedBatch | None = None
 
 
 class BatchBuilder:
@@ -74,12 +89,19 @@ class BatchBuilder:
         self._typed = typed
         self._plans = Plans(state.series)
 
+    def read_as(self, router: TopicRouter) -> None:
+        """Read what comes from now on by this set of mappings."""
+        self._router = router
+
     def build(
         self,
         blocks: Sequence[Block],
         columns: Sequence[Columns],
         before: Cursor,
         is_accepted: Callable[[str], bool],
+        which: Pass = Pass.IN_ORDER,
+        rules: Rules | None = None,
+        again: Sequence[KeptMessage] | None = None,
     ) -> tuple[StoreBatch, LiveUpdate]:
         """Decode blocks. See `_build`; with the garbage collector off meanwhile.
 
@@ -88,7 +110,9 @@ class BatchBuilder:
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            return self._build(blocks, columns, before, is_accepted)
+            return self._build(
+                blocks, columns, before, is_accepted, which, rules or Rules(self._router), again
+            )
         finally:
             if was_enabled:
                 gc.enable()
@@ -99,6 +123,9 @@ class BatchBuilder:
         columns: Sequence[Columns],
         before: Cursor,
         is_accepted: Callable[[str], bool],
+        which: Pass,
+        rules: Rules,
+        again: Sequence[KeptMessage] | None,
     ) -> tuple[StoreBatch, LiveUpdate]:
         """Decode blocks.
 
@@ -106,39 +133,77 @@ class BatchBuilder:
             blocks, columns: At least one block, consecutive, `columns[i]` is `blocks[i]` decoded.
             before: Where the store is: the first block's first sequence.
             is_accepted: Whether a device's records are kept.
+            which: In which order these records are read. rules: What holds for all of them.
+            again: Records that were refused before and are read again, each in a block of its own.
         """
         records = BatchRecords(blocks, columns)
-        gathered = gather(records, self._router, self._state.presence, self._state.seen, is_accepted)
+        state, is_ahead = self._state, which is Pass.AHEAD
+        presence = state.live_presence if is_ahead else state.presence
+        state.seen.read_from(blocks[0].first_seq)
+        gathered = gather(records, rules, presence, None if is_ahead else state.seen, is_accepted)
+        if again is not None:
+            devices = [rules.router.route(each.topics[0]).device for each in columns]
+            gathered.boots = boots_then(state.seen, devices, [each.boot_id for each in again])
         messages = gathered.messages
         opened = self._open(messages)
-        refusals = opened.refusals
-        groups, duplicates = self._without_duplicates(opened.groups, gathered, refusals)
+        groups, refusals = opened.groups, opened.refusals
+        left = needs_order(groups, rules.held) if which is not Pass.IN_ORDER else None
+        if left is not None:
+            groups = only(groups, left, wanted=not is_ahead)
+        if which is Pass.SECOND:
+            # Said when they were read ahead.
+            gathered.refusals, opened.nulls_skipped, opened.clocks_absurd = {}, 0, 0
+            refusals.clear()
+        if again is not None:
+            groups = without_sequences(groups, messages.records, [each.is_noted for each in again])
+        groups, duplicates = without_duplicates(state.seen, groups, gathered, refusals)
+        unnoted = {int(messages.records[index]) for index in refusals}.union(gathered.refusals)
         shaped = self._shapes.shape(groups)
         refusals.update(shaped.refusals)
-        resolved, refused = resolve(shaped.groups, self._plans)
+        named, refused = apply_fields(shaped.groups)
+        refusals.update(refused)
+        resolved, refused = resolve(named, self._plans)
         refusals.update(refused)
         gathered.refusals.update((int(messages.records[index]), each) for index, each in refusals.items())
         _settle(records, gathered, resolved, duplicates)
+        if left is not None:
+            _set_apart(records, messages.records[left], which)
 
         last = blocks[-1]
         newest_arrival = max(block.last_time_ms for block in blocks)
+        if again is not None:
+            newest_arrival = max(newest_arrival, before.watermark_ms)
         batch = StoreBatch(
             before=before,
             after=Cursor(last.epoch, last.next_seq, last.hash, max(before.watermark_ms, newest_arrival)),
             counts=Counts(),
             blocks=records.fate_counts(),
         )
-        rows = add_rows(batch, resolved, newest_arrival)
+        rows = add_rows(batch, resolved, newest_arrival, rules.archived)
+        _mark_kept_copies(gathered, resolved)
         where = [last_positions(item.group) for item in resolved]
         live = LiveUpdate(
             last=[last_points(item.group, at) for item, at in zip(resolved, where, strict=True)]
         )
         add_newest(batch, resolved, where)
-        batch.dead_letters = _dead_letters(records, gathered.refusals, self._router)
+        batch.dead_letters = dead_letters(
+            records,
+            gathered.refusals,
+            rules.router,
+            None if is_ahead else Boots(gathered.boots, state.seen),
+            unnoted.difference(at for at, each in enumerate(again or ()) if each.is_noted),
+        )
         batch.new_series = self._state.series.take_new()
         windows, batch.windows_dropped = self._state.seen.take_changes()
         batch.windows = [(window, self._state.seen.is_current(window)) for window in windows]
-        batch.presences = live.presences = self._state.presence.take_changes()
+        live.arrived = arrived_of(
+            resolved,
+            presence.take_steps(),
+            gathered.broker_starts,
+            gathered.heard,
+            gathered.newest_own_ms,
+        )
+        batch.presences = live.presences = presence.take_changes()
         batch.counts = Counts(
             records=records.count,
             readings=records.count_of(Fate.READING),
@@ -148,12 +213,17 @@ class BatchBuilder:
             statuses=records.count_of(Fate.STATUS),
             unmapped=records.count_of(Fate.UNMAPPED),
             others=records.count_of(Fate.OTHER),
+            apart=records.count_of(Fate.APART),
             rows=rows,
             nulls=opened.nulls_skipped + shaped.nulls_skipped,
             clocks_absurd=opened.clocks_absurd,
         )
         live.messages = batch.counts.readings
         _sample_ages(resolved, live)
+        live.clocks = gathered.clocks + clock_samples(resolved)
+        live.clocks += absurd_samples(messages, opened.absurd, gathered.kept_copies)
+        if which is not Pass.SECOND and again is None:
+            live.traced = traced_batch(records, messages, resolved, rules.router)
         return batch, live
 
     def _open(self, messages: Messages) -> Opened:
@@ -168,106 +238,14 @@ class BatchBuilder:
             messages.payloads(index),
         )
         each = routes.each()
-        documents, refusals = decode_payloads(payloads)
-        for at, route in enumerate(each) if messages.has_text else ():
-            if route.format == "text":
-                refusals.pop(at, None)
-                value = decode_text(payloads[at])
-                if isinstance(value, Refusal):
-                    refusals[at], documents[at] = value, REFUSED
-                else:
-                    documents[at] = value
+        if messages.is_json_only:
+            documents, refusals = decode_payloads(payloads)
+        else:
+            documents, refusals = decode_messages(payloads, each, received)
         self._typed.learn(each, documents)
         opened.refusals.update((int(index[at]), refusal) for at, refusal in refusals.items())
         open_envelopes(documents, routes, received, opened, index)
         return opened
-
-    def _windows(self, points: Points, gathered: Gathered) -> tuple[list[Window], I64]:
-        """The window of each point: of the boot that it names, or of the one that its device was in."""
-        if points.boot_ids is not None:
-            devices = [route.device for route in points.routes.each()]
-            return self._state.seen.windows(devices, points.boot_ids)
-        table = points.routes.table
-        numbers: dict[str, int] = {}
-        of_route = np.zeros(len(table), np.int64)
-        for number in points.routes.present().tolist():
-            of_route[number] = numbers.setdefault(table[number].device, len(numbers))
-        windows = list(map(self._state.seen.window_now, numbers))
-        at = of_route[points.routes.at]
-        records = gathered.messages.records[points.index]
-        # Readings that came before a status named another boot belong to the one before.
-        for device in gathered.boots.keys() & numbers.keys():
-            mine = np.flatnonzero(at == numbers[device])
-            for record, before in reversed(gathered.boots[device]):
-                at[mine[records[mine] < record]] = len(windows)
-                windows.append(before)
-        return _distinct(windows, at)
-
-    def _see(self, groups: Sequence[Points], gathered: Gathered) -> list[dict[int, Verdict]]:
-        """Take note of all `seq` in the order of the log, whatever groups they are in; for each group what isn't new.
-
-        The order matters: one group after the other, a device that alternates between two shapes would leave a gap per
-        reading, more than a window can hold.
-        """
-        windows: list[Window] = []
-        at: list[I64] = []
-        for points in groups:
-            mine, positions = self._windows(points, gathered)
-            at.append(positions + len(windows))
-            windows.extend(mine)
-        seqs = np.concatenate([points.seqs for points in groups if points.seqs is not None])
-        observed = np.concatenate([points.observed for points in groups])
-        index = np.concatenate([points.index for points in groups])
-        order = np.argsort(index, kind="stable")
-        windows, which = _distinct(windows, np.concatenate(at))
-        verdicts = self._state.seen.see_all(windows, which[order], seqs[order], observed[order])
-        return _by_group(verdicts, order, [len(points) for points in groups])
-
-    def _without_duplicates(
-        self, groups: Sequence[Points], gathered: Gathered, refusals: dict[int, Refusal]
-    ) -> tuple[list[Points], set[int]]:
-        """Leave out what was seen; a `seq` too old to tell refuses its message.
-
-        Returns:
-            The points that are new, and the indexes of messages that had one that isn't.
-        """
-        duplicates: set[int] = set()
-        numbered = [points for points in groups if points.seqs is not None]
-        if not numbered:
-            return list(groups), duplicates
-        verdicts = self._see(numbered, gathered)
-        too_old = {
-            int(points.index[at])
-            for points, found in zip(numbered, verdicts, strict=True)
-            for at, verdict in found.items()
-            if verdict is Verdict.TOO_OLD
-        }
-        refusals.update((index, Refusal(Reason.SEQ_TOO_OLD)) for index in too_old)
-        kept = [points for points in groups if points.seqs is None]
-        for points, found in zip(numbered, verdicts, strict=True):
-            duplicates.update(points.index[list(found)].tolist())
-            kept.append(points.keep(mask_without(len(points), found)) if found else points)
-        if too_old:
-            kept = [points.keep(~np.isin(points.index, list(too_old))) for points in kept]
-        return kept, duplicates
-
-
-def _distinct(windows: Sequence[Window], at: I64) -> tuple[list[Window], I64]:
-    """Each window once, and the indexes into them."""
-    numbers: dict[Window, int] = {}
-    new = np.array([numbers.setdefault(window, len(numbers)) for window in windows], np.int64)
-    return list(numbers), new[at]
-
-
-def _by_group(verdicts: dict[int, Verdict], order: I64, sizes: Sequence[int]) -> list[dict[int, Verdict]]:
-    """Verdicts by position in the merged order, back to positions in each group."""
-    found: list[dict[int, Verdict]] = [{} for _ in sizes]
-    starts = np.concatenate(([0], np.cumsum(sizes)))
-    for position, verdict in verdicts.items():
-        at = int(order[position])
-        group = int(np.searchsorted(starts, at, side="right")) - 1
-        found[group][at - int(starts[group])] = verdict
-    return found
 
 
 def _settle(
@@ -289,40 +267,28 @@ def _settle(
             fates[record_of[index]] = Fate.DUPLICATE
 
 
-def _dead_letters(
-    records: BatchRecords, refusals: dict[int, Refusal], router: TopicRouter
-) -> list[DeadLetter]:
-    letters: list[DeadLetter] = []
-    budget_bytes = DEAD_LETTER_BATCH_BYTES_MAX
-    for record in sorted(refusals):
-        reason, detail = refusals[record]
-        block, columns, at = records.place(record)
-        payload = columns.payload(at)
-        kept: bytes | None = payload[:DEAD_LETTER_PAYLOAD_BYTES_MAX]
-        budget_bytes -= len(kept or b"")
-        if budget_bytes < 0:
-            kept = None
-        client_id, principal = columns.clients[columns.client_index[at]]
-        topic = columns.topics[columns.topic_index[at]]
-        letters.append(
-            DeadLetter(
-                epoch=block.epoch,
-                seq=block.first_seq + at,
-                received_at_ms=block.first_time_ms + columns.received_delta_ms[at],
-                device=router.route(topic).device or principal,
-                topic=topic.decode("utf-8", "replace"),
-                client_id=client_id,
-                reason=reason.value,
-                detail=detail,
-                payload=kept,
-                payload_bytes=len(payload),
-            )
-        )
-    return letters
+def _set_apart(records: BatchRecords, left: I64, which: Pass) -> None:
+    """What the other reading of the same records takes is not counted in this one."""
+    if which is Pass.AHEAD:
+        records.fates[left] = Fate.APART
+        return
+    is_ours = np.zeros(records.count, np.bool_)
+    is_ours[left] = True
+    records.fates[~is_ours] = Fate.APART
+
+
+def _mark_kept_copies(gathered: Gathered, resolved: Sequence[Resolved]) -> None:
+    """Negate the arrival of what may be copies that another broker kept: from here on it only says how fresh a value is."""
+    if not len(gathered.kept_copies):
+        return
+    is_copy = np.isin(gathered.messages.records, gathered.kept_copies)
+    for item in resolved:
+        received = item.group.received
+        item.group.received = np.where(is_copy[item.group.index], -received, received)
 
 
 def _sample_ages(resolved: Sequence[Resolved], live: LiveUpdate) -> None:
-    """Times for the lag: of up to 64 points per group, evenly, each standing for its share."""
+    """Times for the lag: of up to 64 points per group, evenly, each standing for its share; not of kept copies."""
     for item in resolved:
         group = item.group
         count = len(group)
@@ -330,5 +296,8 @@ def _sample_ages(resolved: Sequence[Resolved], live: LiveUpdate) -> None:
         received = group.received[::step]
         observed = np.where(group.quality[::step] == Quality.GOOD, group.observed[::step], received)
         weights = [min(step, count - at) for at in range(0, count, step)]
+        weights = [
+            weight if at_ms >= 0 else 0 for at_ms, weight in zip(received.tolist(), weights, strict=True)
+        ]
         live.ages += zip(observed.tolist(), weights, strict=True)
         live.arrivals += zip(received.tolist(), weights, strict=True)

@@ -27,14 +27,26 @@ class DeviceDirectory(Protocol):
             Those whose readings are kept from now on; none with "refuse".
         """
 
+    async def of_site(self, device_ids: Sequence[str]) -> Collection[str]:
+        """Devices that `known` didn't name have been heard of by another node of the site, and by that one alone.
+
+        Returns:
+            Those that are in no catalog here: that node has taken them, and what it knows of them comes after their readings. Raises as `known`.
+        """
+
 
 class Admissions:
-    """The pipeline's memory of the directory's answers; bounded, and forgotten when the catalog changes."""
+    """The pipeline's memory of the directory's answers; bounded, and forgotten when the catalog changes.
+
+    Attributes:
+        elsewhere: Of those that are about to be asked about, who was heard of by other nodes of the site alone.
+    """
 
     def __init__(self, *, device_count_max: int = TOPIC_ROUTE_COUNT_MAX) -> None:
         self._accepted: dict[str, bool] = {}
         self._device_count_max = device_count_max
         self._is_stale = False
+        self.elsewhere: frozenset[str] = frozenset()
 
     def is_accepted(self, device_id: str) -> bool:
         """The directory's answer. Only for devices of the batch that `unknown` was last asked about."""

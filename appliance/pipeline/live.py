@@ -2,8 +2,8 @@
 
 Theory of operation. A committed batch brings the newest point of each topic and shape; the view keeps those points
 as they are and makes named values only for the device that is looked at. So a batch costs a few
-dictionary updates per device in it, not per reading. Newest means newest `observed_at`: a device that sends an
-hour of old readings changes nothing here. Rebuilt from the store's tables at start.
+dictionary updates per device in it, not per reading. Newest means newest `observed_at` (of two the one that arrived later): a device
+that sends an hour of old readings changes nothing here, nor does a backlog. Rebuilt from the store's tables at start.
 
 For the event loop only. Subscribers get sets of device ids, merged while they are busy and bounded.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -21,9 +21,12 @@ import trio
 
 from appliance.core.clock import Clock
 from appliance.core.errors import LimitExceeded
-from appliance.core.limits import LIVE_CHANGED_COUNT_MAX, LIVE_SUBSCRIBER_COUNT_MAX
+from appliance.core.limits import CLOCK_SLOT_MS, LIVE_CHANGED_COUNT_MAX, LIVE_SUBSCRIBER_COUNT_MAX
+from appliance.management.clock_offset import ClockOffsets, ClockSample
+from appliance.management.firmware_report import FirmwareReport
+from appliance.management.freshness import counts_at_ms
 from appliance.management.mapping import Route
-from appliance.management.presence import DevicePresence, Presence
+from appliance.management.presence import DevicePresence, Presence, node_of
 from appliance.management.readings import Quality, Scalar, ValueKind
 from appliance.pipeline.batch import LiveUpdate
 from storage.telemetry.state import StoredNewest
@@ -33,13 +36,24 @@ RATE_WINDOW_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class NewestValue:
-    """The newest reading of one metric. Times are UTC ms."""
+    """The newest reading of one metric. Times are UTC ms.
+
+    Attributes:
+        quality: As stored; uncertain at best while the device's clock is judged wrong.
+        is_kept_copy: It may be a copy that another broker kept: its arrival doesn't make it fresh.
+    """
 
     metric: str
     value: Scalar
     observed_at_ms: int
     received_at_ms: int
     quality: Quality
+    is_kept_copy: bool = False
+
+    @property
+    def counts_at_ms(self) -> int | None:
+        """From when on it ages; None when that can't be known."""
+        return counts_at_ms(self.observed_at_ms, self.received_at_ms, is_kept_copy=self.is_kept_copy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,13 @@ class DeviceLive:
     """What is known of a device now. Times are UTC ms, None for never.
 
     Attributes:
-        last_seen_at_ms: Any sign of life. last_reading_at_ms: Arrival of its newest reading.
+        last_seen_at_ms: Any sign of life. last_reading_at_ms: Arrival of its newest reading; copies that another broker may have
+            kept are none.
+        watermark_at_ms: Newest time of a reading, by the device's clock; its readings up to there are searchable, but for what it
+            sends late. watermark_received_at_ms: When that reading arrived.
+        expect_ms: How often it says that a reading is to be expected.
+        clock_offset_ms: How far its clock is ahead of ours (negative: behind), as far as that can be judged.
+        firmware: What it says that it runs.
     """
 
     device_id: str
@@ -57,6 +77,11 @@ class DeviceLive:
     last_seen_at_ms: int | None = None
     last_reading_at_ms: int | None = None
     address: str = ""
+    watermark_at_ms: int | None = None
+    watermark_received_at_ms: int | None = None
+    expect_ms: int | None = None
+    clock_offset_ms: int | None = None
+    firmware: FirmwareReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +120,7 @@ _Point = tuple[int, int, int, tuple[Any, ...]]
 
 
 class _Shape:
-    """The newest points of all topics that share one shape."""
+    """The newest points of all topics that share one shape, by the route's source."""
 
     __slots__ = ("keys", "kinds", "points")
 
@@ -112,29 +137,40 @@ class LiveView:
         self._clock = clock
         self._presences: dict[str, DevicePresence] = {}
         self._last_reading: dict[str, int] = {}
+        self._watermarks: dict[str, tuple[int, int]] = {}
+        self.clocks = ClockOffsets()
         self._stored: dict[str, dict[str, NewestValue]] = {}
         self._shapes: dict[tuple[tuple[str, ...], tuple[ValueKind, ...]], _Shape] = {}
         self._of_device: dict[str, list[tuple[_Shape, Route]]] = {}
         self._devices: dict[str, DeviceLive] = {}
         self._stale: set[str] = set()
         self._subscriptions: set[Subscription] = set()
+        self._presence_subscriptions: set[Subscription] = set()
         self._rates: deque[tuple[int, int]] = deque()
         self._began_mono_ms: int | None = None
 
     def load(self, newest: Iterable[StoredNewest], presences: Iterable[DevicePresence]) -> None:
         """Begin anew with what the store has."""
         self._presences = {presence.device: presence for presence in presences}
-        self._stored, self._last_reading = {}, {}
+        self._stored, self._last_reading, self._watermarks = {}, {}, {}
+        self.clocks.forget()
         self._shapes, self._of_device, self._devices = {}, {}, {}
         for stored in newest:
+            observed, received = stored.observed_at_ms, stored.received_at_ms
             value = NewestValue(
-                stored.metric, stored.value, stored.observed_at_ms, stored.received_at_ms, stored.quality
+                stored.metric, stored.value, observed, abs(received), stored.quality, received < 0
             )
             _put_newest(self._stored.setdefault(stored.device, {}), value)
-            if stored.received_at_ms > self._last_reading.get(stored.device, 0):
-                self._last_reading[stored.device] = stored.received_at_ms
+            if received < 0:
+                continue
+            self._note_reading(stored.device, observed, received)
+            if stored.quality == Quality.GOOD or observed != received:
+                slot = received // CLOCK_SLOT_MS
+                self.clocks.note(
+                    (ClockSample(device=stored.device, slot=slot, delay_ms=received - observed),)
+                )
         self._stale = {*self._presences, *self._last_reading}
-        for subscription in self._subscriptions:
+        for subscription in (*self._subscriptions, *self._presence_subscriptions):
             subscription._note(self._stale)
 
     def apply(self, update: LiveUpdate) -> None:
@@ -149,26 +185,36 @@ class LiveView:
         for presence in update.presences:
             self._presences[presence.device] = presence
             changed.add(presence.device)
+        self.clocks.note(update.clocks)
         self._stale |= changed
         if changed:
             for subscription in self._subscriptions:
                 subscription._note(changed)
+        if update.presences:
+            for subscription in self._presence_subscriptions:
+                subscription._note(presence.device for presence in update.presences)
         self._note_rate(update.messages, self._clock.mono_ms())
 
     def _apply_points(self, shape: _Shape, points: Mapping[Route, _Point], changed: set[str]) -> None:
         kept = shape.points
-        last_reading = self._last_reading
         for route, point in points.items():
             device = route.device
-            before = kept.get(route.topic)
+            before = kept.get(route.source)
             if before is None:
                 self._of_device.setdefault(device, []).append((shape, route))
-                kept[route.topic] = point
-            elif point[0] >= before[0]:
-                kept[route.topic] = point
-            if point[1] > last_reading.get(device, 0):
-                last_reading[device] = point[1]
+                kept[route.source] = point
+            elif point[:2] >= before[:2]:
+                kept[route.source] = point
+            if point[1] >= 0:
+                self._note_reading(device, point[0], point[1])
             changed.add(device)
+
+    def _note_reading(self, device: str, observed_at_ms: int, received_at_ms: int) -> None:
+        if received_at_ms > self._last_reading.get(device, 0):
+            self._last_reading[device] = received_at_ms
+        watermark = self._watermarks.get(device)
+        if watermark is None or observed_at_ms > watermark[0]:
+            self._watermarks[device] = observed_at_ms, received_at_ms
 
     def _note_rate(self, messages: int, now_mono_ms: int) -> None:
         if self._began_mono_ms is None:
@@ -202,11 +248,25 @@ class LiveView:
         found = self._devices.get(device_id)
         return DeviceLive(device_id) if found is None else found
 
+    def nodes_of(self, device_id: str) -> frozenset[str]:
+        """The nodes of the site at which a device is connected, as far as their logs are read; "" for this one."""
+        presence = self._presences.get(device_id)
+        return frozenset() if presence is None else frozenset(map(node_of, presence.clients))
+
     def _make(self, device_id: str) -> DeviceLive:
         presence = self._presences.get(device_id)
         reading = self._last_reading.get(device_id)
+        watermark_at_ms, watermark_received_at_ms = self._watermarks.get(device_id, (None, None))
+        clock_offset_ms = self.clocks.offset_ms(device_id)
         if presence is None:
-            return DeviceLive(device_id, last_seen_at_ms=reading, last_reading_at_ms=reading)
+            return DeviceLive(
+                device_id,
+                last_seen_at_ms=reading,
+                last_reading_at_ms=reading,
+                watermark_at_ms=watermark_at_ms,
+                watermark_received_at_ms=watermark_received_at_ms,
+                clock_offset_ms=clock_offset_ms,
+            )
         signs = [at for at in (presence.last_seen_at_ms, reading) if at is not None]
         return DeviceLive(
             device_id=device_id,
@@ -216,19 +276,40 @@ class LiveView:
             last_seen_at_ms=max(signs, default=None),
             last_reading_at_ms=reading,
             address=presence.address,
+            watermark_at_ms=watermark_at_ms,
+            watermark_received_at_ms=watermark_received_at_ms,
+            expect_ms=presence.expect_ms,
+            clock_offset_ms=clock_offset_ms,
+            firmware=presence.firmware,
         )
 
     def newest(self, device_id: str) -> Mapping[str, NewestValue]:
         """The newest value of each metric of a device, by metric name."""
         found = dict(self._stored.get(device_id, ()))
+        quality_min = Quality.UNCERTAIN if self.clocks.is_wrong(device_id) else Quality.GOOD
         for shape, route in self._of_device.get(device_id, ()):
-            observed, received, quality, values = shape.points[route.topic]
-            for key, kind, value in zip(shape.keys, shape.kinds, values, strict=True):
+            observed, received, quality, values = shape.points[route.source]
+            for key, kind, raw in zip(shape.keys, shape.kinds, values, strict=True):
                 name = route.metric_name(key)
                 if name is not None:
-                    typed = value != 0 if kind is ValueKind.BOOLEAN else value
-                    _put_newest(found, NewestValue(name, typed, observed, received, Quality(quality)))
+                    typed = raw != 0 if kind is ValueKind.BOOLEAN else raw
+                    value = NewestValue(name, typed, observed, abs(received), Quality(quality), received < 0)
+                    _put_newest(found, value)
+        if quality_min is not Quality.GOOD:
+            found = {name: replace(v, quality=max(v.quality, quality_min)) for name, v in found.items()}
         return MappingProxyType(dict(sorted(found.items())))
+
+    def presence_of(self, device_id: str) -> DevicePresence | None:
+        """What is known of a device's presence, not to be changed; one look-up, from any thread."""
+        return self._presences.get(device_id)
+
+    def last_reading_ms(self, device_id: str) -> int | None:
+        """When its newest reading arrived, UTC ms; one look-up, from any thread."""
+        return self._last_reading.get(device_id)
+
+    def common_clock_offset_ms(self) -> int | None:
+        """What most devices' clocks are off by, if it is the same for all: then it is this box's clock that is wrong."""
+        return self.clocks.common_offset_ms()
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:
@@ -237,20 +318,35 @@ class LiveView:
         Raises:
             LimitExceeded: there are LIVE_SUBSCRIBER_COUNT_MAX already.
         """
-        if len(self._subscriptions) >= LIVE_SUBSCRIBER_COUNT_MAX:
-            raise LimitExceeded(
-                f"{LIVE_SUBSCRIBER_COUNT_MAX} subscribers follow the live view already.",
-                hint="Close a page; each page hub needs one subscription for all of its pages.",
-            )
-        subscription = Subscription()
-        self._subscriptions.add(subscription)
-        try:
+        with _subscribed(self._subscriptions) as subscription:
             yield subscription
-        finally:
-            self._subscriptions.discard(subscription)
+
+    @contextmanager
+    def subscribe_presences(self) -> Iterator[Subscription]:
+        """Be told whose presence or firmware was said anew, and of no readings. Raises as `subscribe`."""
+        with _subscribed(self._presence_subscriptions) as subscription:
+            yield subscription
+
+
+@contextmanager
+def _subscribed(subscriptions: set[Subscription]) -> Iterator[Subscription]:
+    if len(subscriptions) >= LIVE_SUBSCRIBER_COUNT_MAX:
+        raise LimitExceeded(
+            f"{LIVE_SUBSCRIBER_COUNT_MAX} subscribers follow the live view already.",
+            hint="Close a page; each page hub needs one subscription for all of its pages.",
+        )
+    subscription = Subscription()
+    subscriptions.add(subscription)
+    try:
+        yield subscription
+    finally:
+        subscriptions.discard(subscription)
 
 
 def _put_newest(values: dict[str, NewestValue], value: NewestValue) -> None:
     before = values.get(value.metric)
-    if before is None or value.observed_at_ms >= before.observed_at_ms:
+    if before is None or (value.observed_at_ms, value.received_at_ms) >= (
+        before.observed_at_ms,
+        before.received_at_ms,
+    ):
         values[value.metric] = value

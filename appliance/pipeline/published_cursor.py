@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance.core.errors import StorageError
-from storage.log.cursor_file import CursorFile
+from storage.log.cursor_file import CursorFile, read_cursor
 from storage.log.disk import OsDisk
 
 
@@ -41,6 +41,20 @@ class PublishedCursor:
             )
         self._published = next_seq
         return None
+
+    @property
+    def said(self) -> int | None:
+        """What this process said last; None for nothing."""
+        return self._published
+
+    def published(self) -> int:
+        """What was last said, also by a process before this one; 0 for nothing, and where it can't be read."""
+        if self._published is not None:
+            return self._published
+        try:
+            return read_cursor(OsDisk(), self._path)
+        except OSError:
+            return 0
 
     def close(self) -> None:
         if self._file is not None:

@@ -7,7 +7,7 @@ are found once per route and remembered.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -197,24 +197,24 @@ class _Pieces:
         """Each series once, the newest of it; shapes that share a key, or topics that share a prefix, brought several."""
         if not self.series:
             return NewestRows()
-        rows = NewestRows(
+        return NewestRows(
             np.concatenate(self.series),
             np.concatenate(self.observed),
             np.concatenate(self.received),
             np.concatenate(self.numbers) if self.numbers else np.empty(0),
             list(chain.from_iterable(self.texts)),
             np.concatenate(self.quality),
-        )
-        order = np.lexsort((rows.observed, rows.series))
-        is_last = np.append(np.diff(rows.series[order]) != 0, True)
-        return rows if is_last.all() else rows.take(order[is_last])
+        ).newest()
 
 
-def add_rows(batch: StoreBatch, resolved: Sequence[Resolved], received_max_ms: int) -> int:
+def add_rows(
+    batch: StoreBatch, resolved: Sequence[Resolved], received_max_ms: int, archived: Container[int] = ()
+) -> int:
     """Put the rows of all groups into the batch.
 
     Args:
         received_max_ms: Newest arrival in the batch; days too far before it share a table.
+        archived: Days whose readings in these records the archive has: they get no rows.
     Returns:
         The number of rows.
     """
@@ -225,8 +225,10 @@ def add_rows(batch: StoreBatch, resolved: Sequence[Resolved], received_max_ms: i
     rows = 0
     for item in resolved:
         group = item.group
-        rows += len(group) * len(group.keys)
         for day, mask in _days(group.observed):
+            if day in archived:
+                continue
+            rows += (len(group) if mask is None else int(np.count_nonzero(mask))) * len(group.keys)
             table = day if oldest <= day <= newest else None
             part = item if mask is None else _keep(item, mask)
             for at, column in enumerate(part.group.columns):

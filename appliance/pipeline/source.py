@@ -11,7 +11,7 @@ from appliance.core.errors import CursorBeyondHead, LogDamaged, StorageError
 from appliance.core.limits import BATCH_BYTES_MAX
 from storage.log.block import Block
 from storage.log.columns import Columns
-from storage.log.reader import LogReader
+from storage.log.source import LogSource
 from storage.telemetry.batch import Cursor
 
 
@@ -22,7 +22,7 @@ class BlockSource:
         head_seq: The durable head's next sequence when it was last looked at.
     """
 
-    def __init__(self, reader: LogReader) -> None:
+    def __init__(self, reader: LogSource) -> None:
         self._reader = reader
         self._ahead: list[Block] = []
         self.head_seq = 1
@@ -47,11 +47,15 @@ class BlockSource:
         """Blocks that were read but not used; the next read begins with them."""
         self._ahead = [*blocks, *self._ahead]
 
-    def read(self, cursor: Cursor, messages: int) -> tuple[list[Block], list[Columns]]:
+    def read(
+        self, cursor: Cursor, messages: int, until_seq: int | None = None
+    ) -> tuple[list[Block], list[Columns]]:
         """Blocks from the cursor on, with their columns, until they hold that many messages or a batch's bytes.
 
+        Args:
+            until_seq: The first sequence of a block that is not wanted yet.
         Returns:
-            None of them at the head.
+            None of them at the head, or at `until_seq`.
         Raises:
             CursorBeyondHead: the cursor is past the head, or the log doesn't go on where it stands.
             CursorExpired: what follows the cursor is no longer kept.
@@ -61,6 +65,8 @@ class BlockSource:
         count = size = 0
         while count < messages and size < BATCH_BYTES_MAX:
             if not self._ahead and not self._read_ahead(cursor, blocks):
+                break
+            if until_seq is not None and self._ahead[0].first_seq >= until_seq:
                 break
             block = self._ahead.pop(0)
             blocks.append(block)

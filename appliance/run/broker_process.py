@@ -6,6 +6,7 @@ readings kept.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from functools import partial
@@ -19,18 +20,23 @@ from appliance.core.clock import SystemClock
 from appliance.core.config import Config
 from appliance.core.limits import MIB
 from appliance.core.version import VERSION
-from appliance.identity import tls
 from appliance.identity.authenticator import DeviceAuthenticator
+from appliance.identity.ca import SiteCa
 from appliance.identity.keys import SiteKeys
 from appliance.run import layout
+from appliance.run.box_certificate import box_certificate
 from appliance.run.child import ChildLink
 from appliance.run.process import run_process
 from appliance.run.roles import access_policy
+from appliance.run.site_nodes import site_nodes
+from appliance.run.writing_permit import WritingPermit
 from broker.bridge.state_file import read_state
 from broker.server import BrokerServer, Ports
 from broker.state.broker_state import BrokerState
 from broker.state.keeper import recover
 from broker.tls import TlsContexts, TlsFiles
+from broker.tracer import Tracer
+from storage.backup import hold
 from storage.catalog.auth import DeviceAuthReader
 from storage.log.body_packer import Compression
 from storage.log.cursor_file import read_cursor
@@ -72,6 +78,7 @@ def open_writer(config: Config, keys: SiteKeys, clock: SystemClock) -> LogWriter
     )
     cursor = layout.pipeline_cursor(config)
     writer.housekeeping.hold("pipeline", lambda: read_cursor(OsDisk(), cursor))
+    writer.housekeeping.hold("a backup", partial(hold.needed_seq, config.node.data_dir / hold.NAME))
     for bridge in config.bridge:
         path = layout.bridge_cursor(config, bridge.name)
         writer.housekeeping.hold(f"bridge {bridge.name}", partial(_bridge_needs, path))
@@ -125,13 +132,32 @@ async def serve(config: Config, link: ChildLink) -> None:
     """
     clock = SystemClock()
     keys = SiteKeys.load_or_create(config.node.data_dir)
-    certificate = tls.load_or_create(config.node.data_dir, node_name=config.node.name, clock=clock)
-    contexts = TlsContexts(TlsFiles.of(config.broker, certificate.path))
+    certificate = box_certificate(config, keys, clock)
+    if not layout.devices_ca(config).exists():
+        # The node makes it, too, and one of the two is first: the door is open to certificates from the beginning.
+        SiteCa.load_or_create(config.node.data_dir, keys, clock=clock)
+    contexts = TlsContexts(
+        TlsFiles.of(
+            config.broker,
+            certificate.path,
+            site_ca=layout.devices_ca(config),
+            site_crl=layout.devices_crl(config),
+        )
+    )
     policy = access_policy(config)
     credentials = DeviceAuthReader(layout.catalog(config), clock=clock)
     authenticator = DeviceAuthenticator(credentials, keys, clock=clock)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.serve)
+        permit = WritingPermit(config, clock=clock)
+        async with trio.open_nursery() as waiting:
+            # The supervisor is not kept waiting: the page is where people see what this box waits for.
+            waiting.start_soon(_cancel_after, link.stopping, waiting.cancel_scope)
+            await permit.wait(lambda why: link.ready(f"serves nobody yet: {why}"))
+            waiting.cancel_scope.cancel()
+        if link.stopping.is_set():
+            nursery.cancel_scope.cancel()
+            return
         writer = await trio.to_thread.run_sync(open_writer, config, keys, clock)
         try:
             reader = LogReader(layout.telemetry_log(config), stream="telemetry")
@@ -153,6 +179,11 @@ async def serve(config: Config, link: ChildLink) -> None:
                 version=VERSION,
                 own_names=certificate.names,
                 on_revoke=credentials.revoke,
+                credentials=lambda: dataclasses.asdict(credentials.statistics()),
+                site=site_nodes(config, keys.node_id.hex()),
+                tracer=Tracer(
+                    sample_ratio=config.tracing.sample_ratio, per_second_max=config.tracing.per_second_max
+                ),
             )
             async with trio.open_nursery() as serving:
                 ports: Ports = await serving.start(server.run)
@@ -165,13 +196,21 @@ async def serve(config: Config, link: ChildLink) -> None:
                     head=writer.head.next_seq,
                 )
                 await link.ready(_status(ports))
-                await link.stopping.wait()
+                async with trio.open_nursery() as until:
+                    until.start_soon(_cancel_after, link.stopping, until.cancel_scope)
+                    until.start_soon(permit.watch)
+                    until.start_soon(_cancel_after, permit.withdrawn, until.cancel_scope)
                 server.drain()
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(close_writer, writer)
             credentials.close()
         nursery.cancel_scope.cancel()
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 def _status(ports: Ports) -> str:

@@ -28,6 +28,7 @@ tls_bind = "127.0.0.1:{tls}"
 [devices]
 first_contact = "wait"
 stale_after_s = 15
+https_bind = "127.0.0.1:{devices}"
 
 [ui]
 bind = "127.0.0.1:{ui}"
@@ -45,8 +46,10 @@ def prepare(folder: Path) -> Path:
     folder = folder.absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / "homeport.toml"
-    tcp, tls, ui = free_ports([1883, 8883, 8443])
-    path.write_text(_CONFIG.format(run_dir=_run_dir(folder), tcp=tcp, tls=tls, ui=ui), encoding="utf-8")
+    tcp, tls, ui, devices = free_ports([1883, 8883, 8443, 8444])
+    path.write_text(
+        _CONFIG.format(run_dir=_run_dir(folder), tcp=tcp, tls=tls, ui=ui, devices=devices), encoding="utf-8"
+    )
     return path
 
 

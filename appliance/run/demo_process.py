@@ -1,13 +1,15 @@
 """The playground's third process: registers simulated devices through the node's API and runs a fleet of them.
 
 One device falls silent now and then: its values turn stale, then the broker finds it lost, and later it comes back
-with what it kept. The fleet is a program of its own that gets its tokens in a file which only this user can read.
+with what it kept. The devices take updates, have a twin and obey commands; images to try that with are written beside their flash, a good one
+and one that does not boot. The fleet is a program of its own that gets its tokens in a file which only this user can read.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from functools import partial
@@ -37,6 +39,10 @@ SCENARIO: Final = {
 }
 """What is planted in the fleet, each fault in another device as long as there are enough."""
 
+IMAGES: Final = {"demo-2.0.0.img": ("2.0.0", "good"), "demo-2.1.0-does-not-boot.img": ("2.1.0", "boot-loop")}
+"""Firmware to try updates with: file, version, and what it does once it runs."""
+_IMAGE_TIMEOUT_S: Final = 60
+
 _log = logs.get(__name__)
 
 
@@ -52,8 +58,11 @@ async def serve(config: Config, link: ChildLink, *, device_count: int) -> None:
         await nursery.start(link.serve)
         register = partial(register_devices, api, config.node.data_dir / "demo", device_count)
         credentials, scenario = await trio.to_thread.run_sync(register)
+        await trio.to_thread.run_sync(write_images, config.node.data_dir / "demo" / "firmware")
         process = await trio.lowlevel.open_process(
-            fleet_command(config, credentials, scenario), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            fleet_command(config, credentials, scenario, seed=secrets.randbits(31)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         try:
             nursery.start_soon(_end_with, process, link)
@@ -85,15 +94,34 @@ def register_devices(api: LocalApi, folder: Path, count: int) -> tuple[Path, Pat
     return credentials, scenario
 
 
-def fleet_command(config: Config, credentials: Path, scenario: Path) -> list[str]:
-    """The fleet's program and arguments; no secret is among them."""
+def fleet_command(config: Config, credentials: Path, scenario: Path, *, seed: int) -> list[str]:
+    """The fleet's program and arguments; no secret is among them.
+
+    Args:
+        seed: Another one each time: boot ids come from it, and what a device says under one that it had before is a duplicate.
+    """
     assert config.broker.tcp_bind is not None, "the playground's configuration has it"
     return [
         *(sys.executable, "-P", "-m", "device_fw_sim", "fleet", "--json"),
         *("--host", config.broker.tcp_bind.host, "--port", str(config.broker.tcp_bind.port)),
         *("--credentials", str(credentials), "--scenario", str(scenario)),
         *("--rate", str(READINGS_PER_S), "--keep-alive", str(KEEP_ALIVE_S), "--drain", "2"),
+        *("--seed", str(seed), "--firmware", "--flash", str(credentials.parent / "flash")),
     ]
+
+
+def write_images(folder: Path) -> None:
+    """Write the images that are not there yet. Blocks."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name, (version, behaviour) in IMAGES.items():
+        if (folder / name).exists():
+            continue
+        # A program of its own as well: the appliance knows nothing of simulated devices.
+        subprocess.run(  # noqa: S603 - our own program, our own words
+            [sys.executable, "-P", "-m", "device_fw_sim", "image", str(folder / name), "--version", version,
+             "--behaviour", behaviour, "--size", "262144"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=_IMAGE_TIMEOUT_S,
+        )  # fmt: skip
 
 
 def _token(api: LocalApi, name: str) -> str:

@@ -5,55 +5,97 @@ Both ways answer with the same plain mappings, so that a verb prints the same.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote, urlencode
 
-from appliance.core.clock import SystemClock
 from appliance.core.config import Config
-from appliance.core.errors import Unavailable
-from appliance.identity.keys import SiteKeys, new_token
-from appliance.management.access import Access, Kind, role_unknown
-from appliance.run import layout
-from appliance.run.first_run import lock, prepare_folders
-from appliance.run.local_api import NODE_STOPPED, LocalApi
+from appliance.core.limits import DEVICE_IMPORT_TIMEOUT_MS
+from appliance.management.device_csv import MEDIA_TYPE
+from appliance.run.local_api import LocalApi
+from appliance.run.node_or_catalog import StoppedNode, node_or_catalog
 from appliance.run.roles import roles_of
-from storage.catalog.catalog import Catalog
 
-Row = dict[str, Any]
 PAGE_SIZE = 1000
+Row = dict[str, Any]
 
 
 class DeviceCommands(Protocol):
-    """What can be done with devices from the command line."""
+    """What can be done with devices from the command line.
+
+    Where a device is named: NotFound `device_unknown`. Where words are given: UsageError says what is wrong with them.
+    """
 
     def add(
-        self, device_id: str, *, kind: str, access: str, role: str = "", name: str, tags: Sequence[str]
+        self,
+        device_id: str,
+        *,
+        kind: str,
+        access: str,
+        role: str = "",
+        name: str,
+        tags: Sequence[str],
+        groups: Sequence[str] = (),
+        serial: str = "",
     ) -> Row:
         """Register a device and make its token, which the answer holds as `token` and nobody can read again.
 
         Raises:
-            Conflict: there is one of that id. UsageError: the id, name, role or a tag can't be used.
+            Conflict: there is one of that id. NotFound: there is no such group.
         """
+
+    def show(self, device_id: str) -> Row:
+        """One device, with its tokens' ids and times as `tokens`."""
+
+    def edit(self, device_id: str, **changes: Any) -> Row:
+        """Change name, tags, groups or serial, those that are given. Raises NotFound: no such group."""
 
     def set_access(self, device_id: str, *, access: str, role: str) -> Row:
         """Change what a device may publish and subscribe; connections of it are held to it at once.
 
         Raises:
-            NotFound: there is none of that id. UsageError: there is no such role, or it stands beside access "site".
+            UsageError: there is no such role, or it stands beside access "site".
         """
 
-    def list(self, *, state: str | None) -> Iterator[Row]:
-        """All devices in the order of their ids, or those in one state."""
+    def list(
+        self,
+        *,
+        state: str | None = None,
+        groups: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        serial: str = "",
+        q: str = "",
+    ) -> Iterator[Row]:
+        """All devices in the order of their ids, or those that all of this fits."""
 
     def adopt(self, device_id: str) -> Row:
         """Let a waiting device in. One without a token gets one, as `token`; otherwise that is None.
 
         Raises:
-            NotFound: there is none of that id. Conflict: it can't be adopted any more.
+            Conflict: it can't be adopted any more.
         """
+
+    def reject(self, device_id: str) -> Row:
+        """Keep a waiting device out. Raises Conflict: it is active."""
+
+    def decommission(self, device_id: str) -> Row:
+        """End a device for good."""
+
+    def replace(self, device_id: str, *, serial: str) -> Row:
+        """Let other hardware take over; the answer holds its `token`. Raises Conflict: it isn't active."""
+
+    def new_token(self, device_id: str, *, overlap_s: int) -> Row:
+        """A new `token`; the one before stays valid that long. Raises Conflict: rejected or decommissioned."""
+
+    def revoke_token(self, device_id: str, token_id: str) -> None:
+        """End one token. Raises NotFound: it has none of that id."""
+
+    def import_list(self, file: BinaryIO, *, update: bool, tokens: bool, dry_run: bool) -> Row:
+        """Import a CSV list; the answer is that of the API. Raises UsageError: its header can't be used."""
+
+    def export_list(self) -> Iterable[bytes]:
+        """All devices as CSV, piece by piece."""
 
 
 class ThroughNode:
@@ -62,123 +104,94 @@ class ThroughNode:
     def __init__(self, api: LocalApi) -> None:
         self._api = api
 
-    def add(
-        self, device_id: str, *, kind: str, access: str, role: str = "", name: str, tags: Sequence[str]
-    ) -> Row:
-        body = {
-            "device_id": device_id,
-            "kind": kind,
-            "access": access,
-            "role": role,
-            "name": name,
-            "tags": list(tags),
-        }
-        answer: Row = self._api.post("/api/v1/devices", body)
+    def _post(self, device_id: str, verb: str, body: dict[str, Any]) -> Row:
+        answer: Row = self._api.post(f"{_one(device_id)}/{verb}", body)
+        return answer
+
+    def add(self, device_id: str, **said: Any) -> Row:
+        answer: Row = self._api.post("/api/v1/devices", {"device_id": device_id, **said})
+        return answer
+
+    def show(self, device_id: str) -> Row:
+        device: Row = self._api.get(_one(device_id))
+        return {**device, "tokens": self._api.get(f"{_one(device_id)}/tokens")["tokens"]}
+
+    def edit(self, device_id: str, **changes: Any) -> Row:
+        answer: Row = self._api.request("PATCH", _one(device_id), changes)
         return answer
 
     def set_access(self, device_id: str, *, access: str, role: str) -> Row:
-        answer: Row = self._api.post(
-            f"/api/v1/devices/{quote(device_id, safe='')}/access", {"access": access, "role": role}
-        )
-        return answer
+        return self._post(device_id, "access", {"access": access, "role": role})
 
-    def list(self, *, state: str | None) -> Iterator[Row]:
-        query: dict[str, Any] = {"limit": PAGE_SIZE}
-        if state:
-            query["state"] = state
+    def list(
+        self,
+        *,
+        state: str | None = None,
+        groups: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        serial: str = "",
+        q: str = "",
+    ) -> Iterator[Row]:
+        query = [("limit", str(PAGE_SIZE)), *(("group", each) for each in groups)]
+        query += [*(("tag", each) for each in tags)]
+        query += [(key, value) for key, value in (("state", state), ("serial", serial), ("q", q)) if value]
+        cursor = ""
         while True:
-            page = self._api.get(f"/api/v1/devices?{urlencode(query)}")
+            page = self._api.get(f"/api/v1/devices?{urlencode([*query, ('cursor', cursor)])}")
             yield from page["devices"]
             if not page.get("next_cursor"):
                 return
-            query["cursor"] = page["next_cursor"]
+            cursor = page["next_cursor"]
 
     def adopt(self, device_id: str) -> Row:
-        answer: Row = self._api.post(f"/api/v1/devices/{quote(device_id, safe='')}/adopt", {})
+        return self._post(device_id, "adopt", {})
+
+    def reject(self, device_id: str) -> Row:
+        return self._post(device_id, "reject", {})
+
+    def decommission(self, device_id: str) -> Row:
+        return self._post(device_id, "decommission", {})
+
+    def replace(self, device_id: str, *, serial: str) -> Row:
+        return self._post(device_id, "replace", {"serial": serial})
+
+    def new_token(self, device_id: str, *, overlap_s: int) -> Row:
+        return self._post(device_id, "token", {"overlap_s": overlap_s})
+
+    def revoke_token(self, device_id: str, token_id: str) -> None:
+        self._api.request("DELETE", f"{_one(device_id)}/tokens/{quote(token_id, safe='')}")
+
+    def import_list(self, file: BinaryIO, *, update: bool, tokens: bool, dry_run: bool) -> Row:
+        said = {"update": update, "tokens": tokens, "dry_run": dry_run}
+        query = urlencode({key: "true" for key, value in said.items() if value})
+        answer: Row = self._api.upload(
+            f"/api/v1/devices/import?{query}",
+            file,
+            media_type=MEDIA_TYPE,
+            timeout_s=DEVICE_IMPORT_TIMEOUT_MS / 1000,
+        )
         return answer
 
-
-class OnCatalog:
-    """Works on the catalog itself; the caller holds the node's lock.
-
-    Args:
-        roles: Names of the configuration's roles.
-    """
-
-    def __init__(self, catalog: Catalog, keys: SiteKeys, roles: Sequence[str] = ()) -> None:
-        self._catalog = catalog
-        self._keys = keys
-        self._roles = roles
-
-    def _check_role(self, role: str) -> None:
-        if role and role not in self._roles:
-            raise role_unknown(role, self._roles)
-
-    def add(
-        self, device_id: str, *, kind: str, access: str, role: str = "", name: str, tags: Sequence[str]
-    ) -> Row:
-        self._check_role(role)
-        token = new_token()
-        with self._catalog.transaction():
-            device = self._catalog.add_device(
-                device_id,
-                kind=cast(Kind, kind),
-                access=cast(Access, access),
-                role=role,
-                name=name,
-                tags=tags,
-            )
-            self._catalog.set_token(device_id, self._keys.token_hash(token.encode()))
-        return {**dataclasses.asdict(device), "token": token}
-
-    def set_access(self, device_id: str, *, access: str, role: str) -> Row:
-        self._check_role(role)
-        device = self._catalog.set_access(device_id, access=cast(Access, access), role=role)
-        return dataclasses.asdict(device)
-
-    def list(self, *, state: str | None) -> Iterator[Row]:
-        cursor: str | None = None
-        states = (state,) if state else ()
-        while True:
-            page = self._catalog.list_devices(states=states, cursor=cursor, limit=PAGE_SIZE)  # type: ignore[arg-type]
-            for device in page.devices:
-                yield dataclasses.asdict(device)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    def adopt(self, device_id: str) -> Row:
-        token = new_token()
-        with self._catalog.transaction():
-            device = self._catalog.adopt_device(device_id)
-            given = not self._catalog.tokens_of(device_id)
-            if given:
-                self._catalog.set_token(device_id, self._keys.token_hash(token.encode()))
-        return {**dataclasses.asdict(device), "token": token if given else None}
+    def export_list(self) -> Iterable[bytes]:
+        return self._api.download("/api/v1/devices.csv")
 
 
-@contextmanager
-def device_commands(config: Config) -> Iterator[DeviceCommands]:
-    """The running node, or the catalog under the node's lock if none runs.
+def _one(device_id: str) -> str:
+    return f"/api/v1/devices/{quote(device_id, safe='')}"
 
-    Raises:
-        Conflict: code "locked": the node is just starting or stopping.
-        StorageError: the catalog or its folder can't be used.
-    """
-    api = LocalApi(layout.node_socket(config))
-    try:
-        api.get("/health/live")
-    except Unavailable as error:
-        if error.code != NODE_STOPPED:
-            raise
-    else:
-        yield ThroughNode(api)
-        return
-    prepare_folders(config)
-    with lock(layout.node_lock(config), holder="homeport device"):
-        keys = SiteKeys.load_or_create(config.node.data_dir)
-        catalog = Catalog.open(layout.catalog(config), clock=SystemClock(), node_id=keys.node_id)
-        try:
-            yield OnCatalog(catalog, keys, list(roles_of(config)))
-        finally:
-            catalog.close()
+
+def device_commands(config: Config) -> AbstractContextManager[DeviceCommands]:
+    """The running node, or the catalog under the node's lock if none runs. Raises as `node_or_catalog`."""
+    return node_or_catalog(
+        config,
+        holder="homeport device",
+        through_node=ThroughNode,
+        on_catalog=lambda stopped: _on_catalog(stopped, config),
+    )
+
+
+def _on_catalog(stopped: StoppedNode, config: Config) -> DeviceCommands:
+    # It brings half of the node with it, which a command that asks the node has no use for.
+    from appliance.run.device_commands_stopped import OnCatalog
+
+    return OnCatalog(stopped.catalog, stopped.keys, list(roles_of(config)), clock=stopped.clock)

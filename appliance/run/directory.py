@@ -10,13 +10,20 @@ import trio
 from appliance.core import logs
 from appliance.core.clock import Clock
 from appliance.core.errors import HomeportError
-from storage.catalog import AsyncCatalog, Catalog
+from appliance.core.limits import CATALOG_READ_TIMEOUT_MS, TOPIC_ROUTE_COUNT_MAX
+from appliance.management.audit import Act
+from storage.catalog import AsyncCatalog, Catalog, Change, LookupCache
 
 CONTACT_MESSAGE_COUNT_MAX: Final = 16
 KEPT_STATES: Final = frozenset({"active", "waiting"})
 
 
 _log = logs.get(__name__)
+
+
+def _is_kept(catalog: Catalog, device_ids: Sequence[str]) -> dict[str, bool]:
+    found = (catalog.find_device(device_id) for device_id in device_ids)
+    return {device.device_id: device.state in KEPT_STATES for device in found if device is not None}
 
 
 class CatalogDirectory:
@@ -30,21 +37,28 @@ class CatalogDirectory:
         self._catalog = catalog
         self._clock = clock
         self._waits = waits
+        self._kept: LookupCache[str, bool] = LookupCache(
+            "devices",
+            catalog,
+            _is_kept,
+            rows_of=lambda device_id, _: (Change("devices", device_id),),
+            clock=clock,
+            pool="pipeline",
+            # A batch asks for thousands at once.
+            load_timeout_ms=CATALOG_READ_TIMEOUT_MS,
+            entry_count_max=TOPIC_ROUTE_COUNT_MAX,
+        )
 
     async def known(self, device_ids: Sequence[str]) -> Collection[str]:
         """Those of the ids whose readings are kept.
 
+        While the catalog is away, those that are known are answered for from memory.
+
         Raises:
-            Unavailable, StorageError: the catalog can't be asked now.
+            Unavailable: the catalog can't be asked now, and some are not known.
         """
-
-        def find(catalog: Catalog) -> list[str]:
-            found = (catalog.find_device(device_id) for device_id in device_ids)
-            return [
-                device.device_id for device in found if device is not None and device.state in KEPT_STATES
-            ]
-
-        return await self._catalog.read(find, pool="pipeline")
+        found = await self._kept.get_many(device_ids)
+        return [device_id for device_id, is_kept in found.items() if is_kept]
 
     async def first_contact(self, device_ids: Sequence[str]) -> Collection[str]:
         """List unknown devices as waiting, where configured.
@@ -57,7 +71,15 @@ class CatalogDirectory:
         if not self._waits:
             return ()
         at_ms = self._clock.now_ms()
-        return await self._catalog.write(lambda catalog: catalog.note_first_contact(device_ids, at_ms=at_ms))
+        return await self._catalog.write(
+            lambda catalog: catalog.note_first_contact(device_ids, at_ms=at_ms),
+            by=Act(action="device.first_contact"),
+        )
+
+    async def of_site(self, device_ids: Sequence[str]) -> Collection[str]:
+        """Those of the ids that the catalog doesn't have at all. Raises Unavailable."""
+        found = await self._kept.get_many(device_ids)
+        return [device_id for device_id in device_ids if device_id not in found]
 
 
 class FirstContacts:

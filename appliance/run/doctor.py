@@ -7,14 +7,12 @@ running appliance or without one. Each check answers for itself: one that fails 
 from __future__ import annotations
 
 import ctypes
-import enum
 import os
 import resource
-import socket
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +22,14 @@ from appliance.core.errors import ConfigError, HomeportError
 from appliance.core.limits import MIB, WEBSOCKET_CONNECTION_COUNT_MAX
 from appliance.identity.tls import RENEW_BEFORE_DAYS
 from appliance.run import layout
+from appliance.run.doctor_authority import check_authority
+from appliance.run.doctor_backup import check_backups
+from appliance.run.doctor_check import Check, Result
+from appliance.run.doctor_fleet import check_copies, check_fleet
+from appliance.run.doctor_notifications import check_notifications
+from appliance.run.doctor_processes import check_processes
+from appliance.run.doctor_updates import check_updates
 from appliance.run.first_run import check_folder
-from appliance.run.local_api import NODE_STOPPED, LocalApi
 from appliance.run.roles import roles_of
 from broker import tls_files
 from broker.tls import TlsFiles, server_context
@@ -35,7 +39,9 @@ from storage.log.disk_level import DiskLevel, DiskLevels
 from storage.log.dropped import read_dropped
 from storage.log.reader import LogReader
 from storage.log.scrub import read_scrub_state
+from storage.telemetry.database import set_aside_files
 
+__all__ = ["Check", "Result", "examine"]
 FREE_BYTES_MIN: Final = 256 * MIB
 FREE_RATIO_LOW: Final = 0.1
 FILES_BESIDE_CONNECTIONS: Final = 1024
@@ -45,11 +51,10 @@ FSYNC_ROUNDS: Final = 20
 EARLIEST_NOW_MS: Final = 1_735_689_600_000
 """2025-01-01: no box that runs this can rightly believe that it is earlier."""
 CLOCK_BACK_MS: Final = 60_000
-SOCKET_TIMEOUT_S: Final = 5.0
 DAY_MS: Final = 86_400_000
 CRL_WARN_DAYS: Final = 2
 """Lists are usually issued for a week and renewed daily."""
-CERTIFICATE_HINT: Final = "Restart Homeport: it makes a new one; give devices its tls.crt. Renew it where it came from if it isn't ours."
+CERTIFICATE_HINT: Final = "Restart Homeport: it makes a new one, which devices know by the site's authority in tls.crt. Renew it where it came from if it isn't ours."
 AUTHORITY_HINT: Final = (
     "Add the authority's new certificate to broker.tls_client_ca; the broker takes it as it runs."
 )
@@ -60,28 +65,6 @@ _TIMEX_BYTES: Final = 512
 """More than the kernel's struct timex, which has 208 on 64-bit machines."""
 _TIME_ERROR: Final = 5
 """What adjtimex(2) answers while the clock is not synchronised."""
-
-
-class Result(enum.Enum):
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """What one look found.
-
-    Attributes:
-        detail: What was seen, one sentence.
-        hint: The operator's next step, empty when nothing is to be done.
-    """
-
-    name: str
-    result: Result
-    detail: str
-    hint: str = ""
 
 
 def examine(config: Config, clock: Clock) -> list[Check]:
@@ -97,9 +80,16 @@ def examine(config: Config, clock: Clock) -> list[Check]:
         ("scrubbing", lambda: check_scrub(config, clock)),
         ("retention", lambda: check_dropped(layout.telemetry_log(config))),
         ("catalog", lambda: check_catalog(layout.catalog(config), clock)),
+        ("store", lambda: check_store(config.node.data_dir)),
         ("roles", lambda: check_roles(config, layout.catalog(config), clock)),
         ("certificate", lambda: check_certificates(config, clock)),
-        ("sockets", lambda: check_sockets(config)),
+        ("authority", lambda: check_authority(config, clock)),
+        ("fleet", lambda: check_fleet(config, clock)),
+        ("copies", lambda: check_copies(config)),
+        ("backup", lambda: check_backups(config, clock)),
+        ("updates", lambda: check_updates(config, clock)),
+        ("notifications", lambda: check_notifications(config, clock)),
+        ("sockets", lambda: check_processes(config)),
     ]
     found = [
         Check(
@@ -121,12 +111,19 @@ def examine(config: Config, clock: Clock) -> list[Check]:
 
 
 def check_folders(config: Config) -> Iterable[Check]:
-    """data_dir and run_dir are there, ours, and closed to others."""
+    """data_dir and run_dir are there, ours with all that is in them, and closed to others."""
     for name, folder in (("data folder", config.node.data_dir), ("run folder", config.node.run_dir)):
         try:
             check_folder(folder)
         except HomeportError as error:
             yield Check(name=name, result=Result.FAILED, detail=error.message, hint=error.hint)
+            continue
+        # What somebody else put there, such as root from a backup, can't be opened or can't be replaced.
+        strange = [path for path in _files(folder) if path.stat().st_uid != os.geteuid()]
+        if strange:
+            detail = f"{len(strange)} files in {folder} belong to other users, such as {strange[0]}."
+            hint = f"As root, run: chown -R --reference={folder} {folder}"
+            yield Check(name=name, result=Result.FAILED, detail=detail, hint=hint)
         else:
             yield Check(name=name, result=Result.OK, detail=f"{folder} is ours and closed to others.")
 
@@ -286,6 +283,18 @@ def check_catalog(path: Path, clock: Clock) -> Check:
     return Check(name="catalog", result=Result.OK, detail="The catalog is whole.")
 
 
+def check_store(data_dir: Path) -> Check:
+    """Whether a store was damaged, set aside and built anew: it mends itself, so nobody would look at the disk."""
+    aside = set_aside_files(data_dir / "telemetry.duckdb") if data_dir.is_dir() else []
+    if not aside:
+        return Check(name="store", result=Result.OK, detail="No damaged store is kept.")
+    newest_at = datetime.fromtimestamp(int(aside[-1].name.rsplit("-", 1)[1]) / 1_000, UTC)
+    size = sum(path.stat().st_size for path in aside) // MIB
+    detail = f"{len(aside)} were set aside and built anew, the last {newest_at:%Y-%m-%d %H:%M} UTC; {size} MiB: {aside[-1].name}."
+    hint = "Look at the disk's health; remove what was set aside once nobody needs it to find out why."
+    return Check(name="store", result=Result.WARNING, detail=detail, hint=hint)
+
+
 def check_roles(config: Config, path: Path, clock: Clock) -> Check:
     """Every role that somebody has is in the configuration, and can be one.
 
@@ -323,9 +332,16 @@ def check_certificates(config: Config, clock: Clock) -> Iterable[Check]:
     if not path.exists():
         yield Check(name="certificate", result=Result.SKIPPED, detail="There is no certificate yet.")
         return
-    files = TlsFiles.of(config.broker, path)
+    files = TlsFiles.of(
+        config.broker, path, site_ca=layout.devices_ca(config), site_crl=layout.devices_crl(config)
+    )
     try:
         server_context(files)
+        if files.client_auth == "required" and files.client_ca is None and not files.site_ca_is_there:
+            raise ConfigError(
+                'broker.tls_client_auth is "required", and there is no authority yet: nobody gets in.',
+                hint="Start Homeport once, which makes the site's authority, or set broker.tls_client_ca.",
+            )
         ends = [("certificate", tls_files.certificate_ends_at_ms(path), CERTIFICATE_HINT)]
         if files.client_ca is not None:
             ends.append(("authorities", tls_files.certificate_ends_at_ms(files.client_ca), AUTHORITY_HINT))
@@ -343,35 +359,6 @@ def check_certificates(config: Config, clock: Clock) -> Iterable[Check]:
             yield Check(name=name, result=Result.WARNING, detail=f"It ends in {days:.0f} days.", hint=hint)
         else:
             yield Check(name=name, result=Result.OK, detail=f"It can be used, for {days:.0f} more days.")
-
-
-def check_sockets(config: Config) -> Iterable[Check]:
-    """Who is running, and whether it answers."""
-    node = LocalApi(layout.node_socket(config), timeout_s=SOCKET_TIMEOUT_S)
-    try:
-        node.get("/health/live")
-    except HomeportError as error:
-        result = Result.SKIPPED if error.code == NODE_STOPPED else Result.FAILED
-        yield Check(name="node", result=result, detail=error.message, hint=error.hint)
-    else:
-        yield Check(name="node", result=Result.OK, detail="The node answers.")
-    yield _check_broker(layout.broker_socket(config))
-
-
-def _check_broker(path: Path) -> Check:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
-        trial.settimeout(SOCKET_TIMEOUT_S)
-        try:
-            trial.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            hint = "Start it with `homeport run`."
-            return Check(name="broker", result=Result.SKIPPED, detail="The broker doesn't run.", hint=hint)
-        except TimeoutError:
-            hint = "Look at its log; the supervisor restarts it if it hangs."
-            return Check(name="broker", result=Result.FAILED, detail="The broker doesn't answer.", hint=hint)
-    return Check(
-        name="broker", result=Result.OK, detail="The broker takes connections on its control socket."
-    )
 
 
 def _existing(folder: Path) -> Path:

@@ -25,22 +25,48 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def prepare_folders(config: Config) -> None:
-    """Make data_dir and run_dir, readable by this user only.
+    """Make data_dir and run_dir, readable by this user only; root becomes the owner of a data_dir that is there.
 
     Raises:
         StorageError: one can't be made, isn't a folder, is another user's, or others may read it.
     """
     os.umask(UMASK)
+    owner = _other_owner(config.node.data_dir)
     for folder in (config.node.data_dir, config.node.run_dir):
         try:
+            is_new = not folder.exists()
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if is_new and owner is not None:
+                os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
         except OSError as error:
             raise StorageError(
                 f"{folder} can't be made: {error.strerror}.",
                 hint="Make it and give it to this user, or set node.data_dir and node.run_dir.",
                 code="folder_missing",
             ) from error
+    become_owner(config.node.data_dir)
+    for folder in (config.node.data_dir, config.node.run_dir):
         check_folder(folder)
+
+
+def become_owner(data_dir: Path) -> None:
+    """Let root be the user whose data folder it is, for the rest of this process; anybody else stays who they are.
+
+    A file that root left there would be one that the service can't open.
+    """
+    owner = _other_owner(data_dir)
+    if owner is not None:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+
+
+def _other_owner(data_dir: Path) -> os.stat_result | None:
+    """Who owns the folder, if we are root and it is somebody else's."""
+    if os.geteuid() != 0 or not data_dir.is_dir():
+        return None
+    about = data_dir.stat()
+    return about if about.st_uid != 0 else None
 
 
 def check_folder(folder: Path) -> None:

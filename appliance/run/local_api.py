@@ -6,10 +6,13 @@ Must not know: what the answers mean; the verbs do.
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from appliance.core import errors
 from appliance.core.errors import HomeportError, Unavailable
@@ -17,6 +20,7 @@ from appliance.core.errors import HomeportError, Unavailable
 TIMEOUT_S: Final = 15.0
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 """A page of devices has about 0.3 MiB; what is beyond this is no answer of ours."""
+_PIECE_BYTES: Final = 64 * 1024
 NODE_STOPPED: Final = "node_stopped"
 
 
@@ -40,25 +44,112 @@ class LocalApi:
         """The decoded answer of a POST with a JSON body. Raises as `request`."""
         return self.request("POST", target, body)
 
-    def request(self, method: str, target: str, body: object = None, *, accept: tuple[int, ...] = ()) -> Any:
+    def upload(self, target: str, file: BinaryIO, *, media_type: str, timeout_s: float) -> Any:
+        """The decoded answer of a POST whose body is read from a file piece by piece.
+
+        Args:
+            timeout_s: For each piece and for the answer: it comes when all was taken in.
+        Raises:
+            As `request`.
+        """
+        connection = _UnixConnection(self._path, timeout_s)
+        headers = {"Accept": "application/json", "Content-Type": media_type, "Transfer-Encoding": "chunked"}
+        with self._answer(connection, "POST", target, file, headers) as response:
+            data = response.read(ANSWER_BYTES_MAX)
+            if response.status >= 400:
+                raise from_problem(response.status, data)
+            return json.loads(data)
+
+    def send_file(
+        self,
+        method: str,
+        target: str,
+        file: io.RawIOBase,
+        *,
+        media_type: str,
+        size_bytes: int,
+        timeout_s: float,
+    ) -> Any:
+        """The decoded answer of a request whose body is so many bytes of a file.
+
+        Args:
+            timeout_s: For each piece and for the answer.
+        Raises:
+            As `request`.
+        """
+        connection = _UnixConnection(self._path, timeout_s)
+        connection.blocksize = _PIECE_BYTES
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": media_type,
+            "Content-Length": str(size_bytes),
+        }
+        with self._answer(connection, method, target, file, headers) as response:
+            status, data = response.status, response.read(ANSWER_BYTES_MAX)
+        if status >= 400:
+            raise from_problem(status, data)
+        return json.loads(data)
+
+    def download(self, target: str, body: object = None) -> Iterator[bytes]:
+        """The pieces of an answer of any length, of a POST where there is a body. Raises as `request`, for one that breaks off too."""
+        connection = _UnixConnection(self._path, self._timeout_s)
+        method, content = ("GET", None) if body is None else ("POST", json.dumps(body))
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        with self._answer(connection, method, target, content, headers) as response:
+            if response.status >= 400:
+                raise from_problem(response.status, response.read(ANSWER_BYTES_MAX))
+            while piece := response.read(_PIECE_BYTES):
+                yield piece
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        body: object = None,
+        *,
+        accept: tuple[int, ...] = (),
+        timeout_s: float | None = None,
+    ) -> Any:
         """Ask, and decode the JSON answer (None if it is empty).
 
         Args:
             accept: Error statuses whose body is an answer all the same, such as 503 of a health check.
+            timeout_s: For each read; None for the client's.
         Raises:
             Unavailable: code "node_stopped" when nobody listens; another code when the node doesn't answer in time.
             HomeportError: of the class and with message, hint and code that the node's problem details name.
         """
-        connection = _UnixConnection(self._path, self._timeout_s)
+        connection = _UnixConnection(self._path, timeout_s or self._timeout_s)
         headers = {"Accept": "application/json"}
         content = None
         if body is not None:
             content = json.dumps(body)
             headers["Content-Type"] = "application/json"
-        try:
-            connection.request(method, target, content, headers)
-            response = connection.getresponse()
+        with self._answer(connection, method, target, content, headers) as response:
             status, data = response.status, response.read(ANSWER_BYTES_MAX)
+        if status >= 400 and status not in accept:
+            raise from_problem(status, data)
+        return json.loads(data) if data else None
+
+    @contextmanager
+    def _answer(
+        self,
+        connection: _UnixConnection,
+        method: str,
+        target: str,
+        content: str | BinaryIO | io.RawIOBase | None,
+        headers: dict[str, str],
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request and have its answer read within; whatever fails on the way is Unavailable."""
+        try:
+            try:
+                connection.request(
+                    method, target, content, headers, encode_chunked="Transfer-Encoding" in headers
+                )
+            except BrokenPipeError:
+                # Who needs no body answers and closes before it is sent: the answer is there to be read.
+                pass
+            yield connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise Unavailable(
                 f"The node doesn't run: nobody listens on {self._path}.",
@@ -73,9 +164,6 @@ class LocalApi:
             ) from error
         finally:
             connection.close()
-        if status >= 400 and status not in accept:
-            raise from_problem(status, data)
-        return json.loads(data) if data else None
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -13,12 +13,15 @@ from typing import Final
 
 from appliance.core import logs
 from appliance.core.clock import Clock
+from appliance.core.config import Config
+from appliance.run import layout
 from storage.log.scrub import Scrubber, ScrubState, read_scrub_state
 
 NICENESS: Final = 19
 PAUSE_S_MAX: Final = 60.0
 """Segments come and go: at least so often it is looked at what is due."""
 RETRY_S: Final = 60.0
+HOUR_MS: Final = 3_600_000
 
 _log = logs.get(__name__)
 
@@ -77,3 +80,9 @@ class Scrubbing:
                            next_seq=first.next_seq, reason=first.reason, hint="Run 'homeport log verify'.")  # fmt: skip
             told = found
             self._ending.wait(min(pause_s, PAUSE_S_MAX))
+
+
+def scrubbing_of(config: Config, clock: Clock) -> Scrubbing | None:
+    """That of this box's own log, begun; None where the configuration wants none."""
+    hours = config.log.scrub_hours
+    return Scrubbing(layout.telemetry_log(config), clock, interval_ms=hours * HOUR_MS) if hours else None

@@ -15,12 +15,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import trio
 
 from appliance.core import logs
 from appliance.core.clock import Clock
+from appliance.core.limits_replication import FLEET_LOOK_INTERVAL_S
 from appliance.run.child_process import ChildProcess, ChildSpec, ChildStatistics, Timing
 from appliance.run.sd_notify import VARIABLES, Notifier
 
@@ -44,6 +46,7 @@ class Supervisor:
     Args:
         specs: The processes; all must be ready for READY=1.
         later: Processes started once those are ready, which nobody waits for.
+        when_there: Processes that nobody waits for either, started once a path is there: at once, or much later.
         environ: Environment of the processes; systemd's variables are taken out of it.
         announce: Prints a process's lines for the installer (addresses, the setup code); they are not logged.
     """
@@ -53,6 +56,7 @@ class Supervisor:
         specs: Sequence[ChildSpec],
         *,
         later: Sequence[ChildSpec] = (),
+        when_there: Mapping[Path, ChildSpec] | None = None,
         environ: Mapping[str, str],
         notifier: Notifier,
         clock: Clock,
@@ -70,6 +74,7 @@ class Supervisor:
         environ = {name: value for name, value in environ.items() if name not in VARIABLES}
         self._first = [self._child(spec, environ) for spec in specs]
         self._later = [self._child(spec, environ) for spec in later]
+        self._awaited = {path: self._child(spec, environ) for path, spec in (when_there or {}).items()}
         self._started: list[ChildProcess] = []
 
     def statistics(self) -> SupervisorStatistics:
@@ -95,6 +100,8 @@ class Supervisor:
             for child in self._first:
                 self._started.append(child)
                 nursery.start_soon(child.run)
+            # Where the path is there already, those who are started first may want to ask it something.
+            self._start_awaited(nursery)
             nursery.start_soon(self._become_ready, nursery)
             nursery.start_soon(self._feed_watchdog)
             await self._stop.wait()
@@ -110,7 +117,17 @@ class Supervisor:
         self._ready = True
         self._notifier.ready()
         _log.info("everything is ready")
-        for child in self._later:
+        for child in [child for child in self._later if child not in self._started]:
+            self._started.append(child)
+            nursery.start_soon(child.run)
+        while self._awaited and not self._stop.is_set():
+            self._start_awaited(nursery)
+            await trio.sleep(FLEET_LOOK_INTERVAL_S)
+
+    def _start_awaited(self, nursery: trio.Nursery) -> None:
+        for path in [path for path in self._awaited if path.exists()]:
+            child = self._awaited.pop(path)
+            self._later.append(child)
             self._started.append(child)
             nursery.start_soon(child.run)
 

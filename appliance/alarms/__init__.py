@@ -1,0 +1,1 @@
+"""What rules find becomes alarms that people see once."""

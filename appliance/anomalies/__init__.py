@@ -1,0 +1,1 @@
+"""What is usual for a series, and how far from it a value is."""

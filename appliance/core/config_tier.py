@@ -1,0 +1,101 @@
+"""The sections of the configuration about the cloud tier: `[tier]`, and `[[tier_region]]` for each region, in order of preference.
+
+config.py says how it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.core.errors import ConfigError
+from appliance.core.limits_replication import REGION_LENGTH_MAX, TIER_REGION_COUNT_MAX
+from appliance.core.settings import choice, file_or_off, text, whole
+
+_NAME = (r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", "small letters, digits and inner hyphens")
+_PATH_BYTES_MAX = 4_000
+_ADDRESS_LENGTH_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierConfig:
+    """Copies in a cloud (docs/CLOUD.md); nothing of it counts without a region."""
+
+    pace_s: int = whole(
+        5,
+        unit="s",
+        low=1,
+        high=3_600,
+        help="What is new waits so long to become one piece. It bounds what a lost box costs, and how many requests a day are paid for.",
+    )
+    others: str = choice(
+        "filled",
+        ("filled", "standby"),
+        help="filled: regions after the first get all of it, too, a minute later. standby: only while the first is away.",
+    )
+    kib_s: int = whole(
+        0,
+        unit="KiB/s",
+        low=0,
+        high=1_048_576,
+        help="What may go out to all regions together. Too little makes what a lost box costs grow. 0 is no bound.",
+    )
+    encrypt: str = choice(
+        "on",
+        ("on", "off"),
+        help="off lets whoever keeps the copies read them: pieces are packed and not sealed with the site's key.",
+    )
+    key_generation: int = whole(
+        1,
+        unit="generation",
+        low=1,
+        high=1_000_000,
+        help="Raise it to seal what comes with a new key. What was sealed before stays readable with the recovery kit.",
+    )
+    audit_hours: int = whole(
+        24,
+        unit="h",
+        low=0,
+        high=720,
+        help="How often it is looked whether a region still has what was put there. 0: only its end is looked at, each minute.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierRegionConfig:
+    """One region: where it is, and who asks there."""
+
+    name: str = text(
+        "cloud",
+        low=1,
+        high=REGION_LENGTH_MAX,
+        pattern=_NAME,
+        help="Names the region on pages and among the holders of copies. It is the same on all boxes, and stays.",
+    )
+    address: str = text(
+        "s3://homeport",
+        low=1,
+        high=_ADDRESS_LENGTH_MAX,
+        help="s3://BUCKET/PREFIX?endpoint=…, nats://HOST:PORT/NAME or postgresql://USER@HOST/DATABASE; no secret in it.",
+    )
+    credentials_file: Path | None = file_or_off(
+        high=_PATH_BYTES_MAX,
+        help="File (TOML, mode 600) with what the engine wants to know: access_key_id, password, token …; off where it wants nothing.",
+    )
+
+
+def check_tier(regions: Sequence[TierRegionConfig], path: Path | None) -> None:
+    """Whether regions fit each other.
+
+    Raises:
+        ConfigError: there are too many, or two have one name.
+    """
+    names = [region.name for region in regions]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if len(names) > TIER_REGION_COUNT_MAX or doubled is not None:
+        what = f"two are called {doubled}" if doubled else f"there are {len(names)}"
+        raise ConfigError(
+            f"{path or 'The configuration'}: [[tier_region]]: {what}.",
+            hint=f"Write at most {TIER_REGION_COUNT_MAX}, each with a name of its own.",
+        )

@@ -1,0 +1,1 @@
+"""What devices ask over MQTT, and what is told them. See DESIGN.md."""

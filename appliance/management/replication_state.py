@@ -1,0 +1,169 @@
+"""What the replicator says of itself: how safe this node's data is, and how each other node does. Pure.
+
+It goes over the replicator's control socket as one map and is what the page Sites, the API, metrics, the command line and the alarms
+about it are made of. Times are wall time, UTC ms, or durations in ms; counts are records, but for fields named bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from appliance.management.fleet import Domain, State
+
+Link = Literal["up", "down", "dialling", "refused"]
+Member = Literal["alive", "suspect", "dead", "unknown"]
+
+
+class HeldState(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream that is held here, own or copy.
+
+    Attributes:
+        first_seq, next_seq: The records that are here; `epoch` of the newest.
+        behind_ms, behind_entries: What its writer has and this copy lacks, as far as is known here; 0 for an own stream.
+    """
+
+    node_id: str
+    name: str
+    epoch: int
+    first_seq: int
+    next_seq: int
+    bytes: int
+    behind_ms: int = 0
+    behind_entries: int = 0
+
+
+class PeerState(msgspec.Struct, frozen=True, kw_only=True):
+    """Another node as it is seen from here.
+
+    Attributes:
+        link: refused: it was there and was not let in, or did not let us in; `problem` says why.
+        since_ms: Since when the link is as it is.
+        rtt_ms: Of the link, smoothed; None while there is none.
+        relay: By whom it is reached while there is no link; "" where nobody does.
+        member: What the nodes together believe of it. "dead" is a view: nothing is removed.
+        lag_ms, lag_entries: Of our streams what it has not got, and since when the oldest of that waits.
+        behind_ms, behind_entries: Of its streams what we have not got.
+        backlog_bytes: What is under way to it or waits for the link.
+        sent_bytes, received_bytes: Since this process started.
+        bytes_per_s: What its link carried lately while something waited for it; None where that isn't known.
+        clock_ahead_ms: How far its clock is ahead of ours (negative: behind), by the link's round trips; None if not known.
+    """
+
+    node_id: str
+    name: str
+    site_id: str
+    region: str
+    is_of_this_site: bool
+    state: State
+    addresses: tuple[str, ...] = ()
+    link: Link
+    since_ms: int
+    problem: str = ""
+    rtt_ms: float | None = None
+    relay: str = ""
+    member: Member = "unknown"
+    lag_ms: int = 0
+    lag_entries: int = 0
+    behind_ms: int = 0
+    behind_entries: int = 0
+    backlog_bytes: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    bytes_per_s: int | None = None
+    clock_ahead_ms: int | None = None
+    certificate_ends_at_ms: int
+
+
+class ForkState(msgspec.Struct, frozen=True, kw_only=True):
+    """Two histories of one stream; nothing of either is removed.
+
+    Attributes:
+        seq: The first record of which there are two.
+        holders: Nodes that have one of the branches.
+    """
+
+    node_id: str
+    name: str
+    epoch: int
+    seq: int
+    holders: tuple[str, ...]
+    found_at_ms: int
+
+
+class TierRegionState(msgspec.Struct, frozen=True, kw_only=True):
+    """A region of the cloud tier, as this box ships to it.
+
+    Attributes:
+        holder: Its id among holders.
+        is_live: What is new goes there first.
+        problem: Why it takes nothing; "" while it does. `is_unfit`: people have to mend it.
+        lag_ms, lag_entries: Of our own streams what it has not got, and since when the oldest of that waits; None while it isn't known.
+        gap_count: Times that something was passed over since nobody had it any more.
+        pieces, bytes: Put there since this process started.
+        fenced: Times that another box had put a piece there first.
+        mended, lost_entries: Pieces that it had lost and got again; records that it lost and nobody has.
+    """
+
+    name: str
+    holder: str
+    is_live: bool
+    problem: str = ""
+    is_unfit: bool = False
+    lag_ms: int | None = None
+    lag_entries: int | None = None
+    gap_count: int = 0
+    pieces: int = 0
+    bytes: int = 0
+    fenced: int = 0
+    failed: int = 0
+    mended: int = 0
+    lost_entries: int = 0
+
+
+class PastState(msgspec.Struct, frozen=True, kw_only=True):
+    """This box's own past, which it was restored without and has from its peers now.
+
+    Attributes:
+        state: fetching: it comes. waiting: nobody who is linked has more of it, or there is no room; `problem` says which. ready: it is here, and
+            takes its place when Homeport is started the next time.
+        done, total: Records.
+    """
+
+    state: Literal["fetching", "waiting", "ready"]
+    done: int
+    total: int
+    problem: str = ""
+
+
+class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it, as of `at_ms`.
+
+    Attributes:
+        safe_at: Which domain a copy has to be outside of to count.
+        rpo_ms: The age of the oldest own record that no such copy has; 0 where all are safe; None where no node that could have one belongs
+            to the fleet.
+        rpo_worst_ms: The worst within 24 h.
+        unsafe_entries, unsafe_bytes: What would be lost with this box now.
+        problem: Why copying as a whole stands still; "" where it doesn't.
+        past: What is still to come of this box's own log; None where nothing is.
+    """
+
+    at_ms: int
+    node_id: str
+    name: str
+    site_id: str
+    region: str
+    authority: str
+    safe_at: Domain
+    rpo_ms: int | None
+    rpo_worst_ms: int | None
+    unsafe_entries: int = 0
+    unsafe_bytes: int = 0
+    peers: tuple[PeerState, ...] = ()
+    held: tuple[HeldState, ...] = ()
+    forks: tuple[ForkState, ...] = ()
+    tier: tuple[TierRegionState, ...] = ()
+    problem: str = ""
+    past: PastState | None = None

@@ -1,0 +1,1 @@
+"""Rules as arithmetic over columns of readings."""

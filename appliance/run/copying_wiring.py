@@ -1,0 +1,161 @@
+"""The replicator's copies: put together from the configuration and this box's place in its fleet, and told as one picture."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import msgspec
+
+from appliance.core.clock import Clock
+from appliance.core.config import Config
+from appliance.management.fleet import Domain
+from appliance.management.replication_state import (
+    ForkState,
+    HeldState,
+    Member,
+    PeerState,
+    ReplicationState,
+)
+from appliance.run import layout
+from appliance.run.blob_wiring import ArtifactBlobs
+from appliance.run.copies_needed import copies_needed
+from appliance.run.fleet_node import FleetNode
+from appliance.run.tier_wiring import tier_states
+from replication.gossip.statistics import GossipStatistics
+from replication.randomness import Randomness
+from replication.replicator import Replicator
+from replication.tier.feeding import TierFeed
+from storage.fleet.safe_file import read_safe
+from storage.log.disk_level import DiskLevels
+from storage.replicas.keeping import copy_bounds
+from storage.replicas.room import FOLDER, ReplicaRoom
+from storage.replicas.streams import StreamId
+
+HOUR_MS: Final = 3_600_000
+MEMBERS: dict[str, Member] = {"alive": "alive", "suspect": "suspect", "dead": "dead"}
+
+
+def make_replicator(
+    config: Config, node: FleetNode, *, clock: Clock, random: Randomness, tier: TierFeed | None = None
+) -> Replicator:
+    """What copies on this box, as the listener of its links and of its roster. Before the links run.
+
+    Args:
+        tier: What ships to the cloud's regions; None for none.
+    """
+    data_dir = config.node.data_dir
+    levels = DiskLevels(
+        low_percent=config.log.disk_low_percent,
+        hold_percent=config.log.disk_hold_percent,
+        read_only_percent=config.log.disk_read_only_percent,
+    )
+    room = ReplicaRoom(
+        data_dir / FOLDER,
+        clock=clock,
+        levels=levels,
+        bounds=copy_bounds(config.replication),
+        needed_seq=copies_needed(config),
+    )
+    replicator = Replicator(
+        node.node_id,
+        node.links,
+        own={"telemetry": layout.telemetry_log(config), "catalog": layout.catalog_log(config)},
+        room=room,
+        data_dir=data_dir,
+        blobs=ArtifactBlobs(config, clock),
+        clock=clock,
+        random=random,
+        safe_at=cast(Domain, config.replication.safe_at),
+        scrub_interval_ms=config.log.scrub_hours * HOUR_MS,
+        saved=read_safe(data_dir),
+        tier=tier,
+    )
+    node.links.listener = replicator
+    node.keeper.subscribe(lambda changed: replicator.set_roster(node.keeper.roster))
+    replicator.set_roster(node.keeper.roster)
+    return replicator
+
+
+def with_copies(state: ReplicationState, replicator: Replicator, clock: Clock) -> ReplicationState:
+    """The picture of roster and links, with what is copied and what nodes believe of each other."""
+    now_ms = clock.mono_ms()
+    numbers = replicator.gossip.statistics(now_ms)
+    members = {
+        view.node: MEMBERS.get(view.condition, "unknown") for view in replicator.membership.view(now_ms)
+    }
+    rpo = numbers.rpo[numbers.safe_at]
+    is_somebody_apart = replicator.gossip.is_somebody_apart()
+    unsafe_entries = sum(each.next_seq - each.safe_seq for each in numbers.own)
+    return msgspec.structs.replace(
+        state,
+        safe_at=numbers.safe_at,
+        rpo_ms=rpo.now_ms if is_somebody_apart else None,
+        rpo_worst_ms=rpo.worst_24h_ms if is_somebody_apart else None,
+        unsafe_entries=unsafe_entries,
+        peers=tuple(
+            _peer(peer, numbers, members.get(peer.node_id, "unknown"), replicator) for peer in state.peers
+        ),
+        held=_held(numbers, replicator),
+        forks=tuple(
+            ForkState(
+                node_id=fork.stream.node_id,
+                name=fork.stream.name,
+                epoch=fork.epoch,
+                seq=fork.next_seq,
+                holders=tuple(sorted({fork.holder, fork.other_holder})),
+                found_at_ms=found_at_ms,
+            )
+            for fork, found_at_ms in replicator.forks_found()
+        ),
+        tier=tier_states(replicator.tier.shipper, state.node_id, now_ms) if replicator.tier.shipper else (),
+        problem=replicator.problem or replicator.tier.problem or _rot(replicator),
+    )
+
+
+def _rot(replicator: Replicator) -> str:
+    rotten = replicator.mender.rotten
+    if not rotten:
+        return ""
+    stream, leaf = rotten[0]
+    return (
+        f"{len(rotten)} MiB of sealed records are damaged, and no peer has them whole: the first in segment"
+        f" {leaf.segment_first_seq} of {stream}. Look at the disk; they are asked for again and again."
+    )
+
+
+def _peer(peer: PeerState, numbers: GossipStatistics, member: Member, replicator: Replicator) -> PeerState:
+    node = numbers.nodes.get(peer.node_id)
+    link = next((each for each in numbers.peers if each.node_id == peer.node_id), None)
+    theirs = [] if link is None else [lag for lag in link.lacking if lag.stream.node_id == peer.node_id]
+    return msgspec.structs.replace(
+        peer,
+        member=member,
+        relay=replicator.gossip.reacher.reached_by(peer.node_id) if link is None else "",
+        bytes_per_s=numbers.paces.get(peer.node_id),
+        lag_ms=node.lag_ms if node is not None else 0,
+        lag_entries=node.lag_count if node is not None else 0,
+        behind_ms=max((lag.lag_ms for lag in theirs), default=0),
+        behind_entries=sum(lag.lag_count for lag in theirs),
+        backlog_bytes=peer.backlog_bytes if link is None else max(peer.backlog_bytes, link.pushed_bytes),
+    )
+
+
+def _held(numbers: GossipStatistics, replicator: Replicator) -> tuple[HeldState, ...]:
+    behind: dict[StreamId, tuple[int, int]] = {}
+    for peer in numbers.peers:
+        for lag in peer.lacking:
+            known = behind.get(lag.stream, (0, 0))
+            behind[lag.stream] = (max(known[0], lag.lag_ms), max(known[1], lag.lag_count))
+    return tuple(
+        HeldState(
+            node_id=stream.node_id,
+            name=stream.name + (f".fork-{stream.branch}" if stream.branch else ""),
+            epoch=head.epoch,
+            first_seq=head.first_seq,
+            next_seq=head.next_seq,
+            bytes=replicator.house.sizes.get(stream, 0),
+            behind_ms=behind.get(stream, (0, 0))[0],
+            behind_entries=behind.get(stream, (0, 0))[1],
+        )
+        for stream, head in sorted(numbers.held.items())
+    )

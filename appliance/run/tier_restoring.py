@@ -1,0 +1,121 @@
+"""A box out of the cloud: what `homeport restore --from s3://…` does, with the recovery kit and the tier's credentials.
+
+As from peers (peer_restoring.py), but that a region is asked: it says which nodes of the site it has, gives their streams, and lets one box alone
+claim the node's next epoch.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from appliance.core.clock import Clock
+from appliance.core.config import Config
+from appliance.core.errors import HomeportError, NotFound, Unavailable
+from appliance.identity.instance import load_instance
+from appliance.identity.keys import SiteKeys
+from appliance.identity.recovery_kit import RecoveryKit
+from appliance.run.peer_restoring import FromPeers, Had, restore_node
+from appliance.run.restoring_streams import Progress, catalogs_of, copy_streams, log_of
+from replication.tier.engine import Opening
+from replication.tier.engines.credentials import Credentials, read_credentials
+from replication.tier.engines.opening import opening
+from replication.tier.keys import SiteTierKeys
+from replication.tier.source import TierSource
+from storage.replicas.streams import StreamHead
+
+CONNECT_S: Final = 60.0
+
+
+def is_tier_address(address: str) -> bool:
+    """Whether it is a region's address and no peer's."""
+    return "://" in address
+
+
+def restore_from_tier(
+    config: Config,
+    address: str,
+    credentials_file: Path | None,
+    kit: RecoveryKit,
+    *,
+    clock: Clock,
+    node_id: str | None = None,
+    replace_there: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> FromPeers:
+    """Restore a lost node out of a region of the tier. Blocks.
+
+    Args:
+        credentials_file: None: that of the region with this address in the configuration, if there is one.
+    Raises:
+        ConfigError: the address or the credentials can't be used. Otherwise as `restore_node`.
+    """
+    opens = opening(address, _credentials(config, address, credentials_file))
+
+    def obtain(staged: Config, keys: SiteKeys) -> Had:
+        return trio.run(partial(_obtain, staged, keys, opens, address, progress))
+
+    return restore_node(
+        config, kit, obtain, clock=clock, node_id=node_id, replace_there=replace_there, progress=progress
+    )
+
+
+def _credentials(config: Config, address: str, path: Path | None) -> Credentials:
+    if path is None:
+        path = next((each.credentials_file for each in config.tier_region if each.address == address), None)
+    return Credentials() if path is None else read_credentials(path)
+
+
+async def _obtain(config: Config, keys: SiteKeys, opens: Opening, address: str, progress: Progress) -> Had:
+    errors: list[HomeportError] = []
+    had: list[Had] = []
+    try:
+        with trio.fail_after(CONNECT_S) as time:
+            async with opens() as engine:
+                time.deadline = float("inf")
+                source = TierSource(address.partition("?")[0], engine, SiteTierKeys(keys.derive, 1))
+                try:
+                    had.append(await _streams(config, keys, source, progress))
+                except HomeportError as error:  # out of the engine's nursery as itself, not in a group
+                    errors.append(error)
+    except trio.TooSlowError as error:
+        raise Unavailable(
+            f"{address} does not answer.", hint="Look at the network and the address.", code="tier_away"
+        ) from error
+    if errors:
+        raise errors[0]
+    return had[0]
+
+
+async def _streams(config: Config, keys: SiteKeys, source: TierSource, progress: Progress) -> Had:
+    own_id = keys.node_id.hex()
+    nodes = await source.nodes()
+    if own_id not in nodes:
+        others = f" It has {', '.join(nodes)}." if nodes else " It has nothing that the kit's site sealed."
+        raise NotFound(
+            f"{source.region} has nothing of node {own_id}.{others}",
+            hint="Name one of those (--node), or look at the address.",
+            code="nothing_had",
+        )
+    mates = tuple(node for node in nodes if node != own_id)
+    holders = await source.holders(own_id)
+    copied = await copy_streams(source, catalogs_of(config, own_id, mates), progress)
+    copied += await copy_streams(source, [log_of(config, own_id)], progress)
+    instance = load_instance(config.node.data_dir)
+    assert instance is not None
+    known = max(head.epoch for found in holders.values() for head in found.values())
+    epoch = await source.claim(own_id, instance.instance_id, known)
+    heads: dict[str, StreamHead] = {
+        stream.name: head for stream, head in copied.heads.items() if stream.node_id == own_id
+    }
+    return Had(
+        epoch=epoch,
+        heads=heads,
+        mates=mates,
+        asked=(source.region,),
+        away=(),
+        lacking=copied.lacking,
+    )

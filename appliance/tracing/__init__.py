@@ -1,0 +1,1 @@
+"""Spans: where did this reading spend its 340 ms."""

@@ -1,0 +1,1 @@
+"""What devices should be and do: twins and commands. See DESIGN.md."""

@@ -1,0 +1,1 @@
+"""Rules and anomalies beside the pipeline."""
