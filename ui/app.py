@@ -11,15 +11,19 @@ from typing import cast
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
 from appliance.core.errors import HomeportError, NotFound, UsageError
-from ui import api, health, pages
+from ui import health, pages
+from ui.api import routes as api
 from ui.middleware import BodyLimit, TraceAndHeaders
 from ui.problem import response_of, status_of
+from ui.rate_limiting import Kinds, RateLimiting
+from ui.refused_permissions import note_refusal
 from ui.services import Services
 
 log = structlog.get_logger(__name__)
@@ -39,6 +43,7 @@ def create_app(services: Services, *, with_pages: bool = True) -> ASGIApp:
         routes += pages.routes(services)
     app = Starlette(
         routes=routes,
+        middleware=[Middleware(RateLimiting, kinds=Kinds(api.ENDPOINTS))],
         exception_handlers={
             HomeportError: cast(ExceptionHandler, _expected),
             HTTPException: cast(ExceptionHandler, _of_starlette),
@@ -49,7 +54,7 @@ def create_app(services: Services, *, with_pages: bool = True) -> ASGIApp:
     app.router.redirect_slashes = False
     app.state.services = services
     # Outside of Starlette, so that its answer to an unexpected error has the trace id and the headers too.
-    return TraceAndHeaders(BodyLimit(app))
+    return TraceAndHeaders(BodyLimit(app), services.tracing)
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,6 +66,7 @@ async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _expected(request: Request, error: HomeportError) -> Response:
+    await note_refusal(request, error)
     if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request failed", path=request.url.path, code=error.code, error=error.message)
     return response_of(error)

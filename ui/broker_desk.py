@@ -1,5 +1,7 @@
 """What API and pages ask of the broker: questions over its control socket, answers as the API's structs.
 
+What changes something is in the audit before the broker is asked to do it.
+
 An answer that is not what this version expects is an error that says so; nothing is guessed.
 """
 
@@ -8,15 +10,13 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
-import structlog
 
 from appliance.core.errors import Unavailable
+from appliance.management.audit import Act, Actor
 from ui.api import broker_structs as structs
-from ui.auth import Identity
 from ui.services import Services
 
 T = TypeVar("T", bound=msgspec.Struct)
-log = structlog.get_logger(__name__)
 
 
 async def _ask(services: Services, kind: type[T], question: str, **fields: Any) -> T:
@@ -52,16 +52,20 @@ async def client(services: Services, client_id: str) -> structs.ClientDetail:
     return await _ask(services, structs.ClientDetail, "client", client_id=client_id)
 
 
-async def kick(services: Services, identity: Identity, client_id: str) -> structs.Kicked:
+async def kick(services: Services, actor: Actor, client_id: str) -> structs.Kicked:
     """Close a client's connection. Raises NotFound: `client_unknown`. Conflict: `client_away`."""
-    log.warning("a client is being kicked", client_id=client_id, by=identity.user_id, via=identity.via)
-    return await _ask(services, structs.Kicked, "kick", client_id=client_id)
+    async with services.audit.noted(
+        Act(action="client.kick", actor=actor), object_kind="client", object_id=client_id
+    ):
+        return await _ask(services, structs.Kicked, "kick", client_id=client_id)
 
 
-async def end_session(services: Services, identity: Identity, client_id: str) -> structs.SessionEnded:
+async def end_session(services: Services, actor: Actor, client_id: str) -> structs.SessionEnded:
     """End a client's session, and its connection if there is one. Raises NotFound: `client_unknown`."""
-    log.warning("a session is being ended", client_id=client_id, by=identity.user_id, via=identity.via)
-    return await _ask(services, structs.SessionEnded, "end_session", client_id=client_id)
+    async with services.audit.noted(
+        Act(action="client.end_session", actor=actor), object_kind="client", object_id=client_id
+    ):
+        return await _ask(services, structs.SessionEnded, "end_session", client_id=client_id)
 
 
 async def retained(services: Services, *, q: str, cursor: int | None, limit: int) -> structs.RetainedPage:
@@ -69,9 +73,12 @@ async def retained(services: Services, *, q: str, cursor: int | None, limit: int
     return await _ask(services, structs.RetainedPage, "retained", q=q, cursor=cursor, limit=limit)
 
 
-async def clear_retained(
-    services: Services, identity: Identity, topic: str, seq: int | None
-) -> structs.Cleared:
+async def clear_retained(services: Services, actor: Actor, topic: str, seq: int | None) -> structs.Cleared:
     """Forget a topic's retained message. Raises NotFound: `retained_unknown`."""
-    log.warning("a retained message is being cleared", topic=topic, by=identity.user_id, via=identity.via)
-    return await _ask(services, structs.Cleared, "clear_retained", topic=topic, seq=seq)
+    async with services.audit.noted(
+        Act(action="retained.clear", actor=actor),
+        object_kind="retained_message",
+        object_id=topic,
+        detail="" if seq is None else f"only if it is the one at position {seq}",
+    ):
+        return await _ask(services, structs.Cleared, "clear_retained", topic=topic, seq=seq)

@@ -6,70 +6,62 @@ need nothing of DuckDB or the broker.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import trio
 
+from appliance.alarms.desk import AlarmDesk
+from appliance.alarms.rule_desk import RuleChanges
 from appliance.core.clock import Clock
 from appliance.core.config import Config
+from appliance.core.errors import Unavailable
+from appliance.core.limits import DEVICE_IMPORT_CONCURRENCY_MAX
 from appliance.identity import Passwords, SetupCode, SiteKeys, TlsIdentity
+from appliance.identity.crl import CrlKeeper
+from appliance.identity.device_rate_limit import DeviceRateStatistics
+from appliance.identity.issuing import Issuing
+from appliance.management.freshness import stale_after_ms
+from appliance.management.replication_state import ReplicationState
+from appliance.notifications.desk import NotificationDesk
+from appliance.pipeline.lag import LagStatistics
+from appliance.pipeline.mapping_desk import MappingDesk
+from appliance.pipeline.try_out import TryOuts
+from appliance.pipeline.watch_statistics import WatchFeedStatistics
+from appliance.tracing.desk import TracingDesk
+from appliance.twins.room import TwinRoom
+from appliance.updates.delivery import FirmwareStatistics
+from appliance.updates.desk import Updates
 from broker.bridge.statistics import BridgeStatistics
 from storage.catalog import AsyncCatalog
+from storage.site.statistics import SiteStatistics
+from storage.telemetry.sql_box import SqlAnswer
+from ui.artifact_desk import ArtifactDesk
+from ui.audit_desk import AuditDesk
+from ui.backup_desk import BackupDesk
+from ui.drill_desk import DrillDesk
+from ui.letters import DeadLetter, LetterGroup
 from ui.live.hub import Hub
+from ui.live_values import DeviceLive as DeviceLive
+from ui.live_values import LiveView as LiveView
+from ui.live_values import NewestValue as NewestValue
+from ui.people import PeopleServices
+from ui.rate_limit import RateLimits
+from ui.rate_limit_streams import StreamPlaces
 from ui.sign_in import SignInLimiter
-
-Aggregation = Literal["raw", "mean", "min", "max", "count", "band"]
-
-
-class DeviceLive(Protocol):
-    """What is known of a device now (appliance.pipeline.live.DeviceLive). Times are UTC ms."""
-
-    @property
-    def device_id(self) -> str: ...
-    @property
-    def presence(self) -> str: ...
-    @property
-    def presence_since_ms(self) -> int | None: ...
-    @property
-    def presence_reason(self) -> str | None: ...
-    @property
-    def last_seen_at_ms(self) -> int | None: ...
-    @property
-    def last_reading_at_ms(self) -> int | None: ...
-    @property
-    def address(self) -> str | None: ...
-
-
-class NewestValue(Protocol):
-    """The newest value of one metric (appliance.pipeline.live.NewestValue). Times are UTC ms."""
-
-    @property
-    def metric(self) -> str: ...
-    @property
-    def value(self) -> float | int | str | bool | None: ...
-    @property
-    def observed_at_ms(self) -> int: ...
-    @property
-    def received_at_ms(self) -> int: ...
-    @property
-    def quality(self) -> int: ...
-
-
-class LiveView(Protocol):
-    """The newest of everything in memory, read from the event loop without waiting (appliance.pipeline.live.LiveView)."""
-
-    @property
-    def message_rate(self) -> float: ...
-    def devices(self) -> Mapping[str, DeviceLive]: ...
-    def device(self, device_id: str, /) -> DeviceLive | None: ...
-    def newest(self, device_id: str, /) -> Mapping[str, NewestValue]: ...
+from ui.telemetry_exports import TelemetryExports
+from ui.telemetry_file import Columns
+from ui.telemetry_question import Aggregation, Source, TopAggregation
 
 
 class SeriesData(Protocol):
-    """A metric's points in order of time. `min` and `max` are filled for the aggregation `band` only."""
+    """A metric's points in order of time. `min` and `max` are filled for the aggregation `band`, `quality` for `raw`, `count` for the
+    others."""
 
+    @property
+    def device(self) -> str: ...
     @property
     def metric(self) -> str: ...
     @property
@@ -81,32 +73,27 @@ class SeriesData(Protocol):
     @property
     def max(self) -> Sequence[float | None]: ...
     @property
+    def count(self) -> Sequence[int]: ...
+    @property
+    def quality(self) -> Sequence[int]: ...
+    @property
     def truncated(self) -> bool: ...
+    @property
+    def sources(self) -> Sequence[Source]:
+        """What was read for the whole answer."""
 
 
-class DeadLetter(Protocol):
-    """A message that could not be turned into readings (storage.telemetry.DeadLetter)."""
+class TopSeries(Protocol):
+    """One of the series with the highest (or lowest) value over a range."""
 
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def seq(self) -> int: ...
-    @property
-    def received_at_ms(self) -> int: ...
     @property
     def device(self) -> str: ...
     @property
-    def topic(self) -> str: ...
+    def metric(self) -> str: ...
     @property
-    def client_id(self) -> str: ...
+    def value(self) -> float: ...
     @property
-    def reason(self) -> str: ...
-    @property
-    def detail(self) -> str: ...
-    @property
-    def payload(self) -> bytes | None: ...
-    @property
-    def payload_bytes(self) -> int: ...
+    def count(self) -> int: ...
 
 
 class TelemetryReader(Protocol):
@@ -123,8 +110,49 @@ class TelemetryReader(Protocol):
         interval_ms: int | None,
         limit: int,
     ) -> Sequence[SeriesData]: ...
+    async def query_many(
+        self,
+        series: Sequence[tuple[str, str]],
+        from_ms: int,
+        to_ms: int,
+        *,
+        aggregation: Aggregation,
+        interval_ms: int | None,
+        limit_total: int,
+    ) -> Sequence[SeriesData]: ...
+    async def top(
+        self,
+        metrics: str,
+        aggregation: TopAggregation,
+        from_ms: int,
+        to_ms: int,
+        count: int,
+        *,
+        lowest: bool,
+        devices: Sequence[str] | None,
+    ) -> Sequence[TopSeries]: ...
+    def stream(
+        self, devices: Sequence[str], metrics: Sequence[str], from_ms: int, to_ms: int
+    ) -> AsyncIterator[Columns]: ...
     async def dead_letters(self, limit: int, before: tuple[int, int] | None) -> Sequence[DeadLetter]:
         """The newest first; `before` is the (epoch, seq) of the last one of the page before."""
+
+    async def letter_groups(self, limit: int) -> Sequence[LetterGroup]:
+        """The group with the newest letter first."""
+
+
+class SqlQuestions(Protocol):
+    """Questions in SQL (storage.telemetry.sql_box.SqlBox), with their own limiter and limits."""
+
+    async def ask(self, text: str) -> SqlAnswer: ...
+    def statistics(self) -> Any: ...
+
+
+class ParquetExports(Protocol):
+    """Makes Parquet files of readings (storage.telemetry.parquet_export)."""
+
+    async def write(self, devices: Sequence[str], metrics: Sequence[str], from_ms: int, to_ms: int) -> Path:
+        """A file; the caller removes it."""
 
 
 class PipelineStatistics(Protocol):
@@ -135,13 +163,57 @@ class PipelineStatistics(Protocol):
     @property
     def lag_p95_s(self) -> float | None: ...
     @property
+    def ingestion_lag(self) -> LagStatistics: ...
+    @property
+    def pipeline_lag(self) -> LagStatistics: ...
+    @property
     def behind_records(self) -> int: ...
     @property
     def rows_total(self) -> int: ...
     @property
     def dead_letters_total(self) -> int: ...
     @property
+    def dead_letters(self) -> int:
+        """Those that are kept, and were not read again with success."""
+
+    @property
+    def watch(self) -> WatchFeedStatistics | None:
+        """How rules and anomalies keep up; None where they are switched off."""
+
+    @property
     def breaker(self) -> str: ...
+    @property
+    def state(self) -> str:
+        """starting, running, catching_up, rebuilding, waiting or stopped."""
+
+    @property
+    def behind_since_ms(self) -> int | None:
+        """Arrival of the last record before the first that is not in the store, UTC ms; None while nothing is behind."""
+
+    @property
+    def complete_seq(self) -> int:
+        """All records of the log before it are in the store."""
+
+    @property
+    def doing(self) -> str:
+        """What is wrong and what is done about it, in sentences; "" when nothing is."""
+
+    @property
+    def backlog(self) -> BacklogStatistics:
+        """Older records that follow while new ones are stored."""
+
+
+class BacklogStatistics(Protocol):
+    """How far a backlog has come, in records (appliance.pipeline.backlog)."""
+
+    @property
+    def records(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def left_s(self) -> float | None: ...
 
 
 class PipelineStatus(Protocol):
@@ -168,6 +240,56 @@ class BrokerStatus(Protocol):
     async def access_changed(self, principal: str) -> None: ...
 
 
+class ArchiveKeeper(Protocol):
+    """What keeps the archive (appliance.pipeline.keeper.Keeper). Days are counted since 1970-01-01 UTC."""
+
+    def days(self) -> Sequence[Any]:
+        """appliance.pipeline.keeper_statistics.DayView of each day, the oldest first."""
+
+    def statistics(self) -> Any:
+        """appliance.pipeline.keeper_statistics.KeeperStatistics."""
+
+    @property
+    def size(self) -> Any:
+        """storage.archive.sizes.StoreSize."""
+
+    def forecast(self, disk_room_bytes: int, /) -> Any:
+        """appliance.pipeline.keeper_forecast.Forecast."""
+
+    async def verify(self, day: int, /) -> Sequence[Any]: ...
+    async def restore(self, day: int, until_day: int, /) -> int: ...
+    def restore_soon(self, day: int, until_day: int, /) -> None: ...
+
+
+class DevicePortNumbers(Protocol):
+    """Numbers of the devices' HTTPS port (appliance.device_port.statistics)."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def accepted(self) -> int: ...
+    @property
+    def refused_by_code(self) -> Mapping[str, int]: ...
+    @property
+    def answers(self) -> Mapping[tuple[str, int], int]:
+        """By route and status."""
+
+    @property
+    def rate(self) -> DeviceRateStatistics: ...
+
+
+async def no_fleet() -> ReplicationState | None:
+    """What a box says of its fleet that belongs to none."""
+    return None
+
+
+async def no_replicator(node_id: str, reason: str) -> Mapping[str, Any]:
+    """Takes no node out. Raises Unavailable: `replicator_away`."""
+    raise Unavailable(
+        "The replicator does not run.", hint="It runs once this box has peers.", code="replicator_away"
+    )
+
+
 ReadinessCheck = Callable[[], Awaitable[str]]
 """Returns what is well in a few words; raises HomeportError with what isn't."""
 
@@ -179,13 +301,32 @@ class Services:
     Attributes:
         version: Of the program.
         started_at_ms: When the node process started, UTC ms.
+        keeper: The archive's, or None until there is one.
         scrub: The scrubber's numbers, or None while it is off.
-        store: The store's statistics, or None until it is open.
+        rooms: Statistics of rooms whose numbers have no metric of their own, by name.
+        store: The store's statistics, or None until it is open. replays: Those of dead letters that are read again, likewise.
         log_head: Reads the durable head; may block for a moment, so it is called in a thread.
         readiness: By dependency: broker, log, store, catalog, pipeline. ui.health has the usual ones.
+        replication: Asks the replicator how safe this box's data is; None where it belongs to no fleet. Raises where it does not answer.
+        site: How far the logs of the site's other boxes are read.
+        decommission_node: Has the replicator take a node out for good, for a reason. Raises as the replicator says.
         bridge_report: Reads what the bridge process last reported; blocks for a moment, so it is called in a thread.
+        idempotency_keys_in_use: Hashes of the keys of requests that are being carried out.
+        streams: Who has how many live pages open.
+        firmware: How firmware gets to devices (appliance.updates.delivery), or None where nothing delivers it.
+        device_port: Numbers of the devices' HTTPS port, or None while it is off.
+        wake_updates: Tells the engine that somebody changed a rollout.
+        updates: Executions, as people and devices see them, or None until there is an engine.
+        tracing: Where readings and requests spent their time.
         stopping: Set when the node drains: streams to pages end then.
         hub: What open pages listen to.
+        twins: What devices should be and do.
+        mappings: By which messages are read, and the way to change it. try_outs: Tries one on what the log has.
+        rules: Holds evaluation up while rules are changed. alarms: What moves them.
+        notifications: Who is told of alarms, and what came of it.
+        imports: Lists of devices that may be read at the same time.
+        rule_try_turn: Rules that may be tried at the same time.
+        exports: Files of readings that are being made. parquet: Makes those that are Parquet.
     """
 
     config: Config
@@ -195,19 +336,54 @@ class Services:
     catalog: AsyncCatalog
     live: LiveView
     telemetry: TelemetryReader
+    sql: SqlQuestions
+    parquet: ParquetExports
     pipeline: PipelineStatus
     log_head: Callable[[], Any]
     broker: BrokerStatus
     keys: SiteKeys
+    issuing: Issuing
+    crl: CrlKeeper
     passwords: Passwords
+    people: PeopleServices
     setup_code: SetupCode
     sign_in_limiter: SignInLimiter
+    audit: AuditDesk
+    backups: BackupDesk
+    drills: DrillDesk
+    artifacts: ArtifactDesk
+    rate_limits: RateLimits
+    streams: StreamPlaces
     tls: TlsIdentity
     readiness: Mapping[str, ReadinessCheck]
     hub: Hub
+    twins: TwinRoom
+    mappings: MappingDesk
+    rules: RuleChanges
+    alarms: AlarmDesk
+    notifications: NotificationDesk
+    try_outs: TryOuts
+    keeper: ArchiveKeeper | None = None
     store: Callable[[], Any] | None = None
+    replays: Callable[[], Any] | None = None
+    rooms: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     scrub: Callable[[], Mapping[str, int]] | None = None
+    enrolment: Callable[[], Mapping[str, int]] | None = None
     bridge_report: Callable[[], Sequence[BridgeStatistics]] | None = None
+    replication: Callable[[], Awaitable[ReplicationState | None]] = no_fleet
+    site: Callable[[], SiteStatistics] | None = None
+    decommission_node: Callable[[str, str], Awaitable[Mapping[str, Any]]] = no_replicator
+    idempotency_keys_in_use: set[bytes] = field(default_factory=set)
+    imports: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(DEVICE_IMPORT_CONCURRENCY_MAX)
+    )
+    rule_try_turn: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
+    exports: TelemetryExports = field(default_factory=TelemetryExports)
+    device_port: Callable[[], DevicePortNumbers] | None = None
+    firmware: Callable[[], FirmwareStatistics] | None = None
+    wake_updates: Callable[[], None] = lambda: None
+    updates: Updates | None = None
+    tracing: TracingDesk = field(default_factory=TracingDesk)
     stopping: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -216,4 +392,9 @@ class Services:
 
     @property
     def stale_after_ms(self) -> int:
+        """Of a device that doesn't say how often it reports."""
         return self.config.devices.stale_after_s * 1000
+
+    def stale_after_ms_of(self, device_id: str) -> int:
+        """From which age on a device's values are stale."""
+        return stale_after_ms(self.live.device(device_id).expect_ms, self.stale_after_ms)

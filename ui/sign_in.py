@@ -6,9 +6,8 @@ one unused for longest is forgotten, and the total holds however many addresses 
 
 from __future__ import annotations
 
-import ipaddress
-from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Final
 
 from appliance.core.clock import Clock
 from appliance.core.limits import (
@@ -18,7 +17,17 @@ from appliance.core.limits import (
     SIGN_IN_TOTAL_BURST_COUNT_MAX,
     SIGN_IN_TOTAL_REFILL_MS,
 )
+from appliance.core.token_bucket import Bucket, BucketTable, Quota, network_of
 from ui.problem import Retryable
+
+PER_ADDRESS: Final = Quota(
+    "sign-in-address", SIGN_IN_BURST_COUNT_MAX, SIGN_IN_BURST_COUNT_MAX * SIGN_IN_REFILL_MS // 1000
+)
+TOTAL: Final = Quota(
+    "sign-in-all",
+    SIGN_IN_TOTAL_BURST_COUNT_MAX,
+    SIGN_IN_TOTAL_BURST_COUNT_MAX * SIGN_IN_TOTAL_REFILL_MS // 1000,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,25 +37,13 @@ class SignInStatistics:
     addresses: int
 
 
-class _Bucket:
-    __slots__ = ("filled_at_ms", "level")
-
-    def __init__(self, level: float, now_ms: int) -> None:
-        self.level = level
-        self.filled_at_ms = now_ms
-
-    def fill(self, now_ms: int, *, size: int, refill_ms: int) -> None:
-        self.level = min(size, self.level + (now_ms - self.filled_at_ms) / refill_ms)
-        self.filled_at_ms = now_ms
-
-
 class SignInLimiter:
     """See the module's docstring. Used from one event loop."""
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        self._total = _Bucket(SIGN_IN_TOTAL_BURST_COUNT_MAX, clock.mono_ms())
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._total = Bucket(TOTAL, clock.mono_ms())
+        self._addresses = BucketTable(PER_ADDRESS, count_max=SIGN_IN_ADDRESS_COUNT_MAX)
         self._attempts = self._refused = 0
 
     def take(self, address: str) -> None:
@@ -59,12 +56,8 @@ class SignInLimiter:
         """
         now_ms = self._clock.mono_ms()
         self._attempts += 1
-        bucket = self._bucket(_network(address), now_ms)
-        bucket.fill(now_ms, size=SIGN_IN_BURST_COUNT_MAX, refill_ms=SIGN_IN_REFILL_MS)
-        self._total.fill(now_ms, size=SIGN_IN_TOTAL_BURST_COUNT_MAX, refill_ms=SIGN_IN_TOTAL_REFILL_MS)
-        wait_ms = max(
-            (1 - bucket.level) * SIGN_IN_REFILL_MS, (1 - self._total.level) * SIGN_IN_TOTAL_REFILL_MS
-        )
+        bucket = self._addresses.bucket(network_of(address), now_ms)
+        wait_ms = max(bucket.wait_ms(now_ms), self._total.wait_ms(now_ms))
         if wait_ms > 0:
             self._refused += 1
             seconds = int(wait_ms / 1000) + 1
@@ -74,29 +67,10 @@ class SignInLimiter:
                 code="too_many_attempts",
                 retry_after_s=seconds,
             )
-        bucket.level -= 1
-        self._total.level -= 1
-
-    def _bucket(self, network: str, now_ms: int) -> _Bucket:
-        bucket = self._buckets.get(network)
-        if bucket is None:
-            bucket = self._buckets[network] = _Bucket(SIGN_IN_BURST_COUNT_MAX, now_ms)
-            if len(self._buckets) > SIGN_IN_ADDRESS_COUNT_MAX:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(network)
-        return bucket
+        bucket.take()
+        self._total.take()
 
     def statistics(self) -> SignInStatistics:
         return SignInStatistics(
-            attempts_total=self._attempts, refused_total=self._refused, addresses=len(self._buckets)
+            attempts_total=self._attempts, refused_total=self._refused, addresses=len(self._addresses)
         )
-
-
-def _network(address: str) -> str:
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
-        return str(ipaddress.IPv6Network((ip, 64), strict=False))
-    return str(ip)

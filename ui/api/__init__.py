@@ -1,5 +1,1 @@
-"""The JSON API, /api/v1; see docs/API.md."""
-
-from ui.api.routes import ENDPOINTS, routes
-
-__all__ = ["ENDPOINTS", "routes"]
+"""The JSON API, /api/v1; see docs/API.md. All of it is in `routes`; a verb that answers as one endpoint does imports that one."""

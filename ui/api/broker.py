@@ -5,6 +5,7 @@ from __future__ import annotations
 from ui import broker_desk, broker_numbers
 from ui.api import broker_structs as structs
 from ui.api.endpoint import Call, Endpoint, Reply
+from ui.auth import actor_of
 
 
 async def get_broker(call: Call) -> Reply:
@@ -25,13 +26,17 @@ async def get_client(call: Call) -> Reply:
 
 
 async def kick_client(call: Call) -> Reply:
-    assert call.identity
-    return Reply(content=await broker_desk.kick(call.services, call.identity, call.path["client_id"]))
+    return Reply(
+        content=await broker_desk.kick(call.services, await actor_of(call.request), call.path["client_id"])
+    )
 
 
 async def end_session(call: Call) -> Reply:
-    assert call.identity
-    return Reply(content=await broker_desk.end_session(call.services, call.identity, call.path["client_id"]))
+    return Reply(
+        content=await broker_desk.end_session(
+            call.services, await actor_of(call.request), call.path["client_id"]
+        )
+    )
 
 
 async def list_retained(call: Call) -> Reply:
@@ -42,10 +47,11 @@ async def list_retained(call: Call) -> Reply:
 
 
 async def clear_retained(call: Call) -> Reply:
-    assert call.identity
     query: structs.ClearQuery = call.query
     return Reply(
-        content=await broker_desk.clear_retained(call.services, call.identity, query.topic, query.seq)
+        content=await broker_desk.clear_retained(
+            call.services, await actor_of(call.request), query.topic, query.seq
+        )
     )
 
 
@@ -56,6 +62,7 @@ ENDPOINTS = (
         method="GET",
         path="/broker",
         handler=get_broker,
+        needs="broker.read",
         summary="The broker at a glance: connections, traffic, queues, limits, disk",
         answer=structs.Broker,
         tags=_TAGS,
@@ -64,6 +71,7 @@ ENDPOINTS = (
         method="GET",
         path="/broker/clients",
         handler=list_clients,
+        needs="broker.read",
         summary="List clients that are connected or have a session",
         query=structs.ClientQuery,
         answer=structs.ClientPage,
@@ -74,6 +82,8 @@ ENDPOINTS = (
         path=_CLIENT + "/kick",
         any_name=True,
         handler=kick_client,
+        needs="broker.operate",
+        action="client.kick",
         summary="Close a client's connection; it may come back",
         answer=structs.Kicked,
         errors=(404, 409, 422),
@@ -84,6 +94,8 @@ ENDPOINTS = (
         path=_CLIENT,
         any_name=True,
         handler=end_session,
+        needs="broker.operate",
+        action="client.end_session",
         summary="End a client's session: its connection, its subscriptions and what waits for it",
         answer=structs.SessionEnded,
         errors=(404, 422),
@@ -94,6 +106,7 @@ ENDPOINTS = (
         path=_CLIENT,
         any_name=True,
         handler=get_client,
+        needs="broker.read",
         summary="Get a client with its subscriptions",
         answer=structs.ClientDetail,
         errors=(404, 422),
@@ -103,6 +116,7 @@ ENDPOINTS = (
         method="GET",
         path="/broker/retained",
         handler=list_retained,
+        needs="broker.operate",
         summary="List retained messages, the newest first",
         query=structs.RetainedQuery,
         answer=structs.RetainedPage,
@@ -112,6 +126,8 @@ ENDPOINTS = (
         method="DELETE",
         path="/broker/retained",
         handler=clear_retained,
+        needs="broker.operate",
+        action="retained.clear",
         summary="Clear a topic's retained message, as an empty retained publish does",
         query=structs.ClearQuery,
         answer=structs.Cleared,

@@ -8,16 +8,22 @@ from starlette.responses import Response
 
 from appliance.core.errors import Conflict, NotAuthorized
 from appliance.identity import SetupState
+from appliance.pipeline.watch_statistics import WatchFeedStatistics
 from ui import auth
 from ui.api import structs
 from ui.api.endpoint import Call, Endpoint, Reply
 from ui.setup import claim_box
+from ui.sign_in_browser import sign_in
+from ui.store_words import store_state, store_text
 
 
 async def get_status(call: Call) -> Reply:
     services = call.services
     by_state, active_ids = await services.catalog.read(
-        lambda reader: (reader.count_by_state(), reader.device_ids(states=("active",)))
+        lambda reader: (
+            reader.count_by_state(scope=call.scope),
+            reader.device_ids(states=("active",), scope=call.scope),
+        )
     )
     live = services.live.devices()
     presence: dict[structs.Presence, int] = dict.fromkeys(get_args(structs.Presence), 0)
@@ -35,18 +41,48 @@ async def get_status(call: Call) -> Reply:
             devices=structs.Counts(state=by_state, presence=presence),
             message_rate=services.live.message_rate,
             broker=structs.BrokerState(
-                connected=services.broker.connected, statistics=dict(services.broker.statistics)
+                connected=services.broker.connected,
+                # As GET /broker has it: the whole site's.
+                statistics=dict(services.broker.statistics) if call.scope is None else {},
             ),
             pipeline=structs.PipelineState(
+                state=str(pipeline.state),
+                text=store_text(store_state(pipeline), pipeline.behind_records),
+                # Names the store's file and the system's words: the whole site's.
+                doing=pipeline.doing if call.scope is None else "",
                 lag_s=pipeline.lag_s,
                 behind_records=pipeline.behind_records,
+                behind_since_ms=pipeline.behind_since_ms,
+                complete_seq=pipeline.complete_seq,
+                backlog=structs.Backlog(
+                    records=pipeline.backlog.records,
+                    total=pipeline.backlog.total,
+                    done=pipeline.backlog.done,
+                    left_s=pipeline.backlog.left_s,
+                ),
                 rows_total=pipeline.rows_total,
                 dead_letters_total=pipeline.dead_letters_total,
+                dead_letters=pipeline.dead_letters,
                 breaker=str(pipeline.breaker),
             ),
+            rules=_rules(pipeline.watch, is_whole_site=call.scope is None),
             tls_fingerprint=services.tls.fingerprint,
             tls_not_after_ms=services.tls.not_after_ms,
         )
+    )
+
+
+def _rules(watch: WatchFeedStatistics | None, *, is_whole_site: bool) -> structs.RulesState | None:
+    """An incident names rules: the whole site's."""
+    if watch is None:
+        return None
+    return structs.RulesState(
+        state=watch.state.value,
+        text=watch.doing if is_whole_site or not watch.incident else "standing still",
+        behind_records=watch.behind_records,
+        rebuild_s=watch.rebuild_s,
+        failures_total=watch.failures_total,
+        late_total=watch.watch.late_total,
     )
 
 
@@ -71,7 +107,8 @@ async def create_setup_code(call: Call) -> Reply:
         raise Conflict(
             "The box has an admin already.", hint="Sign in with that account.", code="claimed_already"
         )
-    code = call.services.setup_code.issue()
+    async with call.noted(object_kind="setup_code", object_id=call.services.node_name):
+        code = call.services.setup_code.issue()
     return Reply(
         content=structs.SetupCode(code=code, expires_in_s=call.services.setup_code.remaining_ms // 1000)
     )
@@ -81,7 +118,7 @@ async def create_session(call: Call) -> Reply:
     body: structs.SignIn = call.body
     if auth.is_local(call.request):
         raise NotAuthorized("A program on the box needs no session.", hint="Just ask.", code="forbidden")
-    identity, cookie = await auth.sign_in(call.request, body.user_id, body.password)
+    identity, cookie = await sign_in(call.request, body.user_id, body.password, body.code)
     return _session(call, identity, cookie)
 
 
@@ -113,6 +150,7 @@ ENDPOINTS = (
         method="GET",
         path="/status",
         handler=get_status,
+        needs="node.read",
         summary="The node at a glance",
         answer=structs.Status,
         tags=("node",),
@@ -130,6 +168,7 @@ ENDPOINTS = (
         method="POST",
         path="/setup",
         handler=claim,
+        action="box.claim",
         summary="Claim the box with the setup code and sign in as its admin",
         access="open",
         body=structs.Claim,
@@ -142,6 +181,7 @@ ENDPOINTS = (
         method="POST",
         path="/setup/code",
         handler=create_setup_code,
+        action="setup_code.create",
         summary="Make a new setup code (only from the box itself, only while there is no admin)",
         access="local",
         answer=structs.SetupCode,
@@ -153,6 +193,7 @@ ENDPOINTS = (
         method="POST",
         path="/session",
         handler=create_session,
+        action="session.sign_in",
         summary="Sign in",
         access="open",
         body=structs.SignIn,
@@ -165,6 +206,7 @@ ENDPOINTS = (
         method="GET",
         path="/session",
         handler=get_session,
+        needs="account.own",
         summary="Who is signed in",
         answer=structs.Session,
         tags=("session",),
@@ -173,6 +215,8 @@ ENDPOINTS = (
         method="DELETE",
         path="/session",
         handler=delete_session,
+        needs="account.own",
+        action="session.sign_out",
         summary="Sign out",
         tags=("session",),
         status=204,

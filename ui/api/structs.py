@@ -8,18 +8,22 @@ import msgspec
 from msgspec import Meta
 
 from appliance.core.limits import (
+    DEVICE_GROUP_COUNT_MAX,
     DEVICE_ID_BYTES_MAX,
     DEVICE_NAME_LENGTH_MAX,
     DEVICE_TAG_COUNT_MAX,
     DEVICE_TAG_LENGTH_MAX,
+    GROUP_ID_LENGTH_MAX,
     PAGE_ITEM_COUNT_DEFAULT,
     PAGE_ITEM_COUNT_MAX,
     PASSWORD_LENGTH_MAX,
     QUERY_METRIC_COUNT_MAX,
     QUERY_POINT_COUNT_DEFAULT,
     QUERY_POINT_COUNT_MAX,
+    SERIAL_LENGTH_MAX,
     USER_NAME_LENGTH_MAX,
 )
+from ui.telemetry_question import Aggregation
 
 DeviceState = Literal["active", "waiting", "rejected", "decommissioned"]
 Presence = Literal["online", "offline", "lost", "sleeping", "never_seen"]
@@ -28,6 +32,12 @@ Quality = Literal["good", "uncertain", "bad"]
 Scalar = float | int | str | bool | None
 
 DeviceId = Annotated[str, Meta(min_length=1, max_length=DEVICE_ID_BYTES_MAX)]
+DeviceName = Annotated[str, Meta(max_length=DEVICE_NAME_LENGTH_MAX)]
+Serial = Annotated[str, Meta(max_length=SERIAL_LENGTH_MAX)]
+Tag = Annotated[str, Meta(min_length=1, max_length=DEVICE_TAG_LENGTH_MAX)]
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=DEVICE_TAG_COUNT_MAX)]
+GroupId = Annotated[str, Meta(min_length=1, max_length=GROUP_ID_LENGTH_MAX)]
+GroupIds = Annotated[tuple[GroupId, ...], Meta(max_length=DEVICE_GROUP_COUNT_MAX)]
 RoleName = Annotated[str, Meta(max_length=64)]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_ITEM_COUNT_MAX)]
 
@@ -58,18 +68,49 @@ class BrokerState(Answer, kw_only=True, frozen=True):
     statistics: dict[str, Any]
 
 
-class PipelineState(Answer, kw_only=True, frozen=True):
-    """How far the time-series store is behind the log. `breaker` is closed, open or half_open."""
+class Backlog(Answer, kw_only=True, frozen=True):
+    """Older records that follow while new readings are stored as they come: `records` are not in the store yet, `done` of `total`
+    were read. `left_s` is how long the rest will take at the rate of the last minute."""
 
+    records: int
+    total: int
+    done: int
+    left_s: float | None
+
+
+class PipelineState(Answer, kw_only=True, frozen=True):
+    """How far the time-series store is behind the log. `breaker` is closed, open or half_open; `text` says it as the pages do,
+    `doing` what is wrong and what is done about it, `behind_since_ms` from when on readings are missing. All records
+    before `complete_seq` are in the store."""
+
+    state: str
+    text: str
+    doing: str
     lag_s: float
     behind_records: int
+    behind_since_ms: int | None
+    complete_seq: int
+    backlog: Backlog
     rows_total: int
     dead_letters_total: int
+    dead_letters: int
     breaker: str
 
 
+class RulesState(Answer, kw_only=True, frozen=True):
+    """How rules and anomalies keep up with the readings. `state` is starting, up_to_date, rebuilding, waiting or failed; `text` says it with how
+    far it is. `rebuild_s` is how long they took to be up to date after the last start, null until they are."""
+
+    state: str
+    text: str
+    behind_records: int
+    rebuild_s: float | None
+    failures_total: int
+    late_total: int
+
+
 class Status(Answer, kw_only=True, frozen=True):
-    """The node at a glance."""
+    """The node at a glance. `rules` is null where they are switched off."""
 
     node: str
     version: str
@@ -79,12 +120,19 @@ class Status(Answer, kw_only=True, frozen=True):
     message_rate: float
     broker: BrokerState
     pipeline: PipelineState
+    rules: RulesState | None
     tls_fingerprint: str
     tls_not_after_ms: int
 
 
 class Device(Answer, kw_only=True, frozen=True):
-    """A device: what the catalog holds and what is known of it now."""
+    """A device: what the catalog holds and what is known of it now.
+
+    `version` is another after every change of what the catalog holds. `replaced_at_ms` is when other hardware last took over the id.
+    `watermark_at_ms` is the newest time of its readings by its own clock, which arrived at `watermark_received_at_ms`. `clock_offset_ms` is
+    how far its clock is ahead of the box's (negative: behind), null while that can't be judged. `stale_after_ms` is the age of its
+    newest reading from which on it is stale.
+    """
 
     device_id: str
     kind: Literal["device", "application"]
@@ -93,15 +141,24 @@ class Device(Answer, kw_only=True, frozen=True):
     state: DeviceState
     name: str
     tags: tuple[str, ...]
+    groups: tuple[str, ...]
+    serial: str
     first_contact_at_ms: int | None
     created_at_ms: int
     updated_at_ms: int
+    replaced_at_ms: int | None
+    version: str
     presence: Presence
     presence_since_ms: int | None
     presence_reason: str | None
     last_seen_at_ms: int | None
     last_reading_at_ms: int | None
     freshness: Freshness
+    stale_after_ms: int
+    watermark_at_ms: int | None
+    watermark_received_at_ms: int | None
+    clock_offset_ms: int | None
+    clock: Literal["right", "wrong", "unknown"]
     address: str | None
 
 
@@ -124,10 +181,16 @@ class DevicePage(Answer, kw_only=True, frozen=True):
 
 
 class DeviceQuery(Query, kw_only=True, frozen=True):
-    """Which devices: in any of these states, with this presence, with `q` in id, name or a tag."""
+    """Which devices: in any of these states and groups, with all of these tags, with this presence and serial, with `q` in id, name,
+    serial or a tag.
+    """
 
     state: tuple[DeviceState, ...] = ()
     presence: Presence | None = None
+    kind: Literal["device", "application"] | None = None
+    group: Annotated[tuple[GroupId, ...], Meta(max_length=DEVICE_GROUP_COUNT_MAX)] = ()
+    tag: Annotated[tuple[Tag, ...], Meta(max_length=DEVICE_TAG_COUNT_MAX)] = ()
+    serial: Serial = ""
     q: Annotated[str, Meta(max_length=200)] = ""
     cursor: Annotated[str, Meta(max_length=DEVICE_ID_BYTES_MAX)] | None = None
     limit: Limit = PAGE_ITEM_COUNT_DEFAULT
@@ -140,11 +203,10 @@ class NewDevice(Request, kw_only=True, frozen=True):
     kind: Literal["device", "application"] = "device"
     access: Literal["own", "site"] = "own"
     role: RoleName = ""
-    name: Annotated[str, Meta(max_length=DEVICE_NAME_LENGTH_MAX)] = ""
-    tags: Annotated[
-        tuple[Annotated[str, Meta(min_length=1, max_length=DEVICE_TAG_LENGTH_MAX)], ...],
-        Meta(max_length=DEVICE_TAG_COUNT_MAX),
-    ] = ()
+    name: DeviceName = ""
+    tags: Tags = ()
+    groups: GroupIds = ()
+    serial: Serial = ""
 
 
 class AccessRequest(Request, kw_only=True, frozen=True):
@@ -161,7 +223,11 @@ class TokenRequest(Request, kw_only=True, frozen=True):
 
 
 class Newest(Answer, kw_only=True, frozen=True):
-    """The newest value of a metric."""
+    """The newest value of a metric.
+
+    `kept_copy`: it may be a copy that another broker kept, so its arrival doesn't make it fresh. `quality` is uncertain at best while
+    the device's clock is judged wrong.
+    """
 
     metric: str
     value: Scalar
@@ -169,6 +235,7 @@ class Newest(Answer, kw_only=True, frozen=True):
     received_at_ms: int
     quality: Quality
     freshness: Freshness
+    kept_copy: bool
 
 
 class NewestValues(Answer, kw_only=True, frozen=True):
@@ -193,7 +260,7 @@ class TelemetryQuery(Query, kw_only=True, frozen=True):
     ]
     from_: Annotated[str, Meta(min_length=1, max_length=40)] = msgspec.field(name="from")
     to: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
-    aggregation: Literal["raw", "mean", "min", "max", "count", "band"] = "raw"
+    aggregation: Aggregation = "raw"
     interval_ms: Annotated[int, Meta(ge=1, le=31 * 86_400_000)] | None = None
     limit: Annotated[int, Meta(ge=1, le=QUERY_POINT_COUNT_MAX)] = QUERY_POINT_COUNT_DEFAULT
 
@@ -215,7 +282,7 @@ class Telemetry(Answer, kw_only=True, frozen=True):
     device_id: str
     from_ms: int
     to_ms: int
-    aggregation: Literal["raw", "mean", "min", "max", "count", "band"]
+    aggregation: Aggregation
     interval_ms: int | None
     series: tuple[Series, ...]
 
@@ -272,16 +339,17 @@ class SetupCode(Answer, kw_only=True, frozen=True):
 
 
 class SignIn(Request, kw_only=True, frozen=True):
-    """A user name and password."""
+    """A user name and password, and the code of the second factor where there is one."""
 
     user_id: Annotated[str, Meta(min_length=1, max_length=USER_NAME_LENGTH_MAX)]
     password: Annotated[str, Meta(min_length=1, max_length=4 * PASSWORD_LENGTH_MAX)]
+    code: Annotated[str, Meta(max_length=16)] = ""
 
 
 class Session(Answer, kw_only=True, frozen=True):
-    """Who is signed in. Unsafe methods need `csrf_token` in the header X-CSRF-Token ("" over the local socket)."""
+    """Who is signed in. Unsafe methods need `csrf_token` in the header X-CSRF-Token (of a session; "" otherwise)."""
 
     user_id: str
     role: Literal["viewer", "operator", "installer", "admin"]
-    via: Literal["session", "local"]
+    via: Literal["session", "local", "bearer", "api_token"]
     csrf_token: str

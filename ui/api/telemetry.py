@@ -1,16 +1,25 @@
-"""Endpoints about readings: telemetry and dead letters."""
+"""Endpoints about readings: newest values, telemetry, dead letters."""
 
 from __future__ import annotations
 
-from appliance.core.errors import UsageError
-from appliance.core.limits import QUERY_POINT_COUNT_MAX, QUERY_RANGE_MS_MAX
+from appliance.core.limits import QUERY_POINT_COUNT_MAX
+from appliance.management.freshness import value_freshness
+from appliance.management.readings import Quality
+from ui import telemetry_question
 from ui.api import structs
 from ui.api.endpoint import Call, Endpoint, Reply
-from ui.api.times import parse_time_ms
 from ui.services import SeriesData
+from ui.times import parse_time_ms
 
 BUCKET_COUNT_DEFAULT = 480
 """About two device pixels each on a chart of a desktop."""
+
+
+QUALITY_WORDS: dict[int, structs.Quality] = {
+    Quality.GOOD: "good",
+    Quality.UNCERTAIN: "uncertain",
+    Quality.BAD: "bad",
+}
 
 
 async def get_telemetry(call: Call) -> Reply:
@@ -20,7 +29,7 @@ async def get_telemetry(call: Call) -> Reply:
     interval_ms = check_range(query, from_ms, to_ms)
     metrics = tuple(dict.fromkeys(query.metric))
     limit = min(query.limit, QUERY_POINT_COUNT_MAX // len(metrics))
-    await services.catalog.read(lambda reader: reader.get_device(device_id))
+    await services.catalog.read(lambda reader: reader.get_device(device_id, scope=call.scope))
     found = await services.telemetry.query(
         device_id,
         metrics,
@@ -48,28 +57,13 @@ def check_range(query: structs.TelemetryQuery, from_ms: int, to_ms: int) -> int 
     Raises:
         UsageError: `range_invalid` or `interval_invalid`.
     """
-    if not 0 < to_ms - from_ms <= QUERY_RANGE_MS_MAX:
-        days = QUERY_RANGE_MS_MAX // 86_400_000
-        raise UsageError(
-            f"The range must end after it begins, and within {days} days.",
-            hint="Give from before to; ask for a longer range in pieces.",
-            code="range_invalid",
-        )
+    telemetry_question.check_range(from_ms, to_ms)
     if query.aggregation == "raw":
         if query.interval_ms is not None:
-            raise UsageError(
-                "Raw points have no interval.",
-                hint="Leave interval_ms out, or choose an aggregation such as mean.",
-                code="interval_invalid",
-            )
+            raise telemetry_question.refuse_interval_of_raw()
         return None
     interval_ms = query.interval_ms or max(1, -(-(to_ms - from_ms) // BUCKET_COUNT_DEFAULT))
-    if (to_ms - from_ms) // interval_ms > QUERY_POINT_COUNT_MAX:
-        raise UsageError(
-            f"The range has more than {QUERY_POINT_COUNT_MAX} intervals of {interval_ms} ms.",
-            hint="Choose a larger interval_ms or a shorter range.",
-            code="interval_invalid",
-        )
+    telemetry_question.check_interval(to_ms - from_ms, interval_ms)
     return interval_ms
 
 
@@ -81,6 +75,32 @@ def _series(data: SeriesData, *, band: bool) -> structs.Series:
         min=tuple(data.min) if band else None,
         max=tuple(data.max) if band else None,
         truncated=data.truncated,
+    )
+
+
+async def newest_values(call: Call) -> Reply:
+    services, device_id = call.services, call.path["device_id"]
+    await services.catalog.read(lambda reader: reader.get_device(device_id, scope=call.scope))
+    now_ms = services.clock.now_ms()
+    newest = services.live.newest(device_id)
+    stale_after_ms = services.stale_after_ms_of(device_id)
+    return Reply(
+        content=structs.NewestValues(
+            device_id=device_id,
+            now_ms=now_ms,
+            values=tuple(
+                structs.Newest(
+                    metric=name,
+                    value=newest[name].value,
+                    observed_at_ms=newest[name].observed_at_ms,
+                    received_at_ms=newest[name].received_at_ms,
+                    quality=QUALITY_WORDS[newest[name].quality],
+                    freshness=value_freshness(newest[name].counts_at_ms, now_ms, stale_after_ms).value,
+                    kept_copy=newest[name].is_kept_copy,
+                )
+                for name in sorted(newest)
+            ),
+        )
     )
 
 
@@ -117,8 +137,19 @@ async def list_dead_letters(call: Call) -> Reply:
 ENDPOINTS = (
     Endpoint(
         method="GET",
+        path="/devices/{device_id}/newest",
+        handler=newest_values,
+        needs="telemetry.read",
+        summary="The newest value of each metric",
+        answer=structs.NewestValues,
+        errors=(404,),
+        tags=("telemetry",),
+    ),
+    Endpoint(
+        method="GET",
         path="/devices/{device_id}/telemetry",
         handler=get_telemetry,
+        needs="telemetry.read",
         summary="Readings of a device's metrics over a range",
         query=structs.TelemetryQuery,
         answer=structs.Telemetry,
@@ -129,6 +160,7 @@ ENDPOINTS = (
         method="GET",
         path="/dead-letters",
         handler=list_dead_letters,
+        needs="dead_letters.read",
         summary="Messages that could not be turned into readings",
         query=structs.DeadLetterQuery,
         answer=structs.DeadLetterPage,

@@ -62,10 +62,12 @@ class LiveStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._hub.watch(self._keys) as watcher:
+            # Before anything can cancel it: header fields that were compressed and never sent would break the connection for all
+            # other pages on it.
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_on_disconnect, receive, nursery.cancel_scope)
                 nursery.start_soon(self._cancel_on_stopping, nursery.cancel_scope)
-                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                 check_at = trio.current_time() + self._allowed_interval_s
                 while True:
                     frame = await watcher.next_frame()

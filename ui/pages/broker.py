@@ -79,6 +79,7 @@ async def show(shell: Shell, request: Request) -> Response:
         first_url="/broker" + chosen.query() if after else "",
         next_url="/broker" + chosen.query(after=page.next_cursor) if page and page.next_cursor else "",
         notice=Notice(tone="good", text=notice) if notice else None,
+        may=await shell.permissions_of(request),
         **numbers,
     )
 
@@ -106,9 +107,9 @@ async def live(shell: Shell, request: Request) -> Response:
         state = (services.broker.connected, id(services.broker.statistics))
         if state != numbers_seen or frame.is_first:
             numbers_seen = state
-            html = partial(
-                "broker", shell.templates.render("broker_numbers.html", now_ms=now_ms, **_numbers(shell))
-            )
+            may = await shell.permissions_of(request)
+            numbers = shell.templates.render("broker_numbers.html", now_ms=now_ms, may=may, **_numbers(shell))
+            html = partial("broker", numbers)
         if shown and (frame.is_first or trio.current_time() >= rows_at):
             rows_at = trio.current_time() + BROKER_ROWS_INTERVAL_MS / 1000
             html += await _fresh_rows(shell, shown, now_ms)
@@ -194,7 +195,7 @@ async def kick(shell: Shell, request: Request) -> Response:
     Raises:
         UsageError: not confirmed. NotFound: `client_unknown`. Unavailable: the broker is away.
     """
-    identity = await auth.require(request)
+    actor = await auth.actor_of(request)
     form = await form_of(request)
     if form.get("confirm") != "yes":
         raise UsageError(
@@ -202,7 +203,7 @@ async def kick(shell: Shell, request: Request) -> Response:
             hint="Go back, tick it, and try again.",
             code="not_confirmed",
         )
-    await broker_desk.kick(shell.services, identity, form.get("client_id", ""))
+    await broker_desk.kick(shell.services, actor, form.get("client_id", ""))
     return RedirectResponse("/broker?done=kicked", 303)
 
 
@@ -212,7 +213,7 @@ async def end_session(shell: Shell, request: Request) -> Response:
     Raises:
         UsageError: not confirmed. NotFound: `client_unknown`. Unavailable: the broker is away.
     """
-    identity = await auth.require(request)
+    actor = await auth.actor_of(request)
     form = await form_of(request)
     if form.get("confirm", "").strip().casefold() != CONFIRMATION:
         raise UsageError(
@@ -220,7 +221,7 @@ async def end_session(shell: Shell, request: Request) -> Response:
             hint="Go back, type it into the field, and try again.",
             code="not_confirmed",
         )
-    await broker_desk.end_session(shell.services, identity, form.get("client_id", ""))
+    await broker_desk.end_session(shell.services, actor, form.get("client_id", ""))
     return RedirectResponse("/broker?done=ended", 303)
 
 

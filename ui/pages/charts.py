@@ -1,13 +1,15 @@
-"""What a chart needs: which ranges there are, how wide a bucket is, and where a line must break. Pure."""
+"""What a chart needs: which ranges there are, how wide a bucket is, where a line must break, and its history as JSON. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from appliance.core.limits import CHART_POINT_COUNT
+from ui.pages.format import Value
+from ui.services import SeriesData
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -86,3 +88,49 @@ def with_gaps(
         out.high.append(a_high)
         previous = at
     return out
+
+
+def history_of(
+    series: Sequence[tuple[str, SeriesData]],
+    *,
+    interval_ms: int | None,
+    range_ms: int,
+    end_ms: int | None,
+    note: str = "",
+) -> dict[str, Any]:
+    """A chart's lines with their labels: what js/chart.js calls History.
+
+    Args:
+        interval_ms: Width of a bucket, None where every reading is a point.
+        end_ms: Where the chart ends, None for now, whenever that is. note: What stands below the chart beside its numbers.
+    """
+    lines = []
+    gap_ms = 0
+    for label, data in series:
+        unknown: list[float | None] = [None] * len(data.at_ms)
+        buckets = with_gaps(
+            data.at_ms, numbers_of(data.value), data.min or unknown, data.max or unknown, interval_ms or 1
+        )
+        gap_ms = max(gap_ms, buckets.gap_ms)
+        lines.append(
+            {
+                "label": label,
+                "at_ms": buckets.at_ms,
+                "mean": buckets.mean,
+                "min": buckets.low,
+                "max": buckets.high,
+            }
+        )
+    return {
+        "interval_ms": interval_ms,
+        "range_ms": range_ms,
+        "end_ms": end_ms,
+        "gap_ms": gap_ms,
+        "note": note,
+        "series": lines,
+    }
+
+
+def numbers_of(values: Sequence[Value]) -> list[float | None]:
+    """Means of booleans are numbers as well; text has none."""
+    return [None if v is None or isinstance(v, str) else float(v) for v in values]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from appliance.core.config import Config
 from appliance.core.settings import Bind
@@ -75,6 +76,19 @@ def examples(config: Config, page_host: str, device_id: str, token: str) -> tupl
             )
         )
     return tuple(found)
+
+
+def connect_uri(config: Config, page_host: str, device_id: str, token: str) -> str:
+    """Everything that a device needs to connect, as one address for a QR code: `mqtts://USER:TOKEN@HOST:PORT`.
+
+    User name and token are percent-encoded (RFC 3986 §3.2.1). TLS if that is served, plain otherwise, "" for neither.
+    """
+    for scheme, bind in (("mqtts", config.broker.tls_bind), ("mqtt", config.broker.tcp_bind)):
+        if bind is not None:
+            host = reachable_host(bind, page_host)
+            shown = f"[{host}]" if ":" in host else host
+            return f"{scheme}://{quote(device_id, safe='')}:{quote(token, safe='')}@{shown}:{bind.port}"
+    return ""
 
 
 def _command(host: str, port: int, device_id: str, token: str, more: list[str]) -> str:

@@ -9,17 +9,26 @@ from typing import Final
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from appliance.core.limits import PAGE_TEXT_LENGTH_MAX
+from appliance.core.limits import LETTER_GROUP_COUNT_MAX, PAGE_TEXT_LENGTH_MAX
 from appliance.management.readings import HINT_OF_REASON
+from storage.catalog.replays import Replay
+from storage.telemetry.letters import NOT_REPLAYED
+from ui.api.letters import head_position
+from ui.letters import DeadLetter, LetterGroup
 from ui.pages.device_facts import cut
 from ui.pages.format import visible
-from ui.pages.shell import Shell
-from ui.pages.views import DeadLetterGroup, DeadLetterView
-from ui.services import DeadLetter
+from ui.pages.shell import Shell, form_of
+from ui.pages.views import DeadLetterGroup, DeadLetterView, LetterGroupView, Notice, ReplayView
 
 LETTER_COUNT: Final = 100
+REPLAY_COUNT: Final = 10
+_NOT_MENDED: Final = frozenset(
+    {"bad_status", "bad_session_record", "unknown_device", "seq_too_old", "too_many_series"}
+)
+"""Reasons that no mapping can do anything about."""
+_ASKED: Final = Notice(tone="good", text="They are being read again. What can't be read still stays here.")
 _HINTS: Final = {str(reason): hint for reason, hint in HINT_OF_REASON.items()}
 
 
@@ -59,6 +68,8 @@ async def show(shell: Shell, request: Request) -> Response:
     before = position_of(query.get("before", ""))
     found = await shell.services.telemetry.dead_letters(LETTER_COUNT, before)
     counts = Counter(letter.reason for letter in found)
+    groups = await shell.services.telemetry.letter_groups(LETTER_GROUP_COUNT_MAX)
+    replays = await shell.services.catalog.read(lambda catalog: catalog.list_replays(limit=REPLAY_COUNT))
     chosen = query.get("reason", "")
     chosen = chosen if chosen in counts else ""
     return await shell.render(
@@ -66,6 +77,9 @@ async def show(shell: Shell, request: Request) -> Response:
         "dead_letters.html",
         title="Dead letters",
         section="dead_letters",
+        letter_groups=[] if chosen or before else [group_view(group) for group in groups],
+        replays=[] if chosen or before else [_replay_view(each) for each in replays],
+        notice=_ASKED if query.get("done") == "asked" else None,
         reason=chosen,
         reasons=[
             ReasonLink(
@@ -79,6 +93,54 @@ async def show(shell: Shell, request: Request) -> Response:
         ],
         groups=groups_of([letter for letter in found if not chosen or letter.reason == chosen]),
         next_url=f"/dead-letters?before={_position(found[-1])}" if len(found) == LETTER_COUNT else "",
+    )
+
+
+async def replay(shell: Shell, request: Request) -> Response:
+    """`POST /dead-letters/replay` with reason and pattern: these letters are read again by the mappings that hold now.
+
+    Raises:
+        Conflict: `replay_waiting`.
+    """
+    form = await form_of(request)
+    epoch, at_seq = await head_position(shell.services)
+    await shell.write(
+        request,
+        "dead_letters.replay",
+        lambda catalog: catalog.request_replay(
+            reason=form.get("reason", "")[:64], pattern=form.get("pattern", ""), epoch=epoch, at_seq=at_seq
+        ),
+    )
+    return RedirectResponse("/dead-letters?done=asked", 303)
+
+
+def group_view(group: LetterGroup) -> LetterGroupView:
+    """One group of storage.telemetry as text."""
+    mend = {"pattern": group.pattern, "source": "dead_letters"}
+    return LetterGroupView(
+        word=_word(group.reason),
+        reason=group.reason,
+        pattern=cut(group.pattern)[0],
+        pattern_value=group.pattern,
+        hint=_HINTS.get(group.reason, ""),
+        count=group.count,
+        first_at_ms=group.first_at_ms,
+        last_at_ms=group.last_at_ms,
+        sample=letter_view(group.sample),
+        mend_url="" if group.reason in _NOT_MENDED else f"/mappings/new?{urlencode(mend)}",
+        is_replayed=group.reason not in NOT_REPLAYED,
+    )
+
+
+def _replay_view(each: Replay) -> ReplayView:
+    what = " ".join(filter(None, (_word(each.reason), cut(each.pattern)[0], cut(each.device_id)[0])))
+    return ReplayView(
+        what=what or "all",
+        is_done=each.state == "done",
+        letter_count=each.letter_count,
+        row_count=each.row_count,
+        still_dead=each.still_dead,
+        requested_at_ms=each.requested_at_ms,
     )
 
 

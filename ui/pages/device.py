@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -9,17 +12,43 @@ from starlette.responses import RedirectResponse, Response
 from appliance.core.errors import HomeportError, NotFound
 from appliance.core.limits import DEVICE_ID_BYTES_MAX
 from appliance.identity import new_token
-from storage.catalog import Catalog, Device
+from appliance.management.group_rules import check_group_change
+from storage.catalog import Catalog, Device, DeviceToken, Group
+from ui import auth
 from ui.live import sse
 from ui.live.hub import Frame
-from ui.pages import device_chart
-from ui.pages.connect_facts import CERTIFICATE_NAME, endpoints, examples
-from ui.pages.device_facts import device_view, newest_views, numeric_metrics
+from ui.live.twin_keys import commands_key, twin_key
+from ui.pages import device_alarms, device_certificates, device_chart, device_twin, telemetry_facts
+from ui.pages.alarm_marks import read_marks
+from ui.pages.alarm_views import AlarmView
+from ui.pages.connect_facts import endpoints
+from ui.pages.device_facts import numeric_metrics
+from ui.pages.device_firmware import FirmwareView, read_firmware
+from ui.pages.device_token import first_since, newest_of, token_page, view_of
 from ui.pages.live_page import stream
+from ui.pages.scoped import scope_of, still_sees
 from ui.pages.shell import Shell, form_of, problem_text
 from ui.pages.templating import partial
-from ui.pages.views import DeviceView, NewestView
+from ui.pages.traces import JourneyView, traces_of
+from ui.pages.views import Notice, device_url
 from ui.problem import status_of
+
+SINCE = re.compile(r"[0-9]{1,15}")
+_NOTICES = {
+    "edited": "Changed.",
+    "token_ended": "The token has ended; connections that came with it are cut.",
+    "decommissioned": "Decommissioned. Its readings stay.",
+    "twin_set": "What is desired is set; the device is told when it listens.",
+    "command_sent": "The command is on its way: its state is below.",
+    "command_canceled": "The command is taken back.",
+    "forgiven": "The image may be offered again.",
+    "trace_next": "The next reading is traced, if it comes within 15 minutes; it is shown below.",
+}
+
+NOT_TRACED: Final = Notice(
+    tone="bad",
+    text="The next reading can't be traced now: the broker is away, or tracing is switched off in homeport.toml.",
+)
 
 
 async def show(shell: Shell, request: Request) -> Response:
@@ -29,10 +58,13 @@ async def show(shell: Shell, request: Request) -> Response:
         NotFound: `device_unknown`.
     """
     device, tokens = await _read(shell, request)
-    view = _view(shell, device)
-    newest = _newest(shell, device.device_id)
+    now_ms = shell.services.clock.now_ms()
+    done = request.query_params.get("done", "")
+    notice = _NOTICES.get(done)
+    view = view_of(shell, device)
+    newest = newest_of(shell, device.device_id)
     chart = device_chart.choose(
-        view.url,
+        device.device_id,
         numeric_metrics(shell.services.live.newest(device.device_id)),
         request.query_params,
         known_ms=shell.services.clock.now_ms() - device.created_at_ms,
@@ -46,17 +78,28 @@ async def show(shell: Shell, request: Request) -> Response:
         charts=True,
         d=view,
         newest=newest,
+        device=device,
         tokens=tokens,
+        valid_count=sum(each.expires_at_ms is None or each.expires_at_ms > now_ms for each in tokens),
+        notice=Notice(tone="good", text=notice)
+        if notice
+        else (NOT_TRACED if done == "trace_not" else device_certificates.notice(request)),
+        behind=telemetry_facts.behind(shell.services.pipeline.statistics()),
         endpoints=endpoints(shell.services.config, request.url.hostname or ""),
         topic=f"dm/{device.device_id}/telemetry",
         chart=chart,
+        alarms=await device_alarms.rows_of(shell, request, device.device_id),
+        traces=await traces_of(shell, request, device.device_id),
+        **await device_twin.parts(shell, request, device.device_id),
+        certificates=await device_certificates.certificates_view(shell, request, device.device_id),
+        f=await shell.services.catalog.read(lambda catalog: read_firmware(catalog, device.device_id)),
     )
 
 
 async def live(shell: Shell, request: Request) -> Response:
     """`GET /live/devices/{id}`: state, newest values, and samples for the charts.
 
-    `?first=1` is the page that waits for a new device's first message, `?empty=1` one that had no value to show
+    `?first=UTC_MS` is the page that waits for the first message since then with a new token, `?empty=1` one that had no value to show
     and is loaded afresh when there is one.
 
     Raises:
@@ -65,9 +108,15 @@ async def live(shell: Shell, request: Request) -> Response:
     device, _ = await _read(shell, request)
     device_id = device.device_id
     services = shell.services
-    is_first_message = "first" in request.query_params
+    since = request.query_params.get("first")
+    since_ms = None if since is None else int(since) if SINCE.fullmatch(since) else 0
     is_empty = "empty" in request.query_params
     sampled_at_ms: dict[str, int] = {}
+    firmware: FirmwareView | None = None
+    alarms: tuple[AlarmView, ...] | None = None
+    traces: tuple[JourneyView, ...] | None = None
+    identity = await auth.require(request)
+    may_operate = "alarms.operate" in await shell.permissions_of(request)
 
     def samples() -> list[dict[str, object]]:
         found: list[dict[str, object]] = []
@@ -77,16 +126,62 @@ async def live(shell: Shell, request: Request) -> Response:
                 found.append({"metric": name, "at_ms": newest.observed_at_ms, "value": float(newest.value)})
         return found
 
+    async def firmware_html() -> str:
+        """The part about firmware, "" where nothing of it has changed."""
+        nonlocal firmware
+        now = await services.catalog.read(lambda catalog: read_firmware(catalog, device_id))
+        if now == firmware:
+            return ""
+        firmware = now
+        html = shell.templates.render("device_firmware_now.html", f=now, now_ms=services.clock.now_ms())
+        return partial("firmware-now", html)
+
+    async def alarms_html() -> str:
+        """Its alarms, "" where nothing of them has changed."""
+        nonlocal alarms
+        now = await device_alarms.rows_of(shell, request, device_id)
+        if now is None or now == alarms:
+            return ""
+        alarms = now
+        html = shell.templates.render(
+            "device_alarm_rows.html",
+            rows=now,
+            now_ms=services.clock.now_ms(),
+            csrf=identity.csrf_token,
+            tickable=False,
+            may_operate=may_operate,
+            back=f"{device_url(device_id)}#alarms-of-it",
+        )
+        return partial("device-alarms", html)
+
+    async def traces_html() -> str:
+        """Its traced readings, "" where there are no others."""
+        nonlocal traces
+        now = await traces_of(shell, request, device_id)
+        if now is None or now == traces:
+            return ""
+        traces = now
+        now_ms = services.clock.now_ms()
+        html = shell.templates.render("device_trace_rows.html", traces=now, now_ms=now_ms)
+        return partial("device-traces", html)
+
     async def render(frame: Frame) -> list[bytes]:
         if frame.is_beat:
-            return []
-        view, newest = _view(shell, device), _newest(shell, device_id)
+            html = "" if since_ms is not None else await firmware_html() + await alarms_html()
+            html += "" if since_ms is not None else await traces_html()
+            return [sse.event(html, seq=frame.seq)] if html else []
+        view, newest = view_of(shell, device), newest_of(shell, device_id)
         now_ms = services.clock.now_ms()
-        if is_first_message:
-            html = shell.templates.render("first_message.html", d=view, first=newest[0] if newest else None)
+        if since_ms is not None:
+            first = first_since(shell, device_id, since_ms)
+            html = shell.templates.render("first_message.html", d=view, first=first)
             return [sse.event(partial("first-message", html), seq=frame.seq)]
         html = partial("state", shell.templates.render("device_state.html", d=view, now_ms=now_ms))
+        html += await firmware_html()
+        html += await alarms_html()
+        html += await traces_html()
         html += partial("newest", shell.templates.render("newest.html", newest=newest, now_ms=now_ms))
+        html += await device_twin.live_parts(shell, request, device_id, frame)
         events = [sse.event(html, seq=frame.seq)]
         fresh_samples = samples()
         if is_empty and newest:
@@ -95,7 +190,14 @@ async def live(shell: Shell, request: Request) -> Response:
             events.append(sse.json_event("sample", fresh_samples, seq=frame.seq))
         return events
 
-    return stream(shell, request, [device_id], render)
+    scope = await scope_of(request)
+    return stream(
+        shell,
+        request,
+        [device_id, twin_key(device_id), commands_key(device_id)],
+        render,
+        still_shown=lambda: still_sees(services.catalog, scope, [device_id]),
+    )
 
 
 async def chart_data(shell: Shell, request: Request) -> Response:
@@ -105,13 +207,24 @@ async def chart_data(shell: Shell, request: Request) -> Response:
         NotFound: `device_unknown`. Unavailable: the store is away or the query took too long.
     """
     device, _ = await _read(shell, request)
+    now_ms = shell.services.clock.now_ms()
+    metric, chosen = request.query_params.get("metric", ""), device_chart.range_of(request.query_params)
     history = await device_chart.history(
-        shell.services.telemetry,
-        device.device_id,
-        request.query_params.get("metric", ""),
-        device_chart.range_of(request.query_params),
-        now_ms=shell.services.clock.now_ms(),
+        shell.services.telemetry, device.device_id, metric, chosen, now_ms=now_ms
     )
+    if "alarms.read" in await shell.permissions_of(request):
+        scope = await scope_of(request)
+        history["marks"] = await shell.services.catalog.read(
+            lambda catalog: read_marks(
+                catalog,
+                [device.device_id],
+                metric,
+                now_ms - chosen.span_ms,
+                now_ms + 1,
+                now_ms=now_ms,
+                scope=scope,
+            )
+        )
     return Response(
         msgspec.json.encode(history), media_type="application/json", headers={"cache-control": "no-store"}
     )
@@ -124,21 +237,24 @@ async def show_new(shell: Shell, request: Request) -> Response:
 
 
 async def new(shell: Shell, request: Request) -> Response:
-    """`POST /devices/new` with device_id and name: registers it and shows its token, once."""
+    """`POST /devices/new` with device_id, name and group: registers it and shows its token, once."""
     form = await form_of(request)
-    device_id, name = form.get("device_id", "").strip(), form.get("name", "")
+    device_id, name, group = form.get("device_id", "").strip(), form.get("name", ""), form.get("group", "")
+    groups = [group] if group else []
     is_first = form.get("first") == "1"
     token = new_token()
     token_hash = shell.services.keys.token_hash(token.encode())
+    scope = await scope_of(request)
 
     def write(catalog: Catalog) -> Device:
         with catalog.transaction():
-            device = catalog.add_device(device_id, name=name)
+            check_group_change(scope, before=(), after=groups)
+            device = catalog.add_device(device_id, name=name, groups=groups)
             catalog.set_token(device_id, token_hash)
             return device
 
     try:
-        device = await shell.services.catalog.write(write)
+        device = await shell.write(request, "device.create", write)
     except HomeportError as error:
         return await _new_page(
             shell,
@@ -147,9 +263,10 @@ async def new(shell: Shell, request: Request) -> Response:
             is_first=is_first,
             device_id=device_id[:128],
             name=name[:100],
+            group=group,
             problem=problem_text(error),
         )
-    return await _token_page(shell, request, device, token, is_first=is_first)
+    return await token_page(shell, request, device, token, is_first=is_first)
 
 
 async def issue_token(shell: Shell, request: Request) -> Response:
@@ -162,44 +279,25 @@ async def issue_token(shell: Shell, request: Request) -> Response:
     token = new_token()
     token_hash = shell.services.keys.token_hash(token.encode())
 
+    scope = await scope_of(request)
+
     def write(catalog: Catalog) -> tuple[Device, int]:
         with catalog.transaction():
+            catalog.get_device(device_id, scope=scope)
             ended = catalog.revoke_tokens(device_id)
             catalog.set_token(device_id, token_hash)
             return catalog.get_device(device_id), ended
 
-    device, ended = await shell.services.catalog.write(write)
+    device, ended = await shell.write(request, "device_token.create", write)
     if ended and shell.services.broker.connected:
         await shell.services.broker.revoke(device_id)
-    return await _token_page(shell, request, device, token, is_first=False)
+    return await token_page(shell, request, device, token, is_first=False)
 
 
 async def redirect_token(shell: Shell, request: Request) -> Response:
     """`GET /devices/{id}/token`: what a reload of the token's page leads to; the token is not shown again."""
     device, _ = await _read(shell, request)
-    return RedirectResponse(_view(shell, device).url, 303)
-
-
-async def _token_page(
-    shell: Shell, request: Request, device: Device, token: str, *, is_first: bool
-) -> Response:
-    view = _view(shell, device)
-    newest = _newest(shell, device.device_id)
-    services = shell.services
-    return await shell.render(
-        request,
-        "device_token.html",
-        title=f"Connect {device.device_id}",
-        section="devices",
-        live_url=f"/live{view.url}?first=1",
-        d=view,
-        first=newest[0] if newest else None,
-        token=token,
-        is_first=is_first,
-        certificate=CERTIFICATE_NAME,
-        examples=examples(services.config, request.url.hostname or "", device.device_id, token),
-        fingerprint=services.tls.fingerprint if services.config.broker.tls_bind else "",
-    )
+    return RedirectResponse(view_of(shell, device).url, 303)
 
 
 async def _new_page(
@@ -209,9 +307,14 @@ async def _new_page(
     is_first: bool,
     device_id: str,
     name: str = "",
+    group: str = "",
     status: int = 200,
     problem: str = "",
 ) -> Response:
+    scope = await scope_of(request)
+    groups: list[Group] = await shell.services.catalog.read(
+        lambda catalog: catalog.list_groups(scope=scope, counted=False)
+    )
     return await shell.render(
         request,
         "device_new.html",
@@ -221,39 +324,18 @@ async def _new_page(
         is_first=is_first,
         device_id=device_id,
         name=name,
+        group=group,
+        groups=groups,
+        needs_group=scope is not None,
         problem=problem,
     )
 
 
-async def _read(shell: Shell, request: Request) -> tuple[Device, int]:
+async def _read(shell: Shell, request: Request) -> tuple[Device, list[DeviceToken]]:
     device_id = request.path_params["device_id"]
     if len(device_id) > DEVICE_ID_BYTES_MAX:
         raise NotFound("There is no such device.", hint="Look at the list of devices.", code="device_unknown")
-    now_ms = shell.services.clock.now_ms()
-
-    def read(catalog: Catalog) -> tuple[Device, int]:
-        tokens = catalog.tokens_of(device_id)
-        valid = [t for t in tokens if t.expires_at_ms is None or t.expires_at_ms > now_ms]
-        return catalog.get_device(device_id), len(valid)
-
-    return await shell.services.catalog.read(read)
-
-
-def _view(shell: Shell, device: Device) -> DeviceView:
-    services = shell.services
-    return device_view(
-        device,
-        services.live.device(device.device_id),
-        now_ms=services.clock.now_ms(),
-        stale_after_ms=services.stale_after_ms,
-    )
-
-
-def _newest(shell: Shell, device_id: str) -> tuple[NewestView, ...]:
-    services = shell.services
-    return newest_views(
-        device_id,
-        services.live.newest(device_id),
-        now_ms=services.clock.now_ms(),
-        stale_after_ms=services.stale_after_ms,
+    scope = await scope_of(request)
+    return await shell.services.catalog.read(
+        lambda catalog: (catalog.get_device(device_id, scope=scope), catalog.tokens_of(device_id))
     )

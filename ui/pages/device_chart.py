@@ -11,8 +11,10 @@ from starlette.datastructures import QueryParams
 
 from appliance.core.errors import UsageError
 from appliance.core.limits import CHART_METRIC_COUNT_MAX, CHART_POINT_COUNT, METRIC_NAME_BYTES_MAX
-from ui.pages.charts import RANGE_DEFAULT, RANGES, Range, with_gaps
-from ui.pages.format import Value, unit_of, visible
+from appliance.management.units import unit_of
+from ui.pages.charts import RANGE_DEFAULT, RANGES, Range, history_of
+from ui.pages.format import visible
+from ui.pages.views import device_url
 from ui.services import TelemetryReader
 
 DRAWN_COUNT_DEFAULT: Final = 3
@@ -21,11 +23,14 @@ PICKER_COUNT_MAX: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricChoice:
+    """A metric of the device; `more` is the address of the page of readings with it."""
+
     name: str
     label: str
     unit: str
     drawn: bool
     src: str
+    more: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +66,16 @@ def range_of(query: QueryParams, known_ms: int | None = None) -> Range:
 
 
 def choose(
-    device_url: str, metrics: Sequence[str], query: QueryParams, *, known_ms: int | None = None
+    device_id: str, metrics: Sequence[str], query: QueryParams, *, known_ms: int | None = None
 ) -> ChartView:
     """From the URL; the first few metrics when it names none.
 
     Args:
-        device_url: Path of the device's page.
+        device_id: Whose page it is.
         metrics: Those that can be drawn, by name.
         known_ms: As in `range_of`.
     """
+    page = device_url(device_id)
     chosen_range = range_of(query, known_ms)
     wanted = [name for name in metrics if name in query.getlist("metric")][:CHART_METRIC_COUNT_MAX]
     drawn = wanted or list(metrics[:DRAWN_COUNT_DEFAULT])
@@ -79,14 +85,16 @@ def choose(
             label=visible(name),
             unit=unit_of(name),
             drawn=name in drawn,
-            src=f"{device_url}/chart?" + urlencode({"metric": name, "range": chosen_range.key}),
+            src=f"{page}/chart?" + urlencode({"metric": name, "range": chosen_range.key}),
+            more="/telemetry?"
+            + urlencode({"device": device_id, "metric": name, "from": f"-{chosen_range.key}"}),
         )
         for name in metrics
     )
     links = tuple(
         RangeLink(
             label=r.label,
-            url=f"{device_url}?" + urlencode([("range", r.key), *(("metric", name) for name in wanted)]),
+            url=f"{page}?" + urlencode([("range", r.key), *(("metric", name) for name in wanted)]),
             current=r == chosen_range,
         )
         for r in RANGES.values()
@@ -122,27 +130,9 @@ async def history(
         interval_ms=interval_ms,
         limit=CHART_POINT_COUNT + 2,
     )
-    series = next((s for s in found if s.metric == metric), None)
-    buckets = (
-        with_gaps(series.at_ms, _numbers(series.value), series.min, series.max, interval_ms)
-        if series
-        else with_gaps([], [], [], [], interval_ms)
+    return history_of(
+        [("", series) for series in found if series.metric == metric],
+        interval_ms=interval_ms,
+        range_ms=chosen.span_ms,
+        end_ms=None,
     )
-    return {
-        "interval_ms": interval_ms,
-        "range_ms": chosen.span_ms,
-        "gap_ms": buckets.gap_ms,
-        "series": {
-            "metric": metric,
-            "unit": unit_of(metric),
-            "at_ms": buckets.at_ms,
-            "mean": buckets.mean,
-            "min": buckets.low,
-            "max": buckets.high,
-        },
-    }
-
-
-def _numbers(values: Sequence[Value]) -> list[float | None]:
-    """Means of booleans are numbers as well; text has none."""
-    return [None if v is None or isinstance(v, str) else float(v) for v in values]

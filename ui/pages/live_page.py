@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,13 +24,22 @@ class StreamResponse(Response):
         await self._live_stream(scope, receive, send)
 
 
-def stream(shell: Shell, request: Request, keys: Iterable[str] | None, render: Render) -> Response:
-    """A page's stream; ends when the session does, looked up afresh now and then."""
+def stream(
+    shell: Shell,
+    request: Request,
+    keys: Iterable[str] | None,
+    render: Render,
+    *,
+    still_shown: Callable[[], Awaitable[bool]] | None = None,
+) -> Response:
+    """A page's stream; ends when the session does or its user may something else, looked up now and then.
+
+    Args:
+        still_shown: Whether whoever looks may still see what the page shows: devices leave groups.
+    """
 
     async def still_allowed() -> bool:
-        # Without the answer that was kept for this request when it began.
-        fresh = Request({k: v for k, v in request.scope.items() if k != "homeport.identity"})
-        return await auth.identify(fresh) is not None
+        return await auth.is_still(request) and (still_shown is None or await still_shown())
 
     return StreamResponse(
         LiveStream(

@@ -50,6 +50,17 @@ FRESHNESS: Final[dict[str, Look]] = {
     "never": Look("never", "never", "idle"),
 }
 
+DEVICE_CLOCK: Final[dict[str, Look]] = {
+    "right": Look("right", "ok", "good"),
+    "wrong": Look("wrong", "warn", "warn"),
+    "unknown": Look("not known yet", "never_seen", "idle"),
+}
+"""A device's clock beside ours (appliance/management/clock_offset.py)."""
+
+WITH_ALARMS_LOOK: Final = Look("with alarms", "bell", "bad")
+
+DEVICE_CLOCKS_WRONG: Final = Look("clock wrong", "warn", "warn")
+
 QUALITY: Final[dict[str, Look]] = {
     "good": Look("good", "fresh", "good"),
     "uncertain": Look("uncertain", "late", "warn"),
@@ -80,6 +91,47 @@ BRIDGE: Final[dict[str, Look]] = {
 }
 """A bridge's states (ui/bridges.py)."""
 
+REFUGE: Final[dict[str, Look]] = {
+    "safe": Look("safe elsewhere", "ok", "good"),
+    "only_here": Look("partly only here", "warn", "warn"),
+    "nobody": Look("only here", "bad", "bad"),
+    "alone": Look("alone", "info", "idle"),
+    "unknown": Look("not known", "bad", "bad"),
+}
+"""How safe what this box holds is (ui/replication.py)."""
+
+DRILL: Final[dict[str, Look]] = {
+    "good": Look("came back whole", "ok", "good"),
+    "different": Look("came back different", "bad", "bad"),
+    "failed": Look("could not be tried", "warn", "warn"),
+    "called_off": Look("called off", "info", "idle"),
+}
+"""What a drill found (ui/drill_desk.py)."""
+
+REGION: Final[dict[str, Look]] = {
+    "live": Look("takes what is new", "ok", "good"),
+    "behind": Look("filled behind it", "ok", "good"),
+    "away": Look("away", "warn", "warn"),
+    "unfit": Look("refused", "bad", "bad"),
+}
+LINK: Final[dict[str, Look]] = {
+    "up": Look("linked", "ok", "good"),
+    "dialling": Look("connecting", "info", "idle"),
+    "relayed": Look("through another box", "late", "warn"),
+    "down": Look("away", "warn", "warn"),
+    "refused": Look("refused", "bad", "bad"),
+    "gone": Look("taken out", "offline", "idle"),
+}
+"""The link to another box."""
+
+MEMBER: Final[dict[str, Look]] = {
+    "alive": Look("alive", "online", "good"),
+    "suspect": Look("perhaps away", "late", "warn"),
+    "dead": Look("away", "lost", "bad"),
+    "unknown": Look("not known", "info", "idle"),
+}
+"""What the boxes together believe of one; nothing is removed by it."""
+
 CLIENT: Final[dict[str, Look]] = {
     "connected": Look("connected", "online", "good"),
     "lagging": Look("fed from the log", "late", "warn"),
@@ -100,6 +152,19 @@ CLOCK: Final[dict[str, Look]] = {
     "synchronized": Look("synchronized", "ok", "good"),
     "unsynchronized": Look("not synchronized", "warn", "warn"),
     "unknown": Look("not known", "info", "idle"),
+}
+
+CLAIM: Final[dict[str, Look]] = {
+    "valid": Look("can be used", "ok", "good"),
+    "used_up": Look("used up", "info", "idle"),
+    "expired": Look("ended", "offline", "idle"),
+    "revoked": Look("revoked", "rejected", "idle"),
+}
+
+CERTIFICATE: Final[dict[str, Look]] = {
+    "valid": Look("valid", "ok", "good"),
+    "ended": Look("ended", "offline", "idle"),
+    "revoked": Look("revoked", "rejected", "bad"),
 }
 
 UNKNOWN: Final = Look("unknown", "info", "idle")

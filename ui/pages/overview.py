@@ -7,7 +7,9 @@ from starlette.responses import Response
 
 from ui.live import sse
 from ui.live.hub import Frame
+from ui.pages.alarms import nav_partial
 from ui.pages.live_page import stream
+from ui.pages.scoped import scope_of
 from ui.pages.shell import Shell
 from ui.pages.templating import partial
 from ui.pages.views import OverviewView
@@ -21,7 +23,8 @@ async def show(shell: Shell, request: Request) -> Response:
         title="Overview",
         section="overview",
         live_url="/live/overview",
-        o=await shell.overview.get(),
+        o=await shell.overview.get(await scope_of(request)),
+        may=await shell.permissions_of(request),
     )
 
 
@@ -31,11 +34,19 @@ async def live(shell: Shell, request: Request) -> Response:
 
     async def render(frame: Frame) -> list[bytes]:
         nonlocal shown
-        view = await shell.overview.get()
+        view = await shell.overview.get(await scope_of(request))
         if view is shown and not frame.is_first:
             return []
         shown = view
-        html = shell.templates.render("overview_body.html", o=view, now_ms=shell.services.clock.now_ms())
-        return [sse.event(partial("overview", html), seq=frame.seq)]
+        html = shell.templates.render(
+            "overview_body.html",
+            o=view,
+            may=await shell.permissions_of(request),
+            now_ms=shell.services.clock.now_ms(),
+        )
+        html = partial("overview", html)
+        if "alarms.read" in await shell.permissions_of(request):
+            html += nav_partial(shell, await shell.alarms.counts(await scope_of(request)))
+        return [sse.event(html, seq=frame.seq)]
 
     return stream(shell, request, None, render)

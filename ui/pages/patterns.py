@@ -5,12 +5,32 @@ For people who change the look, and for the browser tests, which check contrast 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ui.pages.looks import BRIDGE, BROKER, CLIENT, CLOCK, DISK, FRESHNESS, PRESENCE, QUALITY, REGISTRY, STORE
+from appliance.management.alarms import AlarmState
+from ui.pages.alarm_views import AlarmView
+from ui.pages.alarm_words import ALARM, ASIDE, MAINTENANCE, NOTIFICATION, RULE, SEVERITY
+from ui.pages.execution_words import EXECUTION
+from ui.pages.looks import (
+    BRIDGE,
+    BROKER,
+    CERTIFICATE,
+    CLAIM,
+    CLIENT,
+    CLOCK,
+    DEVICE_CLOCK,
+    DISK,
+    FRESHNESS,
+    PRESENCE,
+    QUALITY,
+    REGISTRY,
+    STORE,
+)
+from ui.pages.people_facts import STANDING
+from ui.pages.rollout_words import KINDS, ROLLOUT, bar_of
 from ui.pages.shell import Shell
 from ui.pages.views import DeadLetterView, DeviceView, NewestView, WaitingView
 
@@ -49,6 +69,7 @@ async def show(shell: Shell, request: Request) -> Response:
             unit="°C",
             observed_at_ms=now_ms - age_ms,
             received_at_ms=now_ms - age_ms,
+            counts_at_ms=now_ms - age_ms,
             freshness=word,
             stale_after_ms=stale_after_ms,
             quality_word=quality,
@@ -64,7 +85,9 @@ async def show(shell: Shell, request: Request) -> Response:
             unit="",
             observed_at_ms=now_ms,
             received_at_ms=now_ms,
-            freshness="fresh",
+            counts_at_ms=None,
+            freshness="stale",
+            is_kept_copy=True,
             stale_after_ms=stale_after_ms,
             is_cut=True,
         )
@@ -73,6 +96,8 @@ async def show(shell: Shell, request: Request) -> Response:
         request,
         "patterns.html",
         title="Patterns",
+        selectable=True,
+        may_decide=True,
         tables=(
             ("Presence", PRESENCE),
             ("Registry", REGISTRY),
@@ -83,7 +108,19 @@ async def show(shell: Shell, request: Request) -> Response:
             ("Client", CLIENT),
             ("Disk", DISK),
             ("Bridge", BRIDGE),
+            ("Claim", CLAIM),
+            ("Certificate", CERTIFICATE),
             ("Clock", CLOCK),
+            ("A device's clock", DEVICE_CLOCK),
+            ("Accounts and tokens", STANDING),
+            ("Rollout", ROLLOUT),
+            ("Execution", EXECUTION),
+            ("Severity", SEVERITY),
+            ("Alarm", ALARM),
+            ("Beside an alarm", ASIDE),
+            ("Rule", RULE),
+            ("Notification", NOTIFICATION),
+            ("Maintenance", MAINTENANCE),
         ),
         rows=rows,
         newest=newest,
@@ -108,4 +145,82 @@ async def show(shell: Shell, request: Request) -> Response:
             detail="",
         ),
         hostile=HOSTILE,
+        alarms=alarm_rows(now_ms),
+        tickable=True,
+        may_operate=True,
+        back="/patterns",
+        bars=(
+            ("every kind", bar_of({kind.states[0]: 7 - i % 5 for i, kind in enumerate(KINDS)})),
+            ("as it starts", bar_of({"queued": 1000})),
+            ("half-way", bar_of({"succeeded": 260, "testing": 40, "downloading": 90, "queued": 610})),
+            ("one failure in ten thousand", bar_of({"succeeded": 9_998, "failed": 1, "queued": 1})),
+            ("completed", bar_of({"succeeded": 12})),
+            ("empty", bar_of({})),
+        ),
+    )
+
+
+def alarm_rows(now_ms: int) -> tuple[AlarmView, ...]:
+    """One alarm in each state, and in what may stand beside it."""
+
+    def row(number: int, severity: str, state: AlarmState, **more: Any) -> AlarmView:
+        fields: dict[str, Any] = {
+            "rule_name": "Oven too hot",
+            "device_id": "sample-oven",
+            "device_name": "Hall 2",
+            "series": "temperature_celsius",
+            "text": "Above 80 °C since 10:03: 93.2 °C.",
+            "value": "93.2 °C",
+            "since_ms": now_ms - 720_000,
+            "raised_at_ms": now_ms - 60_000,
+        }
+        return AlarmView(
+            alarm_id=f"sample-{number}",
+            severity=severity,
+            state=state,
+            rule_id="sample",
+            **{**fields, **more},
+        )
+
+    seen: dict[str, Any] = {
+        "acknowledged_by": "anna",
+        "acknowledged_at_ms": now_ms - 30_000,
+        "acknowledge_note": "On my way",
+    }
+    return (
+        row(1, "P1", AlarmState.ACTIVE_UNACKNOWLEDGED),
+        row(2, "P2", AlarmState.ACTIVE_UNACKNOWLEDGED, raised_count=14),
+        row(3, "P3", AlarmState.ACTIVE_ACKNOWLEDGED, **seen),
+        row(4, "P2", AlarmState.CLEARED_UNACKNOWLEDGED, cleared_at_ms=now_ms - 10_000),
+        row(5, "P1", AlarmState.NORMAL, cleared_at_ms=now_ms - 10_000, **seen),
+        row(
+            6,
+            "P2",
+            AlarmState.ACTIVE_UNACKNOWLEDGED,
+            shelved_by="bert",
+            shelved_until_ms=now_ms + 3_600_000,
+            shelve_reason="The fan is on its way",
+        ),
+        row(
+            7,
+            "P2",
+            AlarmState.ACTIVE_UNACKNOWLEDGED,
+            device_id="",
+            group_id="hall-2",
+            series="",
+            because="Explained by: many devices send nothing",
+            because_url="/patterns",
+        ),
+        row(8, "P3", AlarmState.ACTIVE_UNACKNOWLEDGED, device_id="", series="", value=""),
+        row(
+            9,
+            "P1",
+            AlarmState.ACTIVE_UNACKNOWLEDGED,
+            rule_name=HOSTILE,
+            device_id=HOSTILE,
+            device_name=HOSTILE,
+            series=LONG,
+            text=HOSTILE,
+            value=HOSTILE,
+        ),
     )

@@ -76,7 +76,7 @@ async def clear(shell: Shell, request: Request) -> Response:
     Raises:
         UsageError: not confirmed. NotFound: `retained_unknown`. Unavailable: the broker is away or its disk is full.
     """
-    identity = await auth.require(request)
+    actor = await auth.actor_of(request)
     form = await form_of(request)
     if form.get("confirm", "").strip().casefold() != CONFIRMATION:
         raise UsageError(
@@ -85,7 +85,7 @@ async def clear(shell: Shell, request: Request) -> Response:
             code="not_confirmed",
         )
     topic, seq = form.get("topic", ""), _position(form.get("seq", ""))
-    await broker_desk.clear_retained(shell.services, identity, topic, seq)
+    await broker_desk.clear_retained(shell.services, actor, topic, seq)
     return RedirectResponse("/broker/retained?done=cleared", 303)
 
 

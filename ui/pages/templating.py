@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,14 +10,28 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ui.pages import format as fmt
 from ui.pages.assets import Assets
+from ui.pages.first_run_progress import STEPS
+from ui.pages.kept_code import KeptCode
+from ui.pages.qr import qr_data_uri
 
 TEMPLATES_DIR: Final = Path(__file__).parent.parent / "templates"
+CODE_DIR: Final = Path(__file__).parent / "__pycache__"
 
 
 class Templates:
-    """All templates below `ui/templates`, compiled once; a mistake in one stops the start, not a page."""
+    """All templates below `ui/templates`, compiled once; a mistake in one stops the start, not a page.
 
-    def __init__(self, assets: Assets, directory: Path = TEMPLATES_DIR) -> None:
+    Args:
+        local_text: A time at the site, which stands below the one in UTC; "" for none.
+    """
+
+    def __init__(
+        self,
+        assets: Assets,
+        directory: Path = TEMPLATES_DIR,
+        *,
+        local_text: Callable[[int], str] = lambda at_ms: "",
+    ) -> None:
         environment = Environment(
             loader=FileSystemLoader(directory),
             autoescape=True,
@@ -25,12 +40,14 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
             cache_size=-1,
+            bytecode_cache=KeptCode(CODE_DIR),
         )
         environment.globals["static"] = assets.url
+        environment.globals["first_run_steps"] = STEPS
         environment.globals["limit_text"] = fmt.limit_text
         environment.filters.update(
             age=fmt.age_text,
-            instant=fmt.instant_text,
+            instant=lambda at_ms: "\n".join(filter(None, (fmt.instant_text(at_ms), local_text(at_ms)))),
             instant_s=lambda at_ms: fmt.instant_text(at_ms)[:19] + " UTC",
             clock=lambda at_ms: fmt.instant_text(at_ms)[11:19],
             iso=fmt.iso_text,
@@ -39,6 +56,7 @@ class Templates:
             duration=fmt.duration_text,
             bytes=fmt.bytes_text,
             plural=fmt.plural,
+            qr=qr_data_uri,
             visible=fmt.visible,
         )
         self._by_name = {name: environment.get_template(name) for name in environment.list_templates()}

@@ -3,6 +3,9 @@
 import "./ages.js";
 import "./link.js";
 import "./chart.js";
+import "./ticks.js";
+import "./first_run.js";
+import "./alarms.js";
 
 document.addEventListener("click", async (event) => {
   const button = /** @type {Element} */ (event.target).closest("button[data-copy]");
@@ -22,7 +25,8 @@ document.addEventListener("click", async (event) => {
 // A device had nothing to show when the page was made, and has now.
 document.body.addEventListener("reload", () => location.reload());
 
-for (const button of document.querySelectorAll("button[data-copy]")) /** @type {HTMLElement} */ (button).hidden = false;
+for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("button[data-copy], button[data-print]"))) button.hidden = false;
+document.querySelector("button[data-print]")?.addEventListener("click", () => print());
 
 document.addEventListener("change", (event) => {
   const form = /** @type {Element} */ (event.target).closest("form[data-submit-on-change]");

@@ -34,7 +34,7 @@ def parse_time_ms(text: str, *, name: str) -> int:
 
 def _invalid(name: str, text: str) -> UsageError:
     return UsageError(
-        f"“{text[:40]}” is not a time that {name} can be.",
+        f"“{text[:40]}”, which “{name}” has, is no point in time.",
         hint="Write UTC milliseconds, or a time with its offset like 2026-03-01T00:00:00Z.",
         code="time_invalid",
     )

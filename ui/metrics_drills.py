@@ -1,0 +1,28 @@
+"""Drills as metrics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ui.metrics_table import Collected
+from ui.services import Services
+
+OUTCOMES: Final = ("good", "different", "failed", "called_off")
+
+
+def add_drills(out: Collected, services: Services) -> None:
+    """How old the newest is, what it found, and whether one is under way."""
+    now = services.drills.now()
+    out.add("homeport_drill_running", now.running is not None)
+    if not now.kept:
+        return
+    newest = now.kept[0]
+    out.add("homeport_drill_age_seconds", (services.clock.now_ms() - newest.begun_at_ms) / 1_000)
+    for outcome in OUTCOMES:
+        out.add("homeport_drill_outcome", newest.outcome == outcome, outcome)
+    for name, value_ms in (
+        ("homeport_drill_rpo_seconds", newest.rpo_ms),
+        ("homeport_drill_serve_seconds", newest.serve_ms),
+        ("homeport_drill_whole_seconds", newest.whole_ms),
+    ):
+        out.add(name, None if value_ms is None else value_ms / 1_000)

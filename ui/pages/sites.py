@@ -1,0 +1,81 @@
+"""The page “Sites”: what is safe elsewhere, each other box with its link and lag, the copies that are here, what happens next, and
+values that two boxes have differently.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ui.live import sse
+from ui.live.hub import Frame
+from ui.pages.conflicts import NO_CONFLICTS, ConflictsView, conflicts_view
+from ui.pages.drills import DrillsView, drills_view
+from ui.pages.live_page import stream
+from ui.pages.shell import Shell
+from ui.pages.site_acts import invitations_view, may_manage
+from ui.pages.sites_facts import SitesView, names_of, sites_view
+from ui.pages.templating import partial
+from ui.replication import replication
+
+_NOTICES: Final = {
+    "resolved": "The value is in force; the other boxes take it over.",
+    "uninvited": "The invitation is called off: nobody can come by it any more.",
+    "decommissioned": "The box is taken out for good; the others hear of it.",
+    "drill": "A drill is under way; this page shows how far it is.",
+    "drill-off": "The drill is called off.",
+}
+
+
+async def show(shell: Shell, request: Request) -> Response:
+    """`GET /sites`."""
+    view, conflicts = await _views(shell, request)
+    may = await shell.permissions_of(request)
+    manages = await may_manage(shell, may)
+    return await shell.render(
+        request,
+        "sites.html",
+        title="Sites",
+        section="sites",
+        live_url="/live/sites",
+        s=view,
+        conflicts=conflicts,
+        invitations=await invitations_view(shell) if manages else (),
+        d=drills_view(shell.services.drills.now()),
+        may=may,
+        manages=manages,
+        notice=_NOTICES.get(request.query_params.get("done", "")),
+    )
+
+
+async def live(shell: Shell, request: Request) -> Response:
+    """`GET /live/sites`: all of it but conflicts, where it has changed; a form that somebody reads stays where it is."""
+    shown: SitesView | None = None
+    manages = await may_manage(shell, await shell.permissions_of(request))
+    drills: DrillsView | None = None
+
+    async def render(frame: Frame) -> list[bytes]:
+        nonlocal shown, drills
+        now_ms, events = shell.services.clock.now_ms(), []
+        view = sites_view(await replication(shell.services))
+        if view != shown or frame.is_first:
+            shown = view
+            html = shell.templates.render("sites_body.html", s=view, manages=manages, now_ms=now_ms)
+            events.append(sse.event(partial("sites", html), seq=frame.seq))
+        tried = drills_view(shell.services.drills.now())
+        if tried != drills or frame.is_first:
+            drills = tried
+            html = shell.templates.render("drills_body.html", d=tried, now_ms=now_ms)
+            events.append(sse.event(partial("drills", html), seq=frame.seq))
+        return events
+
+    return stream(shell, request, None, render)
+
+
+async def _views(shell: Shell, request: Request) -> tuple[SitesView, ConflictsView]:
+    now = await replication(shell.services)
+    if now.is_alone or "conflicts.read" not in await shell.permissions_of(request):
+        return sites_view(now), NO_CONFLICTS
+    return sites_view(now), await conflicts_view(shell, names_of(now))
