@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from device_fw_sim.errors import OptionsError
@@ -29,11 +29,13 @@ class BrokerAddress:
     tls_verify: bool = True
     mqtt_version: Literal[4, 5] = 5
 
-    def tls_context(self) -> ssl.SSLContext | None:
+    def tls_context(self, certificate: str | None = None) -> ssl.SSLContext | None:
         """Context for a connection, None without TLS.
 
+        Args:
+            certificate: PEM file with the device's own key and certificate, None for a device without.
         Raises:
-            OptionsError: The issuer's file can't be used.
+            OptionsError: The issuer's file, or the device's, can't be used.
         """
         if not self.tls:
             return None
@@ -44,7 +46,21 @@ class BrokerAddress:
                 f"The issuer file {self.ca_file} can't be used: {error}.", hint="Give a PEM certificate."
             ) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate is not None:
+            try:
+                context.load_cert_chain(certificate)
+            except (OSError, ssl.SSLError) as error:
+                raise OptionsError(
+                    f"The certificate in {certificate} can't be used: {error}.",
+                    hint="Remove the file, and have the device enrol again.",
+                ) from error
         if not self.tls_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def https_context(self) -> ssl.SSLContext:
+        """Context for the devices' HTTPS port, checked as the broker's certificate is. Raises OptionsError."""
+        context = replace(self, tls=True).tls_context()
+        assert context is not None, "asked for with TLS"
         return context

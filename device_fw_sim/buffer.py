@@ -39,6 +39,7 @@ class ReadingBuffer:
         self.sent_count = 0
         self.resent_count = 0
         self.acknowledged_count = 0
+        self.lost_count = 0
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._inflight)
@@ -90,3 +91,12 @@ class ReadingBuffer:
         """What was in flight waits again, before everything newer, in its order."""
         self._waiting.extendleft(reversed(self._inflight.values()))
         self._inflight.clear()
+
+    def power_lost(self) -> None:
+        """Everything was in RAM; `seq` begins at 1 again."""
+        # Nobody acknowledges any more what was sent.
+        self.sent_count -= self.unacknowledged_count
+        self.lost_count += len(self)
+        self._waiting.clear()
+        self._inflight.clear()
+        self._sent_seq_max = 0

@@ -23,14 +23,20 @@ from device_fw_sim import recording
 from device_fw_sim.cli_options import (
     broker_address,
     broker_options,
+    enrolled,
     faults,
+    firmware,
+    firmware_options,
     interval_ms,
     load_credentials,
     run_options,
     speed,
 )
 from device_fw_sim.errors import LoadFailed, OptionsError, SimError
+from device_fw_sim.events import HARDWARE
 from device_fw_sim.fleet import Fleet, FleetOptions
+from device_fw_sim.image import SIZE_BYTES_MIN, Behaviour, Header, build
+from device_fw_sim.limits import IMAGE_BYTES_MAX
 from device_fw_sim.load import Credential, LoadOptions, run_load
 from device_fw_sim.replay import ReplayOptions, replay
 from device_fw_sim.report import SimReport
@@ -48,6 +54,7 @@ def sim() -> None:
 @sim.command()
 @broker_options
 @run_options
+@firmware_options
 def one(*, as_json: bool, **options: Any) -> None:
     """One device on amqtt's MQTT client (an independent protocol stack, MQTT 3.1.1)."""
     from device_fw_sim.one import OneDevice, OneOptions
@@ -65,6 +72,7 @@ def one(*, as_json: bool, **options: Any) -> None:
                 keep_alive_s=options["keep_alive_s"],
                 telemetry_topic=options["topic"],
                 faults=faults(options),
+                firmware=firmware(options),
                 seed=options["seed"],
             )
         )
@@ -82,18 +90,31 @@ def one(*, as_json: bool, **options: Any) -> None:
 @sim.command()
 @broker_options
 @run_options
+@firmware_options
 @click.option(
     "--devices", type=click.IntRange(1, 10_000), help="As many as there are credentials by default."
 )
 @click.option("--ramp", "ramp_s", type=click.FloatRange(0), default=0.0, show_default=True,
               help="Seconds over which the devices are switched on.")  # fmt: skip
 @click.option("--mqtt", "mqtt_version", type=click.Choice(["3.1.1", "5"]), default="5", show_default=True)
+@click.option("--claim", "claim_file", metavar="FILE",
+              help="File of mode 0600 with a claim's token, or - for standard input: the devices come in by it over TLS.")  # fmt: skip
+@click.option("--identity", "identity_folder", type=click.Path(file_okay=False, path_type=Path),
+              help="Where devices that come in by a claim keep their keys and certificates.")  # fmt: skip
 def fleet(*, as_json: bool, **options: Any) -> None:
-    """Many devices in one process, one for each credential."""
+    """Many devices in one process, one for each credential, or as many as --devices that come in by a claim."""
 
     def run() -> SimReport:
-        known = load_credentials(options) or tuple(
-            Credential(username=f"sim-{index + 1}", password="") for index in range(options["devices"] or 10)
+        certificates = enrolled(options, say=(lambda _text: None) if as_json else click.echo)
+        if certificates:
+            options["credentials_file"], options["devices"] = None, None
+        known = (
+            tuple(Credential(username=device_id, password="") for device_id in certificates)
+            or load_credentials(options)
+            or tuple(
+                Credential(username=f"sim-{index + 1}", password="")
+                for index in range(options["devices"] or 10)
+            )
         )
         if options["devices"] is not None:
             if options["devices"] > len(known):
@@ -105,6 +126,7 @@ def fleet(*, as_json: bool, **options: Any) -> None:
         fleet_options = FleetOptions(
             broker=broker_address(options, mqtt_version=5 if options["mqtt_version"] == "5" else 4),
             credentials=known,
+            certificates=certificates,
             interval_ms=interval_ms(options["rate"]),
             duration_s=options["duration_s"],
             ramp_s=options["ramp_s"],
@@ -112,6 +134,7 @@ def fleet(*, as_json: bool, **options: Any) -> None:
             keep_alive_s=options["keep_alive_s"],
             telemetry_topic=options["topic"],
             faults=faults(options),
+            firmware=firmware(options),
             seed=options["seed"],
         )
 
@@ -201,6 +224,40 @@ def load(options_file: str) -> None:
     except SimError as error:
         _fail(error, EXIT_BROKER)
     click.echo(json.dumps(report.to_dict()))
+
+
+@sim.command("image")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--version", required=True, help="Version that it is.")
+@click.option(
+    "--hardware", multiple=True, default=[HARDWARE], show_default=True, help="What it fits; may be repeated."
+)
+@click.option(
+    "--epoch", type=click.IntRange(0, 1_000_000), default=0, show_default=True, help="Security epoch."
+)
+@click.option("--behaviour", type=click.Choice([each.value for each in Behaviour]), default="good", show_default=True,
+              help="What it does once it runs.")  # fmt: skip
+@click.option("--after", "after_s", type=click.IntRange(0, 604_800), default=60, show_default=True,
+              help="Seconds after the confirmation until `regress` falls back.")  # fmt: skip
+@click.option("--size", "size_bytes", type=click.IntRange(SIZE_BYTES_MIN, IMAGE_BYTES_MAX), default=1_048_576, show_default=True,
+              help="Bytes.")  # fmt: skip
+def image_command(
+    *, file: Path, behaviour: str, hardware: tuple[str, ...], size_bytes: int, **header: Any
+) -> None:
+    """Write a firmware image for simulated devices, good or bad, and say its digest."""
+    try:
+        made = build(
+            Header(hw=list(hardware), behaviour=Behaviour(behaviour), **header), size_bytes=size_bytes
+        )
+        file.write_bytes(made.data)
+    except OSError as error:
+        _fail(
+            OptionsError(f"{file} can't be written: {error.strerror}.", hint="Choose another file."),
+            EXIT_USAGE,
+        )
+    except SimError as error:
+        _fail(error, EXIT_USAGE)
+    click.echo(made.sha256)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def load(source: str | None, environ: Mapping[str, str]) -> tuple[Credential, ..
         return (Credential(username=username, password=password),)
     if source == STANDARD_INPUT:
         return parse(sys.stdin.read(CREDENTIALS_FILE_BYTES_MAX + 1), "standard input")
-    return parse(_read_private(Path(source)), source)
+    return parse(read_private(Path(source)), source)
 
 
 def parse(text: str, where: str) -> tuple[Credential, ...]:
@@ -84,7 +84,8 @@ def _credential(entry: object, where: str, index: int) -> Credential:
     return Credential(username=username, password=password)
 
 
-def _read_private(path: Path) -> str:
+def read_private(path: Path) -> str:
+    """The text of a file that only its owner reads. Raises OptionsError."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode

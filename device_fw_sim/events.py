@@ -9,6 +9,9 @@ from typing import Final
 from device_fw_sim.limits import INFLIGHT_COUNT_MAX
 from device_fw_sim.messages import Firmware
 
+HARDWARE: Final = "sim-rev2"
+"""What a simulated device is, where nobody says anything else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -22,6 +25,10 @@ class Moment:
     mono_ms: int
     wall_ms: int
 
+    def is_past(self, deadline_mono_ms: int | None) -> bool:
+        """Whether a deadline is over; None is never."""
+        return deadline_mono_ms is not None and deadline_mono_ms <= self.mono_ms
+
 
 class State(Enum):
     """Where the device is with its connection."""
@@ -31,15 +38,20 @@ class State(Enum):
     CONNECTING = "connecting"
     ONLINE = "online"
     SILENT = "silent"
+    REBOOTING = "rebooting"
+    HUNG = "hung"
+    """Its firmware stands still; only taking its power away helps."""
     STOPPED = "stopped"
 
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.OFF: frozenset({State.CONNECTING, State.BACKING_OFF, State.STOPPED}),
-    State.BACKING_OFF: frozenset({State.CONNECTING, State.STOPPED}),
-    State.CONNECTING: frozenset({State.ONLINE, State.BACKING_OFF, State.STOPPED}),
-    State.ONLINE: frozenset({State.BACKING_OFF, State.SILENT, State.STOPPED}),
-    State.SILENT: frozenset({State.BACKING_OFF, State.ONLINE, State.STOPPED}),
+    State.OFF: frozenset({State.CONNECTING, State.BACKING_OFF, State.REBOOTING, State.STOPPED}),
+    State.BACKING_OFF: frozenset({State.CONNECTING, State.REBOOTING, State.STOPPED}),
+    State.CONNECTING: frozenset({State.ONLINE, State.BACKING_OFF, State.REBOOTING, State.STOPPED}),
+    State.ONLINE: frozenset({State.BACKING_OFF, State.SILENT, State.REBOOTING, State.STOPPED}),
+    State.SILENT: frozenset({State.BACKING_OFF, State.ONLINE, State.REBOOTING, State.STOPPED}),
+    State.REBOOTING: frozenset({State.BACKING_OFF, State.HUNG, State.STOPPED}),
+    State.HUNG: frozenset({State.REBOOTING, State.STOPPED}),
     State.STOPPED: frozenset(),
 }
 
@@ -56,11 +68,28 @@ class Connect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publish:
-    """Publish with QoS 1."""
+    """Publish with QoS 1, or with 0 what is asked for again anyway; then no acknowledgement comes."""
 
     handle: int
     topic: str
     payload: bytes
+    qos: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribe:
+    """Subscribe with QoS 0: what is said to a device unasked is said again when it gets lost."""
+
+    filters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchBytes:
+    """Get a file over HTTPS, from `offset` to its end, as `Fetched` with this number. What was got under an earlier one is wanted no more."""
+
+    url: str
+    offset: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +106,7 @@ class FallSilent:
     silent: bool
 
 
-Command = Connect | Publish | Close | FallSilent
+Command = Connect | Publish | Subscribe | FetchBytes | Close | FallSilent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +135,23 @@ class Acknowledged:
     handle: int
 
 
-Event = Connected | Refused | ConnectionLost | Acknowledged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """The broker delivered a message."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """Bytes that `FetchBytes` asked for, in order; b"" when no more come, at the end or because the connection is gone."""
+
+    data: bytes
+    number: int
+
+
+Event = Connected | Refused | ConnectionLost | Acknowledged | Received | Fetched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +170,7 @@ class DeviceOptions:
     keep_alive_s: int = 30
     telemetry_topic: str = "dm/{device}/telemetry"
     status_topic: str = "dm/{device}/status"
-    hardware: str = "sim-rev2"
+    hardware: str = HARDWARE
     firmware: Firmware = field(default_factory=Firmware)
 
 
@@ -136,6 +181,8 @@ class DeviceStatistics:
     Attributes:
         sent: Different readings sent at least once, less those dropped later without an acknowledgement.
         resent: Sendings beyond each reading's first.
+        lost: Readings in RAM when the device restarted.
+        boots: Starts of its firmware, also those that failed.
     """
 
     taken: int
@@ -148,4 +195,6 @@ class DeviceStatistics:
     reconnects: int
     refusals: int
     garbage: int
+    lost: int
+    boots: int
     state: State

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from device_fw_sim.errors import OptionsError
 from device_fw_sim.randomness import Randomness
@@ -21,12 +22,58 @@ class FaultKind(Enum):
     """Every value stays what it was."""
     SPIKE = "spike"
     """One number in ten is far outside."""
+    BURST = "burst"
+    """Interference on the thermometer's line: each value is too high, by sizes that are Pareto's, now and then by a huge one."""
+    DEAD_SENSOR = "dead-sensor"
+    """The thermometer is gone: its value is missing, all others go on."""
+    STUCK_SENSOR = "stuck-sensor"
+    """The thermometer stays where it was, all others go on."""
+    DRIFT = "drift"
+    """The thermometer goes off, slowly and for as long as the fault lasts."""
+    OUTAGE = "outage"
+    """As a drop-out, of all that have it in the same moment: a switch, an access point or a fuse that they share."""
     CLOCK_WRONG = "clock-wrong"
     """The device's clock lies in 1970, as after a reset without a battery."""
     GARBAGE = "garbage"
     """One payload in three is cut, not UTF-8 or not JSON."""
     RECONNECT_LOOP = "reconnect-loop"
     """Firmware that closes its connection as soon as it is there, and connects again without backing off."""
+    POWER_CUT = "power-cut"
+    """Its power goes once: at some time, or in some write to its flash."""
+    FLASH_ERROR = "flash-error"
+    """A write of the other slot, or of what is downloaded, fails."""
+    WRONG_DIGEST = "wrong-digest"
+    """What is downloaded is changed on the way to the flash."""
+    BOOT_LOOP = "boot-loop"
+    """An image on trial does not come up, whatever it is."""
+    SILENT_AFTER_REBOOT = "silent-after-reboot"
+    """An image on trial hangs, until the fault is over and somebody switches the device off and on."""
+    SLOW_LINK = "slow-link"
+    """Each request takes seconds to leave."""
+    REPORT_TWICE = "report-twice"
+    """Each report of a job is sent twice."""
+    REPORT_OUT_OF_ORDER = "report-out-of-order"
+    """Each report of a job is followed by the one before it."""
+    REPORT_LATE = "report-late"
+    """Each report of a job waits in the device, up to 20 s."""
+
+
+FIRMWARE_FAULTS: Final = frozenset(
+    {
+        FaultKind.POWER_CUT,
+        FaultKind.FLASH_ERROR,
+        FaultKind.WRONG_DIGEST,
+        FaultKind.BOOT_LOOP,
+        FaultKind.SILENT_AFTER_REBOOT,
+        FaultKind.SLOW_LINK,
+        FaultKind.REPORT_TWICE,
+        FaultKind.REPORT_OUT_OF_ORDER,
+        FaultKind.REPORT_LATE,
+    }
+)
+"""Of the update agent: a device that takes no updates can't have them."""
+NETWORK_FAULTS: Final = frozenset({FaultKind.DROP_OUT, FaultKind.OUTAGE})
+"""The network is gone without a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +133,7 @@ class FaultRequest:
     Args:
         kind: The fault.
         count: Devices that have it.
-        after_s: None: somewhere in the first 5 to 20 s, different for each device.
+        after_s: None: somewhere in the first 5 to 20 s, different for each device, but for an outage.
         for_s: Length.
         every_s: Comes again; None: once.
     """
@@ -133,8 +180,11 @@ def plan_fleet(device_count: int, requests: Sequence[FaultRequest], source: Rand
                 f"{request.count} devices with {request.kind.value} in a fleet of {device_count}.",
                 hint="Choose a smaller count or a larger fleet.",
             )
+        shared_s = request.after_s
+        if shared_s is None and request.kind is FaultKind.OUTAGE:
+            shared_s = source.uniform(5, 20)
         for _ in range(request.count):
-            after_s = source.uniform(5, 20) if request.after_s is None else request.after_s
+            after_s = source.uniform(5, 20) if shared_s is None else shared_s
             every_ms = None if request.every_s is None else round(request.every_s * 1_000)
             dealt[order[position % device_count]].append(
                 Fault(

@@ -21,6 +21,7 @@ from device_fw_sim.broker_address import BrokerAddress
 from device_fw_sim.device import Device
 from device_fw_sim.errors import OptionsError
 from device_fw_sim.events import (
+    HARDWARE,
     Acknowledged,
     Close,
     Command,
@@ -30,16 +31,22 @@ from device_fw_sim.events import (
     DeviceOptions,
     Event,
     FallSilent,
+    FetchBytes,
+    Fetched,
     Moment,
     Publish,
+    Received,
     Refused,
+    Subscribe,
 )
-from device_fw_sim.faults import FaultKind, FaultRequest, plan_fleet
-from device_fw_sim.limits import ACK_TIMEOUT_MS, CONNECT_TIMEOUT_MS
+from device_fw_sim.faults import NETWORK_FAULTS, FaultKind, FaultRequest, plan_fleet
+from device_fw_sim.fitting import HTTPS_PORT, FirmwareOptions, Fitter, check_faults
+from device_fw_sim.https_range import RangeGet
+from device_fw_sim.limits import ACK_TIMEOUT_MS, CONNECT_TIMEOUT_MS, RECEIVE_BYTES, STREAM_TIMEOUT_MS
 from device_fw_sim.load.options import Credential
 from device_fw_sim.report import SimReport, summarise
 
-IMPOSSIBLE_FAULTS = frozenset({FaultKind.SILENT, FaultKind.DROP_OUT})
+IMPOSSIBLE_FAULTS = NETWORK_FAULTS | {FaultKind.SILENT}
 _EVENT_COUNT_MAX = 1_024
 _CLOSE_DEADLINE_S = 5.0
 
@@ -57,9 +64,11 @@ class OneOptions:
     keep_alive_s: int = 30
     telemetry_topic: str = "dm/{device}/telemetry"
     faults: tuple[FaultRequest, ...] = ()
+    firmware: FirmwareOptions | None = None
     seed: int = 1
 
     def __post_init__(self) -> None:
+        check_faults(self.faults, self.firmware)
         for fault in self.faults:
             if fault.kind in IMPOSSIBLE_FAULTS:
                 raise OptionsError(
@@ -81,6 +90,7 @@ class OneDevice:
         logging.getLogger("amqtt").setLevel(logging.CRITICAL)
         self._options = options
         source = random.Random(options.seed)
+        firmware = options.firmware
         (plan,) = plan_fleet(1, options.faults, source)
         self.device = Device(
             DeviceOptions(
@@ -88,14 +98,18 @@ class OneDevice:
                 interval_ms=options.interval_ms,
                 keep_alive_s=options.keep_alive_s,
                 telemetry_topic=options.telemetry_topic,
+                hardware=HARDWARE if firmware is None else firmware.hardware,
             ),
             source=source,
             now=moment(),
             faults=plan,
+            managed=None
+            if firmware is None
+            else Fitter(firmware).managed(options.device_id, interval_ms=options.interval_ms),
         )
         self.stop = asyncio.Event()
         self.problem: str | None = None
-        self._events: asyncio.Queue[tuple[MQTTClient, Event]] = asyncio.Queue(_EVENT_COUNT_MAX)
+        self._events: asyncio.Queue[tuple[MQTTClient | None, Event]] = asyncio.Queue(_EVENT_COUNT_MAX)
         self._client: MQTTClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -137,7 +151,7 @@ class OneDevice:
             getter.cancel()
             return
         client, event = getter.result()
-        if client is not self._client:
+        if client is not self._client and not isinstance(event, Fetched):
             return  # Of a connection that is gone.
         if isinstance(event, ConnectionLost | Refused):
             self._client = None
@@ -158,6 +172,12 @@ class OneDevice:
                     await self._disconnect(client)
                 case Publish() | Close():
                     pass  # There is no connection any more; the device hears of that in its turn.
+                case Subscribe() if self._client is not None:
+                    self._spawn(self._subscribe(self._client, command))
+                case FetchBytes():
+                    self._spawn(self._fetch(command))
+                case Subscribe():
+                    pass
                 case FallSilent():
                     raise AssertionError("refused by OneOptions")
 
@@ -201,23 +221,63 @@ class OneDevice:
             await self._events.put((client, event))
             return
         await self._events.put((client, Connected()))
-        # Nothing is subscribed to: this ends only with the connection.
-        watch = asyncio.ensure_future(client.deliver_message())
         try:
-            await asyncio.wait({watch})
-        finally:
-            watch.cancel()
+            # It ends with the connection: then there is no message, or an error.
+            while (message := await client.deliver_message()) is not None:
+                received = Received(topic=message.topic, payload=bytes(message.data or b""))
+                await self._events.put((client, received))
+        except (TimeoutError, AMQTTError, OSError) as error:
+            self.problem = str(error) or type(error).__name__
         await self._events.put((client, ConnectionLost()))
+
+    async def _subscribe(self, client: MQTTClient, command: Subscribe) -> None:
+        try:
+            await client.subscribe([(each, 0) for each in command.filters])
+        except (TimeoutError, AMQTTError, OSError) as error:
+            self.problem = str(error) or type(error).__name__
+
+    async def _fetch(self, command: FetchBytes) -> None:
+        """Get bytes over HTTPS; an empty piece at the end says that it is over, whatever ended it."""
+        options = self._options
+        known, firmware = options.credential, options.firmware
+        exchange = RangeGet(
+            command.url,
+            command.offset,
+            host=options.broker.host,
+            port=(firmware.https_port if firmware is not None else None) or HTTPS_PORT,
+            login=None if known is None else (known.username, known.password),
+        )
+        try:
+            context = options.broker.https_context()
+            async with asyncio.timeout(CONNECT_TIMEOUT_MS / 1_000):
+                reader, writer = await asyncio.open_connection(exchange.host, exchange.port, ssl=context)
+            try:
+                writer.write(exchange.request())
+                while not exchange.is_over:
+                    async with asyncio.timeout(STREAM_TIMEOUT_MS / 1_000):
+                        data = await reader.read(RECEIVE_BYTES)
+                    for piece in exchange.receive_bytes(data):
+                        await self._events.put((None, Fetched(data=piece, number=command.number)))
+            finally:
+                writer.close()
+        except (TimeoutError, OSError) as error:
+            exchange.problem = str(error) or type(error).__name__
+        self.problem = exchange.problem or self.problem
+        await self._events.put((None, Fetched(data=b"", number=command.number)))
 
     async def _publish(self, client: MQTTClient, command: Publish) -> None:
         try:
             message = await client.publish(
-                command.topic, command.payload, qos=1, retain=False, ack_timeout=ACK_TIMEOUT_MS // 1_000
+                command.topic,
+                command.payload,
+                qos=command.qos,
+                retain=False,
+                ack_timeout=ACK_TIMEOUT_MS // 1_000,
             )
         except (TimeoutError, AMQTTError, OSError) as error:
             self.problem = str(error) or type(error).__name__
             return  # The device's own timeout, or the end of the connection, follows.
-        if message.puback_packet is not None:
+        if command.qos and message.puback_packet is not None:
             await self._events.put((client, Acknowledged(handle=command.handle)))
 
     async def _disconnect(self, client: MQTTClient) -> None:

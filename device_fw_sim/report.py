@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ class SimReport:
         acknowledged: Of them, acknowledged by the broker.
         dropped: Readings given up because the buffer of an hour was full.
         undelivered: Still in a buffer at the end, sent or not.
+        lost: Readings that were in RAM when a device restarted.
+        boots: Starts of firmware, also those that failed.
+        versions: Devices by the version that runs, of those that take updates; "2.0.0?" is on trial.
         failures: Sentences; empty when everything sent was acknowledged and delivered.
     """
 
@@ -33,6 +36,9 @@ class SimReport:
     reconnects: int
     refusals: int
     garbage: int
+    lost: int
+    boots: int
+    versions: dict[str, int]
     failures: tuple[str, ...]
 
     @property
@@ -46,7 +52,10 @@ class SimReport:
 
 
 def summarise(
-    statistics: Iterable[DeviceStatistics], seconds: float, problems: Iterable[str] = ()
+    statistics: Iterable[DeviceStatistics],
+    seconds: float,
+    problems: Iterable[str] = (),
+    versions: Mapping[str, int] | None = None,
 ) -> SimReport:
     """Add devices up.
 
@@ -54,6 +63,7 @@ def summarise(
         statistics: One for each device.
         seconds: Length of the run.
         problems: What else went wrong.
+        versions: What runs, by version.
     """
     every = list(statistics)
     sent = sum(each.sent for each in every)
@@ -77,5 +87,8 @@ def summarise(
         reconnects=sum(each.reconnects for each in every),
         refusals=sum(each.refusals for each in every),
         garbage=sum(each.garbage for each in every),
+        lost=sum(each.lost for each in every),
+        boots=sum(each.boots for each in every),
+        versions=dict(sorted((versions or {}).items())),
         failures=tuple(failures),
     )

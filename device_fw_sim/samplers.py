@@ -47,6 +47,12 @@ class Sampler(Protocol):
             wall_ms: Now, UTC.
         """
 
+    def restarted(self, mono_ms: int) -> None:
+        """The device was off until now: what was due in the meantime was not measured."""
+
+    def set_interval(self, interval_ms: int) -> None:
+        """Another pace from the next reading on, where there is a pace to set."""
+
 
 class SensorSampler:
     """Sensors read at a fixed interval.
@@ -75,6 +81,13 @@ class SensorSampler:
         # A loop that woke late still dates each reading when it fell due.
         ts_ms = wall_ms - (mono_ms - due_ms)
         return Sample(due_ms, ts_ms, self._signals.sample(ts_ms))
+
+    def restarted(self, mono_ms: int) -> None:
+        self._next_ms = max(self._next_ms, mono_ms)
+
+    def set_interval(self, interval_ms: int) -> None:
+        self._next_ms += interval_ms - self._interval_ms
+        self._interval_ms = interval_ms
 
 
 class Timestamps(Enum):
@@ -138,3 +151,9 @@ class RecordingSampler:
             # With no pace there is no time to shift to but that of the play.
             ts_ms = wall_ms if self._speed == float("inf") else wall_ms - (mono_ms - due_ms)
         return Sample(due_ms, ts_ms, {self._metric: value})
+
+    def restarted(self, mono_ms: int) -> None:
+        """A recording waits."""
+
+    def set_interval(self, interval_ms: int) -> None:
+        """It has the pace that it was recorded at."""

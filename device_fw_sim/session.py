@@ -16,6 +16,9 @@ from broker.mqtt.packets import (
     Pingresp,
     Puback,
     Publish,
+    Suback,
+    Subscribe,
+    Subscription,
     Version,
     Will,
 )
@@ -37,6 +40,8 @@ class MqttSession:
 
     def __init__(self, *, version: Version, username: str | None, password: str | None) -> None:
         self.problem: str | None = None
+        self.server_reference = ""
+        """Where the broker that ended the connection sent its clients (MQTT 5.0 §4.11)."""
         self._version = version
         self._username = username
         self._password = password
@@ -44,9 +49,10 @@ class MqttSession:
         self._handles: dict[int, int] = {}
         self._next_packet_id = 1
         self._keep_alive_ms = 0
-        self._last_sent_mono_ms = 0
+        self._last_sent_mono_ms = self._last_heard_mono_ms = 0
         self._ping_sent_mono_ms: int | None = None
         self._silent = False
+        self._subscribed = False
         self._accepted = False
 
     def send(self, command: events.Command, now_ms: int) -> bytes:
@@ -62,6 +68,12 @@ class MqttSession:
             case events.Connect():
                 self._keep_alive_ms = command.keep_alive_s * 1_000
                 packet: Packet = self._connect(command)
+            case events.Publish(qos=0):
+                packet = Publish(topic=command.topic, payload=command.payload, qos=0)
+            case events.Subscribe():
+                self._subscribed = True
+                subscriptions = tuple(Subscription(topic_filter=each, qos=0) for each in command.filters)
+                packet = Subscribe(packet_id=self._free_packet_id(), subscriptions=subscriptions)
             case events.Publish():
                 packet_id = self._free_packet_id()
                 self._handles[packet_id] = command.handle
@@ -84,6 +96,7 @@ class MqttSession:
             packets = self._reader.receive_bytes(data)
         except RemoteProtocolError as error:
             return self._lost(error.message)
+        self._last_heard_mono_ms = now_ms
         found: list[events.Event] = []
         for packet in packets:
             found += self._packet(packet)
@@ -96,11 +109,11 @@ class MqttSession:
         if self._silent or not self._accepted or not self._keep_alive_ms:
             return None
         if self._ping_sent_mono_ms is not None:
-            return self._ping_sent_mono_ms + self._keep_alive_ms
+            return max(self._ping_sent_mono_ms, self._last_heard_mono_ms) + self._keep_alive_ms
         return self._last_sent_mono_ms + self._keep_alive_ms * 3 // 4
 
     def on_deadline(self, now_ms: int) -> tuple[bytes, list[events.Event]]:
-        """PINGREQ after three quarters of the keep alive without a packet; no answer for a whole one is a dead broker.
+        """PINGREQ after three quarters of the keep alive without a packet; nothing at all for a whole one is a dead broker.
 
         Returns:
             Bytes to write, and events.
@@ -109,7 +122,7 @@ class MqttSession:
         if deadline is None or deadline > now_ms:
             return b"", []
         if self._ping_sent_mono_ms is not None:
-            return b"", self._lost("no answer to PINGREQ within the keep alive")
+            return b"", self._lost("nothing after PINGREQ within the keep alive")
         self._ping_sent_mono_ms = self._last_sent_mono_ms = now_ms
         return encode(Pingreq(), self._version), []
 
@@ -147,13 +160,20 @@ class MqttSession:
                 handle = self._handles.pop(packet.packet_id, None)
                 if handle is None:
                     return self._lost(f"PUBACK for packet id {packet.packet_id}, which is not in flight")
-                if packet.reason_code >= 0x80:
+                # A request that isn't permitted is one that gets no answer; a reading that isn't taken ends it all.
+                if packet.reason_code >= 0x80 and handle >= 0:
                     return self._lost(f"PUBACK with reason code 0x{packet.reason_code:02x}")
                 return [events.Acknowledged(handle=handle)]
+            case Publish(qos=0) if self._subscribed:
+                return [events.Received(topic=packet.topic, payload=packet.payload)]
+            case Suback() if self._subscribed:
+                # A filter that was refused costs nothing: answers come unasked, and the rest is asked for.
+                return []
             case Pingresp():
                 self._ping_sent_mono_ms = None
                 return []
             case Disconnect():
+                self.server_reference = str(packet.properties.get(PropertyId.SERVER_REFERENCE) or "")
                 return self._lost(f"DISCONNECT with reason code 0x{packet.reason_code:02x}")
             case _:
                 return self._lost(f"{type(packet).__name__} is nothing a broker sends to this device")
