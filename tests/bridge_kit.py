@@ -11,6 +11,7 @@ from pathlib import Path
 from appliance.core.clock import ManualClock
 from storage.log.columns import Kind, encode_columns
 from storage.log.reader import LogReader
+from storage.log.traced import with_traces
 from storage.log.writer import LogWriter
 from tests.broker_kit import NODE_ID, GatedDisk, KitSigner
 
@@ -28,6 +29,7 @@ class Record:
     principal: str = "d1"
     packet_id: int = 0
     delay_ms: int = 0
+    trace: bytes = b""
 
 
 class KitLog:
@@ -50,9 +52,14 @@ class KitLog:
         first_seq = self.writer.head.next_seq
         topics = list(dict.fromkeys(record.topic.encode() for record in records))
         clients = list(dict.fromkeys((record.principal, record.principal) for record in records))
+        flags, properties = with_traces(
+            bytes(record.qos << 1 | record.is_retained for record in records),
+            {at: record.properties for at, record in enumerate(records) if record.properties},
+            {at: record.trace for at, record in enumerate(records) if record.trace},
+        )
         body = encode_columns(
             kinds=bytes(record.kind for record in records),
-            flags=bytes(record.qos << 1 | record.is_retained for record in records),
+            flags=flags,
             clients=clients,
             client_index=array("H", [clients.index((r.principal, r.principal)) for r in records]),
             topics=topics,
@@ -60,7 +67,7 @@ class KitLog:
             packet_ids=array("H", [record.packet_id for record in records]),
             received_delta_ms=array("I", [record.delay_ms for record in records]),
             payloads=[record.payload for record in records],
-            properties={at: r.properties for at, r in enumerate(records) if r.properties},
+            properties=properties,
         )
         self.writer.append(
             body,

@@ -20,17 +20,19 @@ from appliance.core.clock import Clock, SystemClock
 from appliance.core.config import BrokerConfig
 from appliance.core.errors import NotAuthorized
 from appliance.core.settings import Bind
-from appliance.identity import tls
+from appliance.identity import SiteKeys, tls
 from appliance.management.access import AccessPolicy, Principal, Role
 from broker.access_watch import AccessSource
 from broker.connection import Accepted, Connection, ConnectionLimits
 from broker.identity import DeviceAuthenticator
 from broker.mqtt.packets import Connack, Connect, Version, Will
 from broker.server import BrokerServer, Ports
+from broker.site.site_feed import SiteNodes
 from broker.state.broker_state import BrokerState
 from broker.state.keeper import recover
 from broker.state.session import Session
 from broker.tls import TlsContexts, TlsFiles
+from broker.tracer import Tracer
 from broker.transport import PlainTransport, Transport
 from storage.log.block import Block
 from storage.log.columns import Kind
@@ -122,7 +124,9 @@ class KitAuthenticator:
             return Principal(name=username, kind="application", access="site")
         return Principal(name=username)
 
-    def authenticate_certificate(self, common_name: str, client_id: str, address: str) -> Principal:
+    def authenticate_certificate(
+        self, common_name: str, proof: bytes, client_id: str, address: str
+    ) -> Principal:
         if common_name == "stranger":
             raise NotAuthorized("No such device.", code="unknown_device")
         return Principal(name=common_name)
@@ -265,6 +269,8 @@ async def running_broker(
     authenticator: DeviceAuthenticator | None = None,
     access: AccessSource | None = None,
     on_revoke: Callable[[str], None] = lambda _principal: None,
+    site: SiteNodes | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Running]:
     """Run a broker for as long as the block lasts, then drain it.
 
@@ -286,10 +292,16 @@ async def running_broker(
     contexts: TlsContexts | None = None
     if with_tls:
         config = replace(config, tls_bind=EVERYWHERE, wss_bind=EVERYWHERE)
-        certificate = tls.load_or_create(
-            directory, node_name="kit", clock=SystemClock(), names=["localhost"], addresses=["127.0.0.1"]
-        ).path
-        contexts = TlsContexts(TlsFiles.of(config, certificate))
+        own = tls.load_or_create(
+            directory,
+            SiteKeys.load_or_create(directory),
+            node_name="kit",
+            clock=SystemClock(),
+            names=["localhost"],
+            addresses=["127.0.0.1"],
+        )
+        certificate = own.certificate_path
+        contexts = TlsContexts(TlsFiles.of(config, own.path))
     reader = LogReader(log_directory)
     checkpoint_path = directory / "checkpoint"
     server = BrokerServer(
@@ -309,6 +321,8 @@ async def running_broker(
         version="kit",
         own_names=["box.example", "localhost"],
         on_revoke=on_revoke,
+        site=site,
+        tracer=tracer,
     )
     try:
         async with trio.open_nursery() as nursery:

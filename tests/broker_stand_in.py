@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.core.errors import Conflict, NotFound, Unavailable
+from appliance.core.errors import Conflict, NotFound, Unavailable, UsageError
 
 STATISTICS: dict[str, Any] = {
+    "tracing": {"traces": 4, "spans": 12, "spans_dropped": 0, "refused_offers": 1, "refused_share": 0, "wanted": 0},
     "plane": {
         "connections": 3, "connections_by_transport": {"tls": 2, "unix": 1}, "subscriptions": 31,
         "received_messages": 250_000, "acknowledged_messages": 249_000, "delivered_messages": 81_000,
@@ -35,7 +36,14 @@ STATISTICS: dict[str, Any] = {
     "process": {"memory_bytes": 48 << 20, "disk_free_bytes": 21 << 30, "disk_total_bytes": 58 << 30},
     "checkpoint": {"written": 2, "failed": 0},
     "tls": {"failing": False},
+    "credentials": {"lookups_total": 40, "fallbacks_total": 10, "credentials": 7, "readable": True},
     "limits": {"packet_bytes_max": 3, "topic_level_count_max": 1},
+    "requests": {
+        "shadow": {"taken": 9, "accepted": 5, "rejected": 2, "turned_away": 1, "unavailable": 1, "unheard": 0}
+    },
+    "requests_waiting": {"shadow": 1},
+    "pushes": {"asked": 3, "delivered": 2, "unheard": 1},
+    "listening": 2,
     "held": {"clients": 2, "refused_messages": 7, "dropped_messages": 1},
     "log": {
         "next_seq": 250_001, "sealed_bytes": 3 << 26, "write_failures_total": 0, "damaged_ranges": 0,
@@ -165,6 +173,14 @@ class AnsweringBroker:
         page = [row for row in found if cursor is None or row["seq"] < cursor]
         next_cursor = page[limit - 1]["seq"] if len(page) > limit else None
         return {"retained": page[:limit], "next_cursor": next_cursor, "total": len(found)}
+
+    def _publish(self, *, topic: str, payload: bytes, key: str, is_retained: bool) -> dict[str, Any]:
+        if "#" in topic:
+            raise UsageError("No topic name.", hint="Write another.", code="question_invalid")
+        return {"seq": 7}
+
+    def _trace_next(self, *, device: str) -> dict[str, Any]:
+        return {"waits_ms": 900_000}
 
     def _clear_retained(self, *, topic: str, seq: int | None = None) -> dict[str, Any]:
         for row in self.retained:

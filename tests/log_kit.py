@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from appliance.core.clock import Clock, SystemClock
 from storage.log.columns import Kind, encode_columns
 from storage.log.head import Head
+from storage.log.traced import with_traces
 from storage.log.writer import LogWriter
 
 NODE_ID = bytes(range(16))
@@ -35,7 +36,7 @@ class TestSigner:
 
 
 class Record(NamedTuple):
-    """One record; `at_ms` is absolute, UTC."""
+    """One record; `at_ms` is absolute, UTC. `trace`: its traceparent, where it is traced."""
 
     payload: bytes
     topic: bytes = b"dm/dev-1/telemetry"
@@ -44,6 +45,8 @@ class Record(NamedTuple):
     client_id: str = "dev-1"
     principal: str = "dev-1"
     flags: int = 0
+    properties: bytes = b""
+    trace: bytes = b""
 
 
 def body_of(records: Sequence[Record]) -> tuple[bytes, int, int]:
@@ -53,9 +56,14 @@ def body_of(records: Sequence[Record]) -> tuple[bytes, int, int]:
     topics = list(dict.fromkeys(record.topic for record in records))
     client_at = {client: at for at, client in enumerate(clients)}
     topic_at = {topic: at for at, topic in enumerate(topics)}
+    flags, properties = with_traces(
+        bytes(record.flags for record in records),
+        {at: record.properties for at, record in enumerate(records) if record.properties},
+        {at: record.trace for at, record in enumerate(records) if record.trace},
+    )
     body = encode_columns(
         kinds=bytes(record.kind for record in records),
-        flags=bytes(record.flags for record in records),
+        flags=flags,
         clients=clients,
         client_index=array("H", (client_at[r.client_id, r.principal] for r in records)),
         topics=topics,
@@ -63,7 +71,7 @@ def body_of(records: Sequence[Record]) -> tuple[bytes, int, int]:
         packet_ids=array("H", bytes(2 * len(records))),
         received_delta_ms=array("I", (record.at_ms - first_ms for record in records)),
         payloads=[record.payload for record in records],
-        properties={},
+        properties=properties,
     )
     return body, first_ms, max(record.at_ms for record in records)
 

@@ -90,5 +90,8 @@ class EveryDevice:
     async def known(self, device_ids: Sequence[str]) -> Collection[str]:
         return device_ids
 
+    async def of_site(self, device_ids: Sequence[str]) -> Collection[str]:
+        return device_ids
+
     async def first_contact(self, device_ids: Sequence[str]) -> Collection[str]:
         raise AssertionError(f"{device_ids} are known")

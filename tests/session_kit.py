@@ -381,7 +381,7 @@ class Stage:
             before, began = len(batch), pos
             pos, stop = connection.parser.parse(data, pos, batch)
             if len(batch) > before:
-                self.block.close_run(connection, before, pos - began)
+                self.block.close_run(connection, before, pos - began, 0)
             if connection.parser.repeated:
                 self.slow_path.answer_repeated(connection)
             if stop is Stop.NEED_MORE:

@@ -13,9 +13,10 @@ import pytest
 
 from appliance.cli import main
 from appliance.cli.exit_codes import EXIT_CODES
-from appliance.core import config_text, limits
+from appliance.core import config_text, limits, limits_requests
 from appliance.core.config import BrokerConfig
 from appliance.core.settings import settings_of
+from appliance.management import permission_text
 from broker.limit_counts import Limit
 from broker.state.sessions import SessionsStatistics
 from broker.tally import ConnectionTotals, PlaneStatistics
@@ -23,7 +24,18 @@ from broker.tally import ConnectionTotals, PlaneStatistics
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/**/DESIGN.md")])
 ROOMS: Final = (
+    "appliance/alarms",
+    "appliance/anomalies",
+    "appliance/notifications",
+    "appliance/rules",
+    "appliance/tracing",
+    "appliance/watch",
+    "appliance/device_requests",
+    "appliance/twins",
+    "appliance/updates",
+    "storage/artifacts",
     "appliance/core",
+    "appliance/device_port",
     "appliance/identity",
     "appliance/management",
     "appliance/pipeline",
@@ -31,11 +43,24 @@ ROOMS: Final = (
     "broker",
     "broker/bridge",
     "broker/mqtt",
+    "broker/site",
     "broker/state",
     "device_fw_sim",
     "replication",
+    "replication/gossip",
+    "replication/link",
+    "replication/membership",
+    "replication/simulation",
+    "replication/tier",
+    "replication/tier/engines",
     "storage/catalog",
+    "storage/catalog_stream",
     "storage/log",
+    "storage/archive",
+    "storage/backup",
+    "storage/replicas",
+    "storage/site",
+    "storage/fleet",
     "storage/telemetry",
     "ui",
 )
@@ -50,17 +75,18 @@ def read(name: str) -> str:
 
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command that does something, with the words that name it."""
-    context = click.Context(main)
-    for name in main.list_commands(context):
-        command = main.get_command(context, name)
+    yield from commands_below("", main)
+
+
+def commands_below(above: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         assert command is not None
         if isinstance(command, click.Group):
-            for inner in command.list_commands(context):
-                found = command.get_command(context, inner)
-                assert found is not None
-                yield f"{name} {inner}", found
+            yield from commands_below(f"{above}{name} ", command)
         else:
-            yield name, command
+            yield f"{above}{name}", command
 
 
 def test_every_key_is_described_with_its_default_and_bounds() -> None:
@@ -82,6 +108,16 @@ def test_every_verb_takes_json() -> None:
     for name, command in commands():
         options = {option for parameter in command.params for option in parameter.opts}
         assert name in PASSED_ON or {"--json", "--config"} <= options, name
+
+
+def test_every_permission_is_described_with_its_role() -> None:
+    described = re.search(
+        r"<!-- permissions -->\n(.*?)<!-- /permissions -->", read("docs/PEOPLE.md"), re.DOTALL
+    )
+    assert described is not None
+    assert described.group(1) == permission_text.as_markdown(), (
+        "python -m appliance.management.permission_text"
+    )
 
 
 def test_every_exit_code_is_described() -> None:
@@ -123,8 +159,10 @@ def test_the_list_of_rooms_is_whole() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    exported = set(re.findall(r'"(homeport_[a-z_]+)"', read("ui/metrics.py")))
-    described = set(re.findall(r"(?m)^\| `(homeport_[a-z_]+)` \|", read("docs/METRICS.md")))
+    exported = set(re.findall(r'Described\("([a-z_]+)"', read("ui/metrics_table.py")))
+    described = set(
+        re.findall(r"(?m)^\| `([a-z_]+)` \| (?:gauge|counter|histogram) \|", read("docs/METRICS.md"))
+    )
     assert exported
     # prometheus-client adds _total to a counter's name by itself.
     assert {name.removesuffix("_total") for name in exported} == {
@@ -158,8 +196,9 @@ def test_a_limit_has_the_default_metric_and_test_that_the_table_says(row: list[s
     if where == "key":
         assert value == getattr(BrokerConfig(), key)
     else:
-        assert where == "limits.py"
-        assert value == getattr(limits, key.upper())
+        assert where in ("limits.py", "limits_requests.py")
+        module = limits if where == "limits.py" else limits_requests
+        assert value == getattr(module, key.upper())
     assert told
     metric = metric.strip("`")
     room, _, number = metric.rpartition(".")

@@ -10,16 +10,34 @@ import importlib
 import click
 
 NAMES = {
+    "anomaly": "tests.bench.bench_anomaly",
+    "anomaly-speed": "tests.bench.bench_anomaly_speed",
+    "api": "tests.bench.bench_api",
+    "tier-stores": "tests.bench.bench_tier_stores",
     "broker": "tests.bench.bench_broker",
     "suite": "tests.bench.bench_suite",
     "fairness": "tests.bench.bench_fairness",
     "tls-transport": "tests.bench.bench_tls_transport",
     "amqtt": "tests.bench.bench_amqtt",
     "loss": "tests.bench.bench_loss",
+    "convergence": "tests.bench.bench_convergence",
     "connections": "tests.bench.bench_connections",
     "storm": "tests.bench.bench_storm",
+    "sign-in": "tests.bench.bench_sign_in",
+    "requests": "tests.bench.bench_requests",
+    "twins": "tests.bench.bench_twins",
+    "delivery": "tests.bench.bench_delivery",
+    "replication": "tests.bench.bench_replication",
+    "rollout": "tests.bench.bench_rollout",
     "end-to-end": "tests.bench.bench_end_to_end",
+    "heavy": "tests.bench.bench_heavy",
+    "commits": "tests.bench.bench_commits",
     "pipeline": "tests.bench.bench_pipeline",
+    "site": "tests.bench.bench_site",
+    "store": "tests.bench.bench_store",
+    "rules": "tests.bench.bench_rules",
+    "tier": "tests.bench.bench_tier",
+    "tracing": "tests.bench.bench_tracing",
 }
 
 

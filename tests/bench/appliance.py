@@ -29,18 +29,20 @@ class Appliance:
 
     Attributes:
         broker: Where devices connect, with the credentials that were provisioned.
-        local: The API on the Unix socket, as the command line uses it.
+        node_socket: Where the command line asks the node. local: The API on it.
+        ui_port: Of the pages and the API.
     """
 
-    def __init__(self, broker: LiveBroker, local: LocalApi, ui_port: int) -> None:
+    def __init__(self, broker: LiveBroker, node_socket: Path, ui_port: int) -> None:
         self.broker = broker
-        self.local = local
-        self._ui_port = ui_port
+        self.node_socket = node_socket
+        self.local = LocalApi(node_socket)
+        self.ui_port = ui_port
 
     def operator(self) -> Operator:
         """Somebody signed in over HTTPS; the first call claims the box."""
         code = self.local.post("/api/v1/setup/code", {})["code"]
-        operator = Operator(self._ui_port, self.broker.ca_file)
+        operator = Operator(self.ui_port, self.broker.ca_file)
         operator.claim(code)
         return operator
 
@@ -111,7 +113,7 @@ def running(
         folder: Configuration and data.
         devices: Ids to register, each with access to its own topics.
         cores: As taskset takes them; None for all.
-        settings: More of homeport.toml: whole sections other than [node], [broker] and [ui].
+        settings: More of homeport.toml: whole sections other than [node], [broker], [devices] and [ui].
     """
     port, tls_port, ui_port = free_port(), free_port(), free_port()
     path = folder / "homeport.toml"
@@ -128,6 +130,8 @@ connect_rate_per_address_max = 100_000
 connections_per_device_max = 100_000
 device_bytes_per_s_max = 0
 device_messages_per_s_max = 0
+[devices]
+https_bind = "off"
 [ui]
 bind = "127.0.0.1:{ui_port}"
 {settings}
@@ -144,11 +148,11 @@ bind = "127.0.0.1:{ui_port}"
         command=pinned(cores, [str(program), "run", "--config", str(path)]),
         credentials=credentials,
     )
-    local = LocalApi(layout.node_socket(load(path, {})))
+    appliance = Appliance(broker, layout.node_socket(load(path, {})), ui_port)
     broker.start()
     try:
-        _wait_ready(local, broker)
-        yield Appliance(broker, local, ui_port)
+        _wait_ready(appliance.local, broker)
+        yield appliance
     finally:
         broker.stop()
 

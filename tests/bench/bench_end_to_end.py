@@ -7,24 +7,17 @@ asks the API 20 times a second over HTTPS. At the end every acknowledged message
 from __future__ import annotations
 
 import random
-import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from tests.bench import harness
-from tests.bench.appliance import Appliance, Operator, running
-from tests.bench.harness import BenchError, Goal
+from tests.bench.appliance import Operator, running
+from tests.bench.harness import Goal
+from tests.bench.probes import METRICS, VALUES, LagProbe, Worker, caught_up, percentile
 
-VALUES = 5
-METRICS = ("temperature", "humidity", "power", "voltage", "battery")
 LAG_S_WANTED, API_MS_WANTED = 1.0, 100.0
-CATCH_UP_DEADLINE_S = 120.0
-_LAG_PROBE_S = 0.5
-_LOOK_BACK_MS = 60_000
-_BUCKET_MS = 100
 
 
 @click.command("end-to-end")
@@ -37,6 +30,9 @@ _BUCKET_MS = 100
 @click.option("--seconds", "duration_s", default=60.0, show_default=True, type=click.FloatRange(2, 86_400))
 @click.option("--api-rate", default=20.0, show_default=True, help="API requests per second.")
 @click.option("--cores", default="0,1", show_default=True, help="Of everything, as taskset takes them.")
+@click.option(
+    "--watch/--no-watch", "is_watched", default=True, show_default=True, help="Rules and anomalies."
+)
 @click.option("--data", type=click.Path(path_type=Path))
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False))
 def end_to_end(
@@ -47,6 +43,7 @@ def end_to_end(
     duration_s: float,
     api_rate: float,
     cores: str,
+    is_watched: bool,
     data: Path | None,
     json_path: Path | None,
 ) -> None:
@@ -54,10 +51,12 @@ def end_to_end(
     names = [f"bench-{index:05d}" for index in range(devices)]
     with harness.data_folder(data) as folder:
         machine = harness.machine(folder)
-        with running(folder, names, cores=cores) as appliance:
+        # One operator stands for several here, and asks more than one may.
+        settings = f"[api]\nreads_per_min_max = 0\n[watch]\nenabled = {str(is_watched).lower()}\n"
+        with running(folder, names, cores=cores, settings=settings) as appliance:
             operator = appliance.operator()
             api = _ApiClient(operator, names, api_rate)
-            lag = _LagProbe(appliance, names)
+            lag = LagProbe(appliance, names)
             options = {
                 **harness.target(appliance.broker),
                 "connections": devices,
@@ -71,8 +70,9 @@ def end_to_end(
             }
             with api, lag:
                 report = harness.generate(options, core=cores)
-            pipeline = _caught_up(appliance, report["acknowledged"])
+            pipeline = caught_up(appliance, report["acknowledged"])
             metrics = operator.metrics("pipeline")
+            watch = appliance.local.get("/api/v1/status")["rules"]
             operator.close()
     rows = pipeline["rows_total"]
     wanted_rows = report["acknowledged"] * VALUES
@@ -88,6 +88,8 @@ def end_to_end(
         ("lag p50 s (by query)", lag.percentile(50)),
         ("lag p95 s (by query)", lag.percentile(95)),
         ("lag max s (by query)", lag.percentile(100)),
+        ("rules and anomalies", watch["text"] if watch else "off"),
+        ("readings too late for rules", watch["late_total"] if watch else 0),
         ("API requests", len(api.times_ms)),
         ("API p50 ms", api.percentile(50)),
         ("API p95 ms", api.percentile(95)),
@@ -129,6 +131,7 @@ def end_to_end(
             "window": window,
             "seconds": duration_s,
             "cores": cores,
+            "watch": is_watched,
         },
         "summary": dict(summary),
         "pipeline": pipeline | metrics,
@@ -137,47 +140,7 @@ def end_to_end(
     harness.finish("end-to-end", result, goals, json_path)
 
 
-def _caught_up(appliance: Appliance, messages: int) -> dict[str, Any]:
-    """The pipeline's totals once nothing is behind."""
-    deadline = time.monotonic() + CATCH_UP_DEADLINE_S
-    while True:
-        found = appliance.pipeline()
-        done = found["rows_total"] >= messages * VALUES or found["dead_letters_total"] > 0
-        if found["behind_records"] == 0 and done:
-            return found
-        if time.monotonic() > deadline:
-            raise BenchError(f"The pipeline did not catch up: {found}")
-        time.sleep(0.2)
-
-
-class _Worker:
-    """A thread that works until the block ends, and whose failure ends the benchmark."""
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._guarded)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _guarded(self) -> None:
-        try:
-            self._work()
-        except (BenchError, OSError) as error:
-            self._failure = error
-
-    def _work(self) -> None:
-        raise NotImplementedError
-
-
-class _ApiClient(_Worker):
+class _ApiClient(Worker):
     """Asks what an operator's page asks, at a steady pace; a late answer delays none of the next (open loop)."""
 
     def __init__(self, operator: Operator, devices: list[str], rate: float) -> None:
@@ -211,46 +174,4 @@ class _ApiClient(_Worker):
                 return f"/api/v1/devices/{device}/newest"
 
     def percentile(self, percent: float) -> float:
-        return _percentile(self.times_ms, percent)
-
-
-class _LagProbe(_Worker):
-    """Age of the newest row that a query over the last seconds finds, device by device.
-
-    It contains the time between two sendings of the device, so it is an upper bound of the lag.
-    """
-
-    def __init__(self, appliance: Appliance, devices: list[str]) -> None:
-        super().__init__()
-        self._appliance = appliance
-        self._devices = devices
-        self._source = random.Random(8)
-        self._seen = False
-        self.lags_s: list[float] = []
-
-    def _work(self) -> None:
-        while not self._stop.wait(_LAG_PROBE_S):
-            device = self._source.choice(self._devices)
-            asked_ms = time.time_ns() // 1_000_000
-            # Counts by tenths of a second, so an answer stays small however many readings there are.
-            target = f"/api/v1/devices/{device}/telemetry?metric=temperature&from={asked_ms - _LOOK_BACK_MS}"
-            series = self._appliance.local.get(f"{target}&aggregation=count&interval_ms={_BUCKET_MS}")[
-                "series"
-            ]
-            newest_ms = max((at for each in series for at in each["at_ms"]), default=None)
-            if newest_ms is not None:
-                self._seen = True
-                self.lags_s.append(max(asked_ms - newest_ms - _BUCKET_MS, 0) / 1_000)
-            elif self._seen:
-                # Once readings flow, none within the time looked at is a lag of at least that.
-                self.lags_s.append(_LOOK_BACK_MS / 1_000)
-
-    def percentile(self, percent: float) -> float:
-        return _percentile(self.lags_s, percent)
-
-
-def _percentile(values: list[float], percent: float) -> float:
-    if not values:
-        return float("nan")
-    ordered = sorted(values)
-    return ordered[min(int(len(ordered) * percent / 100), len(ordered) - 1)]
+        return percentile(self.times_ms, percent)

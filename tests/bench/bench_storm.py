@@ -122,28 +122,28 @@ def _one(
         "username": credential.username if credential else "bench",
         "password": credential.password if credential else "",
     }
-    with _clients("probe", {**options, "count": connected, "rate_per_client": rate}) as probe:
+    with clients("probe", {**options, "count": connected, "rate_per_client": rate}) as probe:
         _expect(probe, "ready")
         _say(probe, "before")
         time.sleep(phase_s)
         before_s = broker.cpu_s()
         _say(probe, "during")
-        with _clients(
+        with clients(
             "storm",
             {**options, "count": count, "seed": SEED, "give_up_s": GIVE_UP_S, "think_s": think_ms / 1000},
         ) as comers:
-            served = json.loads(_line(comers))
+            served = json.loads(read_line(comers))
             _say(probe, "after")
             cpu_s = broker.cpu_s() - before_s
             time.sleep(phase_s)
             assert probe.stdin is not None
             probe.stdin.close()
-            took = json.loads(_line(probe))
+            took = json.loads(read_line(probe))
     return {"storm": served, "probe": took, "broker_cpu_s": cpu_s}
 
 
 @contextmanager
-def _clients(kind: str, options: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+def clients(kind: str, options: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
     """A process of clients; tokens go through standard input."""
     process = subprocess.Popen(
         pinned(GENERATOR_CORE, [sys.executable, "-m", "tests.bench.storm_clients", kind]),
@@ -169,7 +169,7 @@ def _say(process: subprocess.Popen[str], line: str) -> None:
     process.stdin.flush()
 
 
-def _line(process: subprocess.Popen[str]) -> str:
+def read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -178,6 +178,6 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 def _expect(process: subprocess.Popen[str], word: str) -> None:
-    line = _line(process).strip()
+    line = read_line(process).strip()
     if line != word:
         raise BenchError(f"Clients of the storm said {line!r} instead of {word!r}.")

@@ -50,7 +50,14 @@ def reach(options: dict[str, Any]) -> socket.socket:
     return sock
 
 
-def hello(options: dict[str, Any], client_id: str) -> bytes:
+def hello(options: dict[str, Any], client_id: str, number: int | None = None) -> bytes:
+    """CONNECT, with the credential that all have, or with one's own: a name and its token, or a certificate and nothing else."""
+    logins = options.get("logins")
+    if number is not None and logins:
+        name, token = logins[number]
+        return builder.connect(name, keep_alive=600, username=name, password=token.encode())
+    if number is not None and options.get("certificates"):
+        return builder.connect(client_id, keep_alive=600)
     return builder.connect(
         client_id,
         keep_alive=600,
@@ -61,6 +68,14 @@ def hello(options: dict[str, Any], client_id: str) -> bytes:
 
 def tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
     return ssl.create_default_context(cafile=options["ca_file"]) if options["tls"] else None
+
+
+def own_context(options: dict[str, Any], certificate: str) -> ssl.SSLContext:
+    """For a device that has a certificate of its own: key and chain in one file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(options["ca_file"])
+    context.load_cert_chain(certificate)
+    return context
 
 
 # --- those who are connected ---------------------------------------------------------------------------------
@@ -149,6 +164,7 @@ class Storm:
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
         self._context = tls_context(options)
+        self._contexts = [own_context(options, path) for path in options.get("certificates", ())]
         self._epoll = select.epoll()
         self._by_fd: dict[int, Comer] = {}
         self._again: list[tuple[float, int]] = []
@@ -214,13 +230,14 @@ class Storm:
             if self._context is not None and not isinstance(sock, ssl.SSLSocket):
                 sock.getpeername()  # raises where the connection was refused
                 # The same descriptor, so the epoll set goes on watching it.
-                sock = comer.sock = self._context.wrap_socket(
+                context = self._contexts[comer.number] if self._contexts else self._context
+                sock = comer.sock = context.wrap_socket(
                     sock, server_hostname="localhost", do_handshake_on_connect=False
                 )
             if not comer.has_said_hello:
                 if isinstance(sock, ssl.SSLSocket):
                     sock.do_handshake()
-                sock.send(hello(self._options, f"storm-{comer.number}"))
+                sock.send(hello(self._options, f"storm-{comer.number}", comer.number))
                 comer.has_said_hello = True
                 self._epoll.modify(sock.fileno(), select.EPOLLIN)
                 return

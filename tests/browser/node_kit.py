@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,18 +21,56 @@ from hypercorn.config import Config as ServerConfig
 from hypercorn.trio import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from appliance.alarms.book import AlarmBook
+from appliance.alarms.desk import AlarmDesk
 from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig
 from appliance.core.clock import SystemClock
-from appliance.core.config import Config, DevicesConfig, NodeConfig
+from appliance.core.config import ApiConfig, Config, DevicesConfig, NodeConfig
+from appliance.core.errors import HomeportError, Unavailable
+from appliance.device_requests.listeners import Listeners
+from appliance.device_requests.router import Router
 from appliance.identity import Passwords, SetupCode, SiteKeys
 from appliance.identity import tls as tls_identity
+from appliance.management.firmware_report import FirmwareReport
+from appliance.management.replication_state import ReplicationState
+from appliance.pipeline.backlog import BacklogStatistics
+from appliance.pipeline.kept_messages import KeptMessages
+from appliance.pipeline.lag import LagStatistics, LagWindow
+from appliance.pipeline.mapping_desk import MappingDesk
+from appliance.pipeline.rule_set_desk import RuleSetDesk
+from appliance.pipeline.try_out import TryOuts
+from appliance.pipeline.watch_statistics import WatchFeedStatistics
+from appliance.run.artifacts_wiring import open_desk as open_artifacts
+from appliance.run.drilling_wiring import make_drills
+from appliance.run.notifications_wiring import make_notifications
+from appliance.run.twins_wiring import twin_room
+from appliance.updates.desk import Updates
+from appliance.updates.engine import Engine
+from appliance.updates.surroundings import Surroundings
 from broker.bridge.statistics import BridgeStatistics
 from storage.catalog import AsyncCatalog, Catalog
+from storage.log.reader import LogReader
+from storage.site.statistics import SiteStatistics
+from tests.acts import ACT
 from tests.broker_stand_in import STATISTICS, AnsweringBroker
+from tests.browser.fleet_world import FLEET, READ
+from tests.ca_kit import certificate_services
+from tests.keeper_stand_in import Keeper
+from tests.letter_kit import grouped
+from tests.node_kit import Columns, Sql, TopEntry, columns_of
+from tests.twin_kit import Pushes
+from tests.updates_kit import SeenHealth
+from tests.watch_numbers import UP_TO_DATE
 from ui.app import create_app
+from ui.audit_desk import AuditDesk
+from ui.backup_desk import BackupDesk
 from ui.live import Hub
-from ui.services import Aggregation, Services
+from ui.people import PeopleServices
+from ui.rate_limit import RateLimits
+from ui.rate_limit_streams import StreamPlaces
+from ui.services import Services
 from ui.sign_in import SignInLimiter
+from ui.telemetry_question import Aggregation, Source, TopAggregation
 
 T = TypeVar("T")
 PASSWORD = "correct horse battery"
@@ -48,6 +86,11 @@ class LiveDevice:
     last_seen_at_ms: int | None = None
     last_reading_at_ms: int | None = None
     address: str = ""
+    watermark_at_ms: int | None = None
+    watermark_received_at_ms: int | None = None
+    expect_ms: int | None = None
+    clock_offset_ms: int | None = None
+    firmware: FirmwareReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +100,11 @@ class LiveValue:
     observed_at_ms: int
     received_at_ms: int
     quality: int = 0
+    is_kept_copy: bool = False
+
+    @property
+    def counts_at_ms(self) -> int | None:
+        return None if self.is_kept_copy else self.received_at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +142,9 @@ class FakeLive:
     def message_rate(self) -> float:
         return self.rate
 
+    def common_clock_offset_ms(self) -> int | None:
+        return None
+
     def devices(self) -> Mapping[str, LiveDevice]:
         return self._devices
 
@@ -130,12 +181,16 @@ class FakeLive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
+    device: str = ""
     metric: str
     at_ms: list[int]
     value: list[float | int | str | bool | None]
     min: list[float | None]
     max: list[float | None]
+    count: Sequence[int] = ()
+    quality: Sequence[int] = ()
     truncated: bool = False
+    sources: Sequence[Source] = ("minutes", "readings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +207,79 @@ class Letter:
     payload_bytes: int = 1
 
 
+def swing(at_ms: int) -> float:
+    """Between 16 and 24, once a day, with a little of its own every hour."""
+    return 20 + 4 * math.sin(at_ms / 3_600_000 * math.pi / 12) + 0.4 * math.sin(at_ms / 600_000)
+
+
 class FakeTelemetry:
-    """A day with a slow swing in it and two hours missing, for any metric; dead letters as set."""
+    """A day with a slow swing in it and two hours missing, for any metric; dead letters as set.
+
+    Attributes:
+        asked: How often telemetry was asked for. failure: What any question ends with, None for an answer.
+    """
 
     def __init__(self) -> None:
         self.letters: list[Letter] = []
+        self.asked = 0
+        self.failure: HomeportError | None = None
+
+    async def query_many(
+        self,
+        series: Sequence[tuple[str, str]],
+        from_ms: int,
+        to_ms: int,
+        *,
+        aggregation: Aggregation,
+        interval_ms: int | None,
+        limit_total: int,
+    ) -> list[Series]:
+        self.asked += 1
+        if self.failure is not None:
+            raise self.failure
+        found = []
+        for number, (device, metric) in enumerate(series):
+            (one,) = await self.query(
+                device,
+                [metric],
+                from_ms,
+                to_ms,
+                aggregation="band",
+                interval_ms=interval_ms or 60_000,
+                limit=limit_total // len(series),
+            )
+            value = [v + 3 * number for v in one.value if isinstance(v, float)]
+            low: list[float | None] = [v - 0.7 for v in value] if aggregation == "band" else []
+            high: list[float | None] = [v + 0.9 for v in value] if aggregation == "band" else []
+            found.append(replace(one, device=device, value=list(value), min=low, max=high))
+        return found
+
+    async def top(
+        self,
+        metrics: str,
+        aggregation: TopAggregation,
+        from_ms: int,
+        to_ms: int,
+        count: int,
+        *,
+        lowest: bool,
+        devices: Sequence[str] | None,
+    ) -> list[TopEntry]:
+        await trio.lowlevel.checkpoint()
+        return [TopEntry(device, metrics, 21.5, 1) for device in devices or ("press-0",)][:count]
+
+    async def stream(
+        self, devices: Sequence[str], metrics: Sequence[str], from_ms: int, to_ms: int
+    ) -> AsyncIterator[Columns]:
+        """The same swing, every 5 minutes."""
+        await trio.lowlevel.checkpoint()
+        for device in devices:
+            for metric in metrics or ("t",):
+                at_ms = list(range(from_ms, to_ms, 300_000))
+                yield columns_of(device, metric, at_ms, [swing(at) for at in at_ms])
+
+    async def write(self, devices: Sequence[str], metrics: Sequence[str], from_ms: int, to_ms: int) -> Path:
+        raise Unavailable("This stand-in writes no Parquet.", hint="Ask a real store.")
 
     async def query(
         self,
@@ -176,7 +299,7 @@ class FakeTelemetry:
         at_ms = [
             at for at in range(from_ms, to_ms, interval_ms) if not 8 * hour_ms < to_ms - at < 10 * hour_ms
         ][:limit]
-        mean = [20 + 4 * math.sin(at / hour_ms * math.pi / 12) + 0.4 * math.sin(at / 600_000) for at in at_ms]
+        mean = [swing(at) for at in at_ms]
         return [
             Series(
                 metric=metric,
@@ -188,6 +311,10 @@ class FakeTelemetry:
             for metric in metrics
         ]
 
+    async def letter_groups(self, limit: int) -> Sequence[Any]:
+        await trio.lowlevel.checkpoint()
+        return grouped(self.letters)[:limit]
+
     async def dead_letters(self, limit: int, before: tuple[int, int] | None) -> list[Letter]:
         await trio.lowlevel.checkpoint()
         newest_first = sorted(self.letters, key=lambda letter: (letter.epoch, letter.seq), reverse=True)
@@ -198,11 +325,20 @@ class FakeTelemetry:
 class PipelineNumbers:
     lag_s: float = 0.05
     lag_p95_s: float | None = 0.12
+    ingestion_lag: LagStatistics = field(default_factory=lambda: LagWindow().statistics(0))
+    pipeline_lag: LagStatistics = field(default_factory=lambda: LagWindow().statistics(0))
     behind_records: int = 0
     rows_total: int = 1_234_567
     messages_total: int = 250_000
     dead_letters_total: int = 0
+    dead_letters: int = 0
     breaker: str = "closed"
+    state: str = "running"
+    behind_since_ms: int | None = None
+    watch: WatchFeedStatistics | None = UP_TO_DATE
+    complete_seq: int = 8
+    doing: str = ""
+    backlog: BacklogStatistics = field(default_factory=BacklogStatistics)
 
 
 @dataclass(slots=True)
@@ -257,12 +393,14 @@ class TestNode:
         self._failure: BaseException | None = None
         self.live = FakeLive()
         self.telemetry = FakeTelemetry()
+        self.sql = Sql()
         self.pipeline = FakePipeline()
         self.broker = FakeBroker()
         self.bridges: list[BridgeStatistics] = [
             BridgeStatistics(name="cloud", address="mqtt.example.com:8883", state="connected"),
             BridgeStatistics(name="hall", address="127.0.0.1:1883", state="connected"),
         ]
+        self.has_peers = False
         self.services: Services
         self.port = 0
         self._speaking = trio.Event()
@@ -289,7 +427,11 @@ class TestNode:
 
     def catalog(self, fn: Callable[[Catalog], T]) -> T:
         """Write to the node's catalog."""
-        return trio.from_thread.run(self.services.catalog.write, fn, trio_token=self._token)
+
+        async def write() -> T:
+            return await self.services.catalog.write(fn, by=ACT)
+
+        return trio.from_thread.run(write, trio_token=self._token)
 
     def stop_server(self) -> None:
         async def stop() -> None:
@@ -318,49 +460,94 @@ class TestNode:
         finally:
             self._ready.set()
 
+    async def _replication(self) -> ReplicationState | None:
+        return FLEET if self.has_peers else None
+
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._closing = trio.Event()
         clock = SystemClock()
         self.hub = Hub(clock=clock, source=self.live)
+        self.listeners, self.pushes = Listeners(), Pushes()
         keys = SiteKeys.load_or_create(self._data_dir)
         self.tls = tls_identity.load_or_create(
-            self._data_dir, node_name="plant-4", clock=clock, names=["localhost"], addresses=["127.0.0.1"]
+            self._data_dir,
+            keys,
+            node_name="plant-4",
+            clock=clock,
+            names=["localhost"],
+            addresses=["127.0.0.1"],
         )
         async with (
             AsyncCatalog.opened(self._data_dir / "catalog.db", clock=clock, node_id=keys.node_id) as catalog,
             trio.open_nursery() as nursery,
         ):
             self._nursery = nursery
-            self.services = Services(
-                config=Config(
-                    node=NodeConfig(name="plant-4", data_dir=self._data_dir, run_dir=self._data_dir),
-                    devices=DevicesConfig(stale_after_s=STALE_AFTER_S),
-                    bridge=tuple(BridgeConfig(name=each.name) for each in self.bridges),
-                    bridge_topic=tuple(
-                        BridgeTopicConfig(bridge=each.name, topic="site/+/a-rather-long-topic/#")
-                        for each in self.bridges
-                    ),
+            issuing, crl = certificate_services(self._data_dir, keys, catalog, clock)
+            config = Config(
+                node=NodeConfig(name="plant-4", data_dir=self._data_dir, run_dir=self._data_dir),
+                devices=DevicesConfig(stale_after_s=STALE_AFTER_S),
+                bridge=tuple(BridgeConfig(name=each.name) for each in self.bridges),
+                bridge_topic=tuple(
+                    BridgeTopicConfig(bridge=each.name, topic="site/+/a-rather-long-topic/#")
+                    for each in self.bridges
                 ),
+            )
+            engine = Engine(
+                catalog,
+                clock=clock,
+                surroundings=Surroundings(clock, health=SeenHealth(), random=lambda: 0.5),
+            )
+            self.services = Services(
+                config=config,
+                updates=Updates(engine, catalog, clock=clock),
+                wake_updates=engine.look_soon,
                 bridge_report=lambda: self.bridges,
+                replication=self._replication,
+                site=lambda: READ if self.has_peers else SiteStatistics(),
                 version="0.1.0",
                 clock=clock,
                 started_at_ms=clock.now_ms(),
                 catalog=catalog,
                 live=self.live,
                 telemetry=self.telemetry,
+                sql=self.sql,
+                parquet=self.telemetry,
                 pipeline=self.pipeline,
                 log_head=Head,
                 broker=self.broker,
                 keys=keys,
+                issuing=issuing,
+                crl=crl,
                 passwords=Passwords(),
+                people=PeopleServices.load(self._data_dir, catalog, keys, clock=clock, session_hours=12),
                 setup_code=SetupCode(clock=clock),
+                audit=AuditDesk(catalog=catalog, keys=keys, clock=clock, data_dir=self._data_dir),
+                backups=BackupDesk(config, keys, catalog, clock=clock),
+                drills=make_drills(config, catalog, clock),
+                artifacts=open_artifacts(config, catalog, keys, clock),
                 sign_in_limiter=SignInLimiter(clock=clock),
+                rate_limits=RateLimits(ApiConfig(), clock=clock),
+                streams=StreamPlaces(count_max=ApiConfig().streams_per_user_max),
                 tls=self.tls,
                 readiness={},
                 hub=self.hub,
+                twins=twin_room(catalog, Router(clock=clock), self.listeners, self.hub, clock, trio.Event()),
+                keeper=Keeper(),
+                mappings=await MappingDesk.opened(catalog, LogReader(self._data_dir / "log"), []),
+                rules=await RuleSetDesk.opened(catalog, lambda: (1, 1)),
+                notifications=make_notifications(config, catalog, keys, self.broker, clock=clock).desk,
+                alarms=AlarmDesk(
+                    catalog, AlarmBook(clock=clock, flap_ms=60_000, wait_ms=60_000), clock=clock
+                ),
+                try_outs=TryOuts(KeptMessages(LogReader(self._data_dir / "log"), clock.mono_ms)),
             )
             await nursery.start(self.hub.run)
+            await nursery.start(engine.run)
+            nursery.start_soon(self.services.twins.run)
+            self.listeners.link = self.pushes
+            await nursery.start(self.services.backups.run)
+            await nursery.start(self.services.alarms.run)
             await self._start_server()
             self._ready.set()
             await self._closing.wait()

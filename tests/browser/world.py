@@ -8,11 +8,14 @@ from broker.bridge.statistics import BridgeStatistics
 from storage.catalog import Catalog
 from tests.broker_stand_in import away_row, client_row, retained_row
 from tests.browser.node_kit import PASSWORD, Letter, LiveValue, TestNode
+from tests.execution_kit import firmware
+from tests.trace_kit import reading
 
 HOSTILE_ID = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
 HOSTILE_NAME = "</title><script>alert('name')</script>"
 HOSTILE_METRIC = "<script>alert('metric')</script>_celsius"
 HOSTILE_TEXT = '"><svg onload=alert(\'text\')><hx-partial hx-target="#main">gone</hx-partial>\u202e'
+HOSTILE_TRACE_ID = "1" * 32
 LOST_FOR_MS = 4_000_000
 METRICS: tuple[tuple[str, float | str | bool, int], ...] = (
     ("temperature_celsius", 21.374, 0),
@@ -35,6 +38,18 @@ def populate(node: TestNode) -> None:
         catalog.add_user("admin", role="admin", password_hash=password_hash)
         for index, _ in enumerate(STATES):
             catalog.add_device(f"press-{index}", name="Hall 2" if index % 2 else "")
+        for serial in ("7d0e", "7d0f"):
+            catalog.add_certificate(
+                serial * 8,
+                device_id="press-0",
+                fingerprint="0" * 64,
+                key_hash=f"{serial:0>64}",
+                issuer_key_id="aa",
+                issued_by="est",
+                not_before_at_ms=now_ms,
+                not_after_at_ms=now_ms + 90 * 86_400_000,
+            )
+        catalog.revoke_certificate("7d0e" * 8, because="keyCompromise")
         catalog.add_device("never-1")
         catalog.add_device(HOSTILE_ID, name=HOSTILE_NAME)
         catalog.note_first_contact(["newcomer-a", "newcomer-b"], at_ms=now_ms - 90_000)
@@ -56,18 +71,39 @@ def enliven(node: TestNode) -> None:
             last_seen_at_ms=seen_ms,
             last_reading_at_ms=seen_ms,
             address="192.0.2.7:40213",
+            firmware=firmware("0" * 64, device_id=f"press-{index}", version="1.0"),
         )
     for metric, value, quality in METRICS:
         put(node, "press-0", metric, value, quality=quality)
+    # One whose clock is wrong, with a value that another broker has kept.
+    node.live.set_value(
+        "press-1",
+        LiveValue(
+            metric="level_percent",
+            value=71.0,
+            observed_at_ms=now_ms,
+            received_at_ms=now_ms,
+            quality=1,
+            is_kept_copy=True,
+        ),
+    )
+    node.live.set_device(
+        "press-1", clock_offset_ms=-5_400_000, expect_ms=600_000, watermark_at_ms=now_ms - 5_400_000
+    )
     node.live.set_device(
         HOSTILE_ID, presence="online", presence_since_ms=now_ms, presence_reason=HOSTILE_TEXT
     )
     put(node, HOSTILE_ID, HOSTILE_METRIC, 21.5)
     put(node, HOSTILE_ID, "note", HOSTILE_TEXT)
+    traces = reading("press-0", now_ms - 20_000) + reading(
+        HOSTILE_ID, now_ms - 9_000, trace_id=HOSTILE_TRACE_ID, target=HOSTILE_TEXT, error=HOSTILE_TEXT
+    )
+    node.services.tracing.recorder.add(traces)
     node.live.rate = 482.0
-    node.pipeline.numbers.dead_letters_total = 3
+    node.pipeline.numbers.dead_letters = 3
     node.pipeline.numbers.breaker = "closed"
     node.pipeline.numbers.behind_records = 0
+    node.pipeline.numbers.lag_s = 0.05
     node.broker.connected = True
     times = {"connected_at_ms": now_ms - 7_200_000, "last_packet_at_ms": now_ms - 4_000}
     node.broker.clients = [

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import trio
 
-from appliance.core.errors import Conflict, NotFound
+from appliance.core.errors import Conflict, NotFound, UsageError
 from broker.link import BrokerLink
 from tests.broker_kit import running_broker
 from tests.broker_stand_in import AnsweringBroker, away_row, client_row, retained_row
@@ -123,6 +123,17 @@ async def test_a_client_that_is_away(opened: Opened, tmp_path: Path) -> None:
             await broker.ask("end_session", client_id="c")
 
 
+async def test_publishing(opened: Opened, tmp_path: Path) -> None:
+    async with opened(tmp_path) as broker:
+        fields = {"topic": "alarms/x", "payload": b"{}", "key": "k", "is_retained": False}
+        answer = await broker.ask("publish", **fields)
+        assert set(answer) == {"seq"}
+        assert answer["seq"] > 0
+        with pytest.raises(UsageError) as caught:
+            await broker.ask("publish", **{**fields, "topic": "alarms/#"})
+        assert caught.value.code == "question_invalid"
+
+
 async def test_retained(opened: Opened, tmp_path: Path) -> None:
     async with opened(tmp_path) as broker:
         page = await broker.ask("retained", q="", cursor=None, limit=1)
@@ -138,3 +149,8 @@ async def test_retained(opened: Opened, tmp_path: Path) -> None:
             with pytest.raises(NotFound) as caught:
                 await broker.ask("clear_retained", **fields)
             assert caught.value.code == "retained_unknown"
+
+
+async def test_the_next_reading_of_a_device_is_traced(opened: Opened, tmp_path: Path) -> None:
+    async with opened(tmp_path) as broker:
+        assert await broker.ask("trace_next", device="dev-a") == {"waits_ms": 900_000}

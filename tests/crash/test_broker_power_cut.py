@@ -16,8 +16,7 @@ import pytest
 
 from storage.log.verify import verify
 from tests.crash.power import CuttableDisk, why_not
-from tests.crash.rig import Publisher, Rig, wait_for
-from tests.crash.test_exactly_once import stored_numbers
+from tests.crash.rig import Publisher, Rig, stored_numbers, wait_for
 
 DEVICES = ("dev-a", "dev-b")
 

@@ -12,11 +12,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from storage.log.verify import verify
-from tests.crash.rig import Publisher, Rig, wait_for
+from tests.crash.rig import Publisher, Rig, stored_numbers, wait_for
 
 DEVICES = ("dev-a", "dev-b", "dev-c")
 CATCH_UP_S = 60.0
@@ -31,17 +30,6 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
             yield made
         finally:
             made.close()
-
-
-def stored_numbers(store: Path, device: str) -> list[int]:
-    connection = duckdb.connect(str(store), read_only=True)
-    try:
-        rows = connection.execute(
-            "SELECT num FROM v_readings WHERE device = ? AND metric = 'n' ORDER BY num", [device]
-        ).fetchall()
-    finally:
-        connection.close()
-    return [int(row[0]) for row in rows]
 
 
 @pytest.mark.parametrize(

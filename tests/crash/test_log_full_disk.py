@@ -19,6 +19,7 @@ from storage.log import LogWriter, OsDisk
 from storage.log.disk_level import DiskLevel, DiskLevels
 from storage.log.housekeeping import KeepingRules
 from storage.log.verify import verify
+from tests.small_disk import small_disk
 from tests.storage_log_kit import Written, append_blocks, as_written, open_writer, read_all
 
 MIB = 1024 * 1024
@@ -29,21 +30,8 @@ RULES = KeepingRules(levels=DiskLevels(), ballast_bytes=1 * MIB, keep_percent=0,
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A small file system, and on it a folder for the log."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "none", str(mount)],
-        capture_output=True,
-        text=True,
-    )
-    if made.returncode:
-        pytest.skip(f"mounting is not allowed here: {made.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "small", size_mib=SIZE_MIB) as mount:
         yield mount
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 def wait_until(condition: Callable[[], object]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import ssl
 from collections.abc import Sequence
 from dataclasses import replace
@@ -236,10 +235,7 @@ async def test_a_new_certificate_counts_for_new_connections_and_closes_no_old_on
     monkeypatch.setattr("broker.tls.RELOAD_INTERVAL_MS", 5)
     async with running_broker(tmp_path, with_tls=True) as running:
         assert running.certificate is not None
-        path = running.certificate
-        trusted = tmp_path / "trusted.pem"
-        shutil.copyfile(path, trusted)
-        running.certificate = trusted
+        path = running.certificate.with_name("tls.pem")
         old = await running.open_tls()
         await old.connect("old")
 

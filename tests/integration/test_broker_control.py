@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+import broker.control
 import broker.link
 from appliance.core.errors import NotFound, Unavailable
 from broker.control import CLIENT_COUNT_MAX
@@ -68,12 +69,19 @@ async def test_kick_revoke_statistics_and_growth(tmp_path: Path) -> None:
             "sessions",
             "skipped_records",
             "checkpoint",
+            "credentials",
             "tls",
             "websockets",
             "access",
             "ingest",
             "limits",
             "held",
+            "requests",
+            "requests_waiting",
+            "pushes",
+            "listening",
+            "tracing",
+            "site",
         }
         await node.link.kick("other")
         assert await other.disconnected() == 0x98
@@ -158,3 +166,27 @@ async def test_first_contacts(tmp_path: Path) -> None:
         await peer.refused("c", username="unknown-1", password=b"unknown")
         async with linked(path) as node:
             await running.wait_until(lambda: node.contacts == ["unknown-1"])
+
+
+async def test_strangers_are_told_of_together_and_not_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each telling is a write to the catalog: whoever connects again and again must not fill its queue and wear the disk."""
+    monkeypatch.setattr(broker.control, "CONTACT_INTERVAL_MS", 60_000)
+    monkeypatch.setattr(broker.control, "STATISTICS_INTERVAL_MS", 10)
+    path = tmp_path / "broker.sock"
+    async with running_broker(tmp_path, control_path=path) as running, linked(path) as node:
+        await until_connected(running, node)
+
+        async def come(name: str) -> None:
+            peer = await running.open()
+            await peer.refused("c", username=name, password=b"unknown")
+
+        await come("first")
+        await running.wait_until(lambda: node.contacts == ["first"])
+        for name in "abcdefg":
+            await come(name)
+        control = running.server._control
+        assert control is not None
+        assert list(control._contacts) == list("abcdefg")
+        assert node.contacts == ["first"]

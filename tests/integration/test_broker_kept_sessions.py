@@ -209,12 +209,12 @@ async def test_an_operator_ends_a_session(tmp_path: Path) -> None:
     async with running_broker(tmp_path, config=QUIET) as broker:
         client = await kept(broker, "kept")
         await client.subscribe("t")
-        assert broker.server.end_session("kept")
+        assert broker.server.administration.end_session("kept")
         assert await client.disconnected() == 0x98
-        assert not broker.server.end_session("kept")
+        assert not broker.server.administration.end_session("kept")
         client = await kept(broker, "kept", present=False)
         await leave(client)
-        assert broker.server.end_session("kept")
+        assert broker.server.administration.end_session("kept")
     async with running_broker(tmp_path, config=QUIET) as broker:
         assert broker.statistics()["sessions"]["durable"] == 0
 

@@ -76,6 +76,35 @@ class TestStartAndDrain:
                 raise AssertionError("it started")
 
 
+class LeapingClock(SystemClock):
+    ahead_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
+
+
+async def test_a_clock_that_leaps_ahead_stands_in_the_log_before_what_comes_then(tmp_path: Path) -> None:
+    clock, day_ms = LeapingClock(), 86_400_000
+    async with running_broker(tmp_path, clock=clock) as broker:
+        client = await broker.connect("c")
+        await client.publish("t", b"before")
+        clock.ahead_ms = day_ms
+        await broker.wait_until(lambda: broker.records(Kind.CLOCK_AHEAD))
+        await client.publish("t", b"after")
+        clock.ahead_ms = 2 * day_ms
+        await client.publish("t", b"at once")
+    kinds = (Kind.CLOCK_AHEAD, Kind.PUBLISH)
+    found = [(kind, payload) for kind, _, _, payload in broker.records(*kinds)]
+    assert [payload for kind, payload in found if kind is Kind.PUBLISH] == [b"before", b"after", b"at once"]
+    assert [kind for kind, _ in found] == [
+        Kind.PUBLISH,
+        Kind.CLOCK_AHEAD,
+        Kind.PUBLISH,
+        Kind.CLOCK_AHEAD,
+        Kind.PUBLISH,
+    ]
+
+
 def failing(disk: GatedDisk, how: str) -> None:
     error = OSError(errno.EIO, "the disk is gone")
     if how == "write":

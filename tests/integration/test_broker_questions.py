@@ -248,6 +248,36 @@ async def test_clearing_is_a_record_that_subscribers_get_too(tmp_path: Path) -> 
         assert await broker.topics() == ["b"], "and so it is after a restart"
 
 
+async def test_the_node_publishes_as_a_record_of_the_log(tmp_path: Path) -> None:
+    async with asked(tmp_path) as broker:
+        peer = await broker.running.connect("writer", version=5)
+        await peer.subscribe("alarms/#")
+        fields = {"topic": "alarms/site", "payload": b'{"a": 1}', "key": "k" * 64, "is_retained": True}
+        answer = await broker.link.ask("publish", **fields)
+        message = await peer.message()
+        assert (message.topic, message.payload) == ("alarms/site", b'{"a": 1}')
+        assert answer["seq"] > 0
+        assert b"Idempotency-Key" in message.properties
+        assert b"k" * 64 in message.properties
+        assert await broker.topics() == ["alarms/site"]
+        await broker.link.ask("publish", **{**fields, "topic": "alarms/now", "is_retained": False})
+        assert (await peer.message()).topic == "alarms/now"
+        assert await broker.topics() == ["alarms/site"]
+
+
+async def test_publishing_on_a_disk_that_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker.server_publishing, "CLEAR_TIMEOUT_MS", 30)
+    disk = GatedDisk()
+    async with asked(tmp_path, disk=disk) as it:
+        disk.shut()
+        with pytest.raises(Unavailable) as caught:
+            await it.link.ask("publish", topic="a", payload=b"1", key="k", is_retained=False)
+        assert caught.value.code == "disk_slow"
+        disk.open_gate()
+
+
 async def test_a_newer_message_is_not_cleared_in_the_place_of_the_one_that_was_seen(tmp_path: Path) -> None:
     async with asked(tmp_path) as broker:
         peer = await broker.running.connect("writer")
@@ -290,6 +320,11 @@ async def test_clearing_on_a_disk_that_stands_still(tmp_path: Path, monkeypatch:
         ("retained", {"cursor": -1}),
         ("retained", {"cursor": True}),
         ("clear_retained", {"topic": "x" * 65_536}),
+        ("publish", {"topic": "a/#", "payload": b"1", "key": "k", "is_retained": False}),
+        ("publish", {"topic": "", "payload": b"1", "key": "k", "is_retained": False}),
+        ("publish", {"topic": "a", "payload": b"x" * 131_073, "key": "k", "is_retained": False}),
+        ("publish", {"topic": "a", "payload": "text", "key": "k", "is_retained": False}),
+        ("publish", {}),
         ("weather", {}),
     ],
 )

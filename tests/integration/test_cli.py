@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from click.testing import CliRunner, Result
 from appliance.cli import main
 from appliance.core.clock import SystemClock
 from appliance.core.config import load
+from appliance.identity.ca import SiteCa
 from appliance.identity.keys import SiteKeys
+from appliance.identity.recovery_kit import PENDING, RecoveryKit
 from appliance.run import layout
 from appliance.run.first_run import lock, prepare_folders
 from storage.catalog.catalog import Catalog
@@ -90,6 +93,8 @@ def test_for_people_a_token_is_printed_once_and_lists_are_tables(config_path: Pa
         "ROLE",
         "NAME",
         "TAGS",
+        "GROUPS",
+        "SERIAL",
     ]
     assert "pump-1" in listed.stdout
     assert token not in listed.stdout
@@ -336,3 +341,80 @@ def test_the_demo_prints_its_announcement_and_keeps_to_var_demo(tmp_path: Path) 
     assert second.process.returncode == 4
     assert "held by homeport run --demo" in refused
     assert [path.name for path in tmp_path.iterdir()] == ["var"]
+
+
+def kit_box(config_path: Path) -> Path:
+    """A box that has started once."""
+    config = load(config_path, {})
+    prepare_folders(config)
+    data_dir = config.node.data_dir
+    SiteCa.load_or_create(data_dir, SiteKeys.load_or_create(data_dir), clock=SystemClock())
+    return data_dir
+
+
+def test_the_recovery_kit_is_shown_kept_confirmed_and_gone(config_path: Path, tmp_path: Path) -> None:
+    data_dir = kit_box(config_path)
+    shown = homeport("recovery-kit", "show", "--config", config_path)
+    assert shown.exit_code == 0
+    saved = tmp_path / "kit.txt"
+    saved.write_text(shown.output)
+    assert answer("recovery-kit", "check", saved, "--config", config_path)["ok"] is True
+    assert answer("recovery-kit", "confirm", saved, "--config", config_path) == {
+        "confirmed": True,
+        "was_pending": True,
+    }
+    assert not (data_dir / PENDING).exists()
+    gone = homeport("recovery-kit", "show", "--config", config_path)
+    assert gone.exit_code == 3
+    assert "keeps no copy" in gone.output
+    assert answer("recovery-kit", "confirm", saved, "--config", config_path)["was_pending"] is False
+    assert homeport("recovery-kit", "check", saved, "--config", config_path).exit_code == 0
+
+
+def test_a_recovery_kit_from_standard_input_with_a_typing_error(config_path: Path) -> None:
+    data_dir = kit_box(config_path)
+    kit = RecoveryKit.of(data_dir)
+    lines = kit.lines()
+    lines[4] = lines[4][:4] + ("B" if lines[4][4] == "A" else "A") + lines[4][5:]
+    command = ["recovery-kit", "check", "-", "--config", str(config_path)]
+    refused = CliRunner().invoke(main, command, input="\n".join(lines))
+    assert refused.exit_code == 2
+    assert "Line 05" in refused.output
+    assert CliRunner().invoke(main, command, input=kit.qr_text).exit_code == 0
+    assert CliRunner().invoke(main, command, input=b"\xff\xfe").exit_code == 2
+
+
+def test_another_boxes_recovery_kit_is_neither_confirmed_nor_right(config_path: Path, tmp_path: Path) -> None:
+    data_dir = kit_box(config_path)
+    other = replace(RecoveryKit.of(data_dir), site_key=bytes(32))
+    (tmp_path / "kit.txt").write_text(other.text())
+    assert homeport("recovery-kit", "check", tmp_path / "kit.txt", "--config", config_path).exit_code == 2
+    assert homeport("recovery-kit", "confirm", tmp_path / "kit.txt", "--config", config_path).exit_code == 2
+    assert (data_dir / PENDING).exists()
+    assert homeport("recovery-kit", "check", tmp_path / "nothing", "--config", config_path).exit_code == 3
+
+
+def test_a_new_box_from_the_recovery_kit(config_path: Path, tmp_path: Path) -> None:
+    data_dir = kit_box(config_path)
+    kit = RecoveryKit.of(data_dir)
+    (tmp_path / "kit.txt").write_text(kit.text())
+    data_dir.rename(tmp_path / "dead")
+    done = answer("recovery-kit", "restore", tmp_path / "kit.txt", "--config", config_path)
+    assert done == {"site_key": True, "node_id": True, "authority": True}
+    assert (data_dir / "identity" / "site.key").read_text().strip() == kit.site_key.hex()
+    assert homeport("recovery-kit", "check", tmp_path / "kit.txt", "--config", config_path).exit_code == 0
+    again = homeport("recovery-kit", "restore", tmp_path / "kit.txt", "--config", config_path)
+    assert "nothing was changed" in again.output
+    config = load(config_path, {})
+    with lock(layout.node_lock(config), holder="a test"):
+        assert (
+            homeport("recovery-kit", "restore", tmp_path / "kit.txt", "--config", config_path).exit_code == 4
+        )
+
+
+def test_there_is_no_recovery_kit_to_check_before_the_first_start(config_path: Path, tmp_path: Path) -> None:
+    other = RecoveryKit(node_id=bytes(16), made_day=20_000, site_key=bytes(32), root_secret=bytes(32))
+    (tmp_path / "kit.txt").write_text(other.text())
+    refused = homeport("recovery-kit", "check", tmp_path / "kit.txt", "--config", config_path)
+    assert refused.exit_code == 3
+    assert "Start Homeport once" in refused.output

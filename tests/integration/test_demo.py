@@ -103,7 +103,13 @@ def test_every_verb_works_on_a_running_appliance(demo: Demo) -> None:
     assert status.startswith("demo 0.1.0, up ")
     assert "devices: 4 active; " in status
     assert "\nSetup code " in status
-    assert set(json.loads(homeport("status", "--json"))) == {"health", "status", "announcement"}
+    assert set(json.loads(homeport("status", "--json"))) == {
+        "health",
+        "status",
+        "alarms",
+        "announcement",
+        "replication",
+    }
 
     issued = json.loads(homeport("setup-code", "--json"))
     assert issued["code"] not in status

@@ -317,3 +317,34 @@ def test_children_end_when_the_supervisor_is_killed() -> None:
         assert time.monotonic() < deadline_s, "a child outlived the supervisor"
         time.sleep(0.01)
     assert log.count("the supervisor is gone") == 2
+
+
+async def test_a_process_for_a_folder_is_started_once_the_folder_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.run.supervisor.FLEET_LOOK_INTERVAL_S", 0.05)
+    folder = tmp_path / "fleet"
+    supervisor = Supervisor(
+        [spec("broker", "serve")],
+        when_there={folder: spec("replicator", "serve")},
+        environ=dict(os.environ),
+        notifier=Notifier({}),
+        clock=SystemClock(),
+        announce=lambda lines: None,
+        timing=QUICK,
+    )
+
+    def states() -> dict[str, str]:
+        return {child.name: child.state for child in supervisor.statistics().children}
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        with trio.fail_after(DEADLINE_S):
+            while not supervisor.statistics().ready:  # noqa: ASYNC110 - what is waited for has no event
+                await trio.sleep(0.01)
+            assert states() == {"broker": "ready"}
+            folder.mkdir()
+            while states().get("replicator") != "ready":  # noqa: ASYNC110 - the same
+                await trio.sleep(0.01)
+        supervisor.stop()
+    assert set(states().values()) == {"ended"}

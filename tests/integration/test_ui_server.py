@@ -13,7 +13,7 @@ import pytest
 import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from appliance.run.local_api import LocalApi
 from tests.node_kit import PASSWORD, Node, running_node
@@ -99,6 +99,48 @@ async def test_http_1_works_too_and_a_large_body_is_refused(tmp_path: Path) -> N
             "/api/v1/session", content=b" " * 2_000_000, headers={"content-type": "application/json"}
         )
         assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Transfer-Encoding: gzip", 501),
+        (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 501),
+        (b"Content-Length: 1\r\nContent-Length: 2", 400),
+        (b"Content-Length: many", 400),
+        (b"no header", 400),
+        (b"X: " + b"x" * 70_000, 431),
+    ],
+)
+async def test_what_the_connection_can_not_be_read_by_is_refused_before_the_app(
+    headers: bytes, status: int
+) -> None:
+    """docs/API.md: by the server itself, without a body, and the connection is closed. [RFC9112-6.1, -6.3]"""
+    asked: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        asked.append(scope["path"])
+
+    async with _served(app, "127.0.0.1:0") as url:
+        host, port = url.removeprefix("http://").split(":")
+        stream = await trio.open_tcp_stream(host, int(port))
+        request = b"POST /api/v1/devices HTTP/1.1\r\nHost: box\r\n" + headers + b"\r\n\r\n"
+        answer = b""
+        with trio.fail_after(30):
+            await stream.send_all(request)
+            async for part in stream:
+                answer += part
+        await stream.aclose()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert body == b""
+    assert asked == []
 
 
 async def test_a_browser_that_trusts_another_box_does_not_connect(tmp_path: Path) -> None:

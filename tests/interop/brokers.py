@@ -32,12 +32,12 @@ from appliance.core.config import load
 from appliance.identity import tls
 from appliance.identity.keys import SiteKeys
 from appliance.run import layout
-from appliance.run.device_commands import OnCatalog
+from appliance.run.device_commands_stopped import OnCatalog
 from appliance.run.first_run import prepare_folders
 from device_fw_sim.load import Credential
 from storage.catalog.catalog import Catalog
 
-START_DEADLINE_S = 20.0
+START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 12.0
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -257,11 +257,16 @@ def provision(config_path: Path, devices: Sequence[str], access: str) -> tuple[t
     clock = SystemClock()
     keys = SiteKeys.load_or_create(config.node.data_dir)
     identity = tls.load_or_create(
-        config.node.data_dir, node_name="bench", clock=clock, names=("localhost",), addresses=("127.0.0.1",)
+        config.node.data_dir,
+        keys,
+        node_name="bench",
+        clock=clock,
+        names=("localhost",),
+        addresses=("127.0.0.1",),
     )
     catalog = Catalog.open(layout.catalog(config), clock=clock, node_id=keys.node_id)
     try:
-        commands = OnCatalog(catalog, keys)
+        commands = OnCatalog(catalog, keys, clock=clock)
         with catalog.transaction():
             # Load comes from programs; what one device may do at most is another matter.
             kind = "application" if access == "site" else "device"

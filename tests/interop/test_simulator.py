@@ -16,6 +16,7 @@ import trio
 from device_fw_sim.broker_address import BrokerAddress
 from device_fw_sim.errors import OptionsError
 from device_fw_sim.faults import FaultKind, FaultRequest
+from device_fw_sim.fitting import FirmwareOptions
 from device_fw_sim.fleet import Fleet, FleetOptions
 from device_fw_sim.load import Credential, LoadOptions, run_load, wire
 from device_fw_sim.one import OneOptions
@@ -58,6 +59,27 @@ async def test_fleet(live_broker: LiveBroker, tls: bool, version: int) -> None:
     assert report.ok, report.failures
     assert report.sent >= 45
     assert report.reconnects == 0
+
+
+@pytest.mark.parametrize("live_broker", ["mosquitto"], indirect=True)
+@pytest.mark.parametrize("version", [4, 5])
+async def test_devices_with_firmware_deliver_whether_or_not_anybody_answers_them(
+    live_broker: LiveBroker, version: int
+) -> None:
+    """mosquitto answers nothing, and gives them their own requests back."""
+    options = FleetOptions(
+        broker=address(live_broker, version=version),
+        credentials=live_broker.credentials,
+        interval_ms=20,
+        duration_s=1,
+        firmware=FirmwareOptions(version="1.4.2"),
+    )
+    with trio.fail_after(DEADLINE_S):
+        report = await Fleet(options).run()
+    assert report.ok, report.failures
+    assert report.sent >= 45
+    assert report.reconnects == 0
+    assert report.versions == {"1.4.2": len(live_broker.credentials)}
 
 
 async def test_fleet_with_wrong_token_says_so(live_broker: LiveBroker) -> None:

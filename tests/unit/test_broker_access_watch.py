@@ -39,7 +39,9 @@ class Directory:
             raise NotAuthorized("Nobody.", code="bad_credentials")
         return principal
 
-    def authenticate_certificate(self, common_name: str, client_id: str, address: str) -> Principal:
+    def authenticate_certificate(
+        self, common_name: str, proof: bytes, client_id: str, address: str
+    ) -> Principal:
         return self.authenticate(common_name, None, client_id, address)
 
     def change(self, name: str, principal: Principal | None, *, is_noticed: bool = True) -> None:
@@ -57,10 +59,11 @@ class Directory:
             taken, self.changes = self.changes, set()
             return None if taken is None else frozenset(taken)
 
-    def reconsider(self, principal: Principal) -> Principal | None:
+    def reconsider(self, principal: Principal) -> Principal | NotAuthorized:
         if self.is_away:
             raise Unavailable("The catalog can't be read.", hint="Wait.")
-        return self.known.get(principal.name)
+        found = self.known.get(principal.name)
+        return NotAuthorized("The certificate was revoked.", hint="Enrol.") if found is None else found
 
 
 @pytest.fixture(autouse=True)

@@ -62,6 +62,14 @@ def test_only_what_matches_goes_out_under_its_name_there(log: KitLog) -> None:
     assert (batch.reached_seq, batch.head_seq, batch.epoch) == (8, 8, 1)
 
 
+def test_a_devices_trace_crosses_and_the_brokers_own_does_not(log: KitLog) -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    user = (("traceparent", parent), ("tracestate", "a=1"))
+    ours = parent.replace("b", "c").encode()
+    log.append(Record(properties=packed(Properties(user=user)), trace=ours), Record(trace=ours))
+    assert [found.properties.user_properties for found in look(scan_of(log)).found] == [user, ()]
+
+
 def test_a_look_is_bounded_and_goes_on_where_it_stopped(log: KitLog) -> None:
     for _ in range(3):
         log.append(*(Record(payload=b"%d" % number) for number in range(4)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 import trio
 import trio.testing
 
@@ -36,7 +37,9 @@ class Authenticator:
             raise NotAuthorized(f"{username} is unknown.", hint="", code="unknown_device")
         return Principal(name=username)
 
-    def authenticate_certificate(self, name: str, client_id: str, address: str) -> Principal:
+    def authenticate_certificate(
+        self, common_name: str, proof: bytes, client_id: str, address: str
+    ) -> Principal:
         raise AssertionError("nobody has a certificate here")
 
 
@@ -155,3 +158,21 @@ async def test_nothing_waits_any_more_at_the_end() -> None:
             asking = Asking(nursery)
             await asking.start(*(f"pump-{index}" for index in range(5)))
     assert len(asking.enquiries) == 0
+
+
+async def test_a_thread_that_is_held_up_is_left_and_another_one_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader answers from memory while the catalog's file holds one of its threads up."""
+    monkeypatch.setattr("broker.enquiries.ENQUIRY_TIMEOUT_MS", 30)
+    with trio.fail_after(DEADLINE_S):
+        async with trio.open_nursery() as nursery:
+            asking = Asking(nursery)
+            stuck, asking.authenticator.gate = asking.authenticator.gate, threading.Event()
+            await asking.start("first", "second")
+            await asking.until_asked(1)
+            # The next thread meets an open gate; the first one still waits at the shut one.
+            shut, asking.authenticator.gate = asking.authenticator.gate, stuck
+            while len(asking.found) < 2:  # noqa: ASYNC110 - a thread does it
+                await trio.sleep(0.001)
+            assert not shut.is_set()
+            shut.set()
+    assert asking.found == {"first": "first", "second": "second"}

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.core.errors import NotAuthorized, UsageError
 from appliance.management.access import Principal, check_device_id
-from broker.identity import LOCAL, NOTHING, Proof, identify, read_common_name
+from broker.identity import LOCAL, NOTHING, Proof, identify, read_certificate
 from broker.mqtt.packets import Connect, Version
 from tests.pki_kit import Authority, der
 
@@ -27,7 +27,9 @@ class Authenticator:
             raise NotAuthorized("wrong", code="bad_credentials")
         return Principal(name="pump")
 
-    def authenticate_certificate(self, common_name: str, client_id: str, address: str) -> Principal:
+    def authenticate_certificate(
+        self, common_name: str, proof: bytes, client_id: str, address: str
+    ) -> Principal:
         self.asked.append("certificate")
         if common_name != "pump":
             raise NotAuthorized("who?", code="unknown_device")
@@ -70,7 +72,10 @@ def test_a_token_alone() -> None:
     assert refusal(connect(), NOTHING) == "bad_credentials", "anonymous"
 
 
-@pytest.mark.parametrize("username", [None, "pump"])
+SDK = "?SDK=IoTDeviceSDK/Python&Platform=Unix&Metadata=(CRTVersion=0.36.1)"
+
+
+@pytest.mark.parametrize("username", [None, "pump", SDK])
 def test_a_certificate_alone(pump: Proof, username: str | None) -> None:
     authenticator = Authenticator()
     assert identify(authenticator, connect(username), "", pump).name == "pump"
@@ -81,6 +86,11 @@ def test_a_certificate_alone(pump: Proof, username: str | None) -> None:
 def test_a_certificate_of_somebody_else(pump: Proof, username: str) -> None:
     assert refusal(connect(username), pump) == "certificate_mismatch"
     assert refusal(connect(username, b"token"), pump) == "certificate_mismatch"
+
+
+def test_what_an_sdk_says_of_itself_is_a_name_beside_a_token(pump: Proof) -> None:
+    assert refusal(connect(SDK, b"token"), pump) == "certificate_mismatch"
+    assert refusal(connect(SDK), NOTHING) == "bad_credentials", "and no proof without a certificate"
 
 
 def test_a_certificate_and_a_token_are_both_right(pump: Proof) -> None:
@@ -102,13 +112,13 @@ def test_a_certificate_without_one_common_name(authority: Authority, names: tupl
 
 def test_a_certificate_that_can_not_be_read() -> None:
     with pytest.raises(NotAuthorized) as refused:
-        read_common_name(b"\x30\x03\x02\x01\x01")
+        read_certificate(b"\x30\x03\x02\x01\x01")
     assert refused.value.code == "certificate_unnamed"
 
 
 def test_names_are_taken_as_they_are(authority: Authority) -> None:
     path: Path = authority.issue("Grüße/../+#", file="odd")
-    assert read_common_name(der(path)) == "Grüße/../+#"
+    assert read_certificate(der(path)).common_name == "Grüße/../+#"
 
 
 class TestUnixSocket:

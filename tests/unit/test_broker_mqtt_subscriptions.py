@@ -119,3 +119,11 @@ def test_cache_does_not_take_an_answer_larger_than_itself() -> None:
     assert len(tree.match("a")) == 100
     assert tree.statistics().cache_entry_count == 0
     assert len(tree.match("a")) == 100
+
+
+def test_what_is_asked_once_is_not_remembered() -> None:
+    tree: SubscriptionTree[int] = SubscriptionTree()
+    tree.add("a/+", "one", 1)
+    assert tree.match_once("a/b") == tree.match("a/b") == (("one", 1),)
+    assert tree.match_once("a/c") == (("one", 1),)
+    assert tree.statistics().cache_entry_count == 1

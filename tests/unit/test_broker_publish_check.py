@@ -6,7 +6,7 @@ import pytest
 
 from appliance.core.errors import RemoteProtocolError
 from appliance.management.access import AccessPolicy, Principal
-from broker.publish_check import admit_topic, keep_publish_properties
+from broker.publish_check import admit_topic, is_request, keep_publish_properties
 from tests.protocol import builder
 
 DEVICE = Principal(name="d1")
@@ -81,3 +81,13 @@ def test_properties_that_are_refused(raw: bytes, code: int) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         keep_publish_properties(raw, 16)
     assert caught.value.reason_code == code
+
+
+def test_requests() -> None:
+    topic = b"dm/provision/default/request"
+    assert is_request(topic, DEVICE, POLICY)
+    assert not is_request(b"dm/provision/default/accepted", DEVICE, POLICY)
+    assert not is_request(b"dm/d1/telemetry", DEVICE, POLICY)
+    assert not is_request(topic, Principal(name="$local", kind="application", access="site"), POLICY)
+    with pytest.raises(RemoteProtocolError):
+        is_request(b"dm/provision/+/request", DEVICE, POLICY)

@@ -113,3 +113,15 @@ def test_what_a_grant_makes_of_a_message() -> None:
 @pytest.mark.parametrize("made", [grant(2, 3, no_local=True), grant(0), grant(1, retain_as_published=True)])
 def test_options_as_a_number(made: Grant) -> None:
     assert unpacked_grant(packed_options(made), made.identifiers, made.since_seq) == made
+
+
+def test_grants_by_session_leave_shared_subscriptions_out(two: tuple[Session, Session]) -> None:
+    first, second = two
+    router = Router()
+    router.subscribe(first, "a/#", grant(0, 7))
+    router.subscribe(first, "a/+", grant(1, 8))
+    router.subscribe(second, "$share/g/a/#", grant(1, 9))
+    found = router.grants_by_session("a/b")
+    assert set(found) == {id(first)}
+    assert sorted(each.identifiers for each in found[id(first)]) == [(7,), (8,)]
+    assert router.grants_by_session("b") == {}

@@ -44,7 +44,8 @@ class Stage:
         self.limits = LimitCounts()
         self.records: list[PendingRecord] = []
         self.now_ms = 0
-        self.lifecycle = self.refill = self.shared_refill = self
+        self.lifecycle = self.refill = self.shared_refill = self.listening = self
+        self.listens: list[str] = []
 
     def mark_dirty(self, connection: Connection) -> None:
         self.dirty.append(connection)
@@ -57,6 +58,9 @@ class Stage:
 
     def record(self, pending: PendingRecord) -> None:
         self.records.append(pending)
+
+    def subscribed(self, session: Session, topic_filters: list[str]) -> None:
+        self.listens += topic_filters
 
     def commit(self) -> list[Any]:
         """All records reach the disk; returns their payloads."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from appliance.core.errors import LogDamaged
+from broker.open_block import PendingRecord
 from broker.state.broker_state import BrokerState
 from broker.state.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
 from storage.log.columns import Kind
@@ -38,6 +39,27 @@ class TestRetained:
         assert (live[b"a"].payload, live[b"a"].qos, live[b"a"].client_id) == (b"001", 2, "sender")
         assert live[b"c"].expires_at_ms == live[b"c"].received_at_ms + 7000
         assert live[b"d"].received_at_ms == live[b"c"].received_at_ms + 5
+
+    def test_of_another_node_the_later_one_counts_live_and_from_the_log(self, stage: Stage) -> None:
+        received_at_ms = stage.now_ms
+        stage.clock.advance(10)
+        for topic, age_ms in (("older", 20), ("newer", -20)):
+            stage.publish(b"own", topic=topic, retain=True)
+            stage.record(
+                PendingRecord(
+                    Kind.SITE_PUBLISH,
+                    ("other", "other"),
+                    topic=topic.encode(),
+                    payload=b"other",
+                    flags=1,
+                    received_at_ms=received_at_ms - age_ms,
+                )
+            )
+            stage.commit()
+        live = {m.topic: m for m in stage.state.retained.messages()}
+        assert {topic: m.payload for topic, m in live.items()} == {b"older": b"own", b"newer": b"other"}
+        assert live[b"newer"].received_at_ms == received_at_ms + 20
+        assert {m.topic: m for m in recovered(CONFIG, stage.log).retained.messages()} == live
 
     def test_changes_are_counted(self, stage: Stage) -> None:
         before = stage.state.change_count

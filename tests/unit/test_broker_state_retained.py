@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from broker.delivery import NEVER
 from broker.mqtt.topics import matches
-from broker.state.retained import STEP_NODE_COUNT, RetainedMessage, RetainedMessages
+from broker.state.retained import CLEARED_COUNT_MAX, STEP_NODE_COUNT, RetainedMessage, RetainedMessages
 
 LEVELS = st.sampled_from(["a", "b", "", "$s", "long-level"])
 TOPICS = st.lists(LEVELS, min_size=1, max_size=4).map("/".join).filter(bool)
@@ -132,3 +132,33 @@ def test_a_long_walk_without_a_find_pauses() -> None:
     pauses = list(retained.find("a/+/nothing", 0))
     assert set(pauses) == {None}
     assert len(pauses) >= count // STEP_NODE_COUNT
+
+
+class TestOfTwoNodes:
+    """Which message counts where nodes of a site have one each: on all of them the same."""
+
+    def test_the_one_received_later_and_of_one_moment_the_greater_payload(self) -> None:
+        retained = table()
+        assert retained.is_newer(b"a", 0, b"x")
+        retained.keep(message("a", b"m"))  # received at 0
+        assert retained.is_newer(b"a", 1, b"a")
+        assert retained.is_newer(b"a", 0, b"n")
+        assert not retained.is_newer(b"a", 0, b"m")
+        assert not retained.is_newer(b"a", -1, b"z")
+
+    def test_what_was_cleared_later_does_not_come_back(self) -> None:
+        retained = table("a")
+        retained.clear(b"a", 5)
+        assert retained.get(b"a") is None
+        assert not retained.is_newer(b"a", 5, b"x")
+        assert retained.is_newer(b"a", 6, b"x")
+        retained.keep(message("a"))
+        retained.remove(b"a")
+        assert retained.is_newer(b"a", 1, b"x")
+
+    def test_how_many_topics_that_is_known_of(self) -> None:
+        retained = table()
+        for number in range(CLEARED_COUNT_MAX + 1):
+            retained.clear(b"t%d" % number, 5)
+        assert retained.is_newer(b"t0", 1, b"x")
+        assert not retained.is_newer(b"t1", 1, b"x")

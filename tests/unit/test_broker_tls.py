@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import ssl
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from appliance.core.errors import ConfigError
-from broker.tls import HTTP, TlsContexts, TlsFiles, server_context
+from broker.tls import HTTP, MQTT, TlsContexts, TlsFiles, server_context
 from broker.tls_files import certificate_ends_at_ms
 from tests.pki_kit import Authority
 
@@ -61,6 +64,97 @@ def test_client_certificates(authority: Authority, auth: str) -> None:
     context = server_context(files)
     assert context.verify_mode is (ssl.CERT_REQUIRED if auth == "required" else ssl.CERT_OPTIONAL)
     assert context.verify_flags & ssl.VERIFY_CRL_CHECK_LEAF
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_that_a_certificate_has_begun_is_not_resumed(
+    authority: Authority, version: ssl.TLSVersion
+) -> None:
+    """It would let the certificate in for two hours after its end."""
+    files = TlsFiles(
+        certificate=authority.issue("box", server=True), client_auth="optional", client_ca=authority.path
+    )
+    served = server_context(files)
+    client = ssl.create_default_context(cafile=str(authority.path))
+    client.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    client.minimum_version = client.maximum_version = version
+    client.load_cert_chain(authority.issue("pump"))
+    first = _connected(served, client, None)
+    assert not _connected(served, client, first.session).session_reused
+
+
+def _connected(
+    served: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLSession | None
+) -> ssl.SSLObject:
+    """The client's end of a connection through memory, once a byte of the server has come."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = client.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
+    there = served.wrap_bio(to_server, to_client, server_side=True)
+    is_up: set[ssl.SSLObject] = set()
+    while len(is_up) < 2:
+        for end in {here, there} - is_up:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+                is_up.add(end)
+    there.write(b"x")
+    assert here.read(1) == b"x"
+    assert there.getpeercert(binary_form=True)
+    return here
+
+
+class TestTheSitesAuthority:
+    def _files(self, authority: Authority, **more: Any) -> TlsFiles:
+        return TlsFiles(
+            certificate=authority.issue("box", server=True),
+            site_ca=authority.folder / "devices.pem",
+            site_crl=authority.folder / "crl.pem",
+            client_auth=more.pop("client_auth", "optional"),
+            **more,
+        )
+
+    async def test_certificates_are_asked_for_as_soon_as_it_is_there(self, authority: Authority) -> None:
+        contexts = TlsContexts(self._files(authority))
+        assert contexts.mqtt().verify_mode is ssl.CERT_NONE
+        assert not contexts.statistics().trusts_site
+        shutil.copy(authority.path, authority.folder / "devices.pem")
+        await contexts.look()
+        assert contexts.mqtt().verify_mode is ssl.CERT_OPTIONAL
+        assert contexts.statistics().trusts_site
+        assert contexts.mqtt().cert_store_stats()["x509_ca"] == 1
+        assert contexts.web().verify_mode is ssl.CERT_NONE, "a browser would ask its user"
+
+    def test_required_lets_nobody_in_before_it_is_there(self, authority: Authority) -> None:
+        context = server_context(self._files(authority, client_auth="required"))
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.cert_store_stats()["x509_ca"] == 0
+
+    def test_it_stands_beside_the_operators_own(self, authority: Authority, tmp_path: Path) -> None:
+        (tmp_path / "own").mkdir()
+        own = Authority(tmp_path / "own", "own")
+        shutil.copy(authority.path, authority.folder / "devices.pem")
+        files = self._files(authority, client_ca=own.path)
+        for protocol in (MQTT, HTTP):
+            context = server_context(files, protocol)
+            assert context.verify_mode is ssl.CERT_OPTIONAL
+            assert context.cert_store_stats()["x509_ca"] == 2
+
+    def test_its_revocation_list_comes_with_another(self, authority: Authority, tmp_path: Path) -> None:
+        (tmp_path / "own").mkdir()
+        own = Authority(tmp_path / "own", "own")
+        shutil.copy(authority.path, authority.folder / "devices.pem")
+        shutil.copy(authority.revoke([]), authority.folder / "crl.pem")
+        context = server_context(self._files(authority, client_ca=own.path, client_crl=own.revoke([])))
+        assert context.cert_store_stats()["crl"] == 2
+        assert server_context(self._files(authority, client_ca=own.path)).cert_store_stats()["crl"] == 0
+
+    def test_off_asks_nobody(self, authority: Authority) -> None:
+        shutil.copy(authority.path, authority.folder / "devices.pem")
+        context = server_context(self._files(authority, client_auth="off"))
+        assert context.verify_mode is ssl.CERT_NONE
+
+    def test_a_list_without_an_authority_of_ones_own(self, authority: Authority) -> None:
+        with pytest.raises(ConfigError, match="tls_client_crl"):
+            server_context(self._files(authority, client_crl=authority.revoke([])))
 
 
 class TestFilesThatDoNotGoTogether:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.clock import SystemClock
-from appliance.identity import tls
+from appliance.identity import SiteKeys, tls
 from broker.tls import TlsFiles, server_context
 from broker.transport import Closed, PlainTransport, TlsTransport
 
@@ -29,7 +29,12 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("certificate")
     return tls.load_or_create(
-        directory, node_name="kit", clock=SystemClock(), names=["localhost"], addresses=["127.0.0.1"]
+        directory,
+        SiteKeys.load_or_create(directory),
+        node_name="kit",
+        clock=SystemClock(),
+        names=["localhost"],
+        addresses=["127.0.0.1"],
     ).path
 
 
@@ -39,7 +44,7 @@ class Secured:
     def __init__(self, ours: socket.socket, certificate: Path, version: ssl.TLSVersion) -> None:
         server_in, server_out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client_in, self.client_out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = ssl.create_default_context(cafile=str(certificate))
+        context = ssl.create_default_context(cafile=str(certificate.with_name("tls.crt")))
         context.maximum_version = version
         self.client = context.wrap_bio(self.client_in, self.client_out, server_hostname="localhost")
         server = server_context(TlsFiles(certificate=certificate)).wrap_bio(

@@ -457,20 +457,19 @@ def test_any_bytes_instead_of_a_request_end_one_websocket_at_most(data: bytes) -
 async def test_nobody_waits_any_more_when_the_upgrade_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """The handshake's deadline passes between the answer and its being taken: nothing stays open."""
     pairs: list[socket.socket] = []
-    real_pair, real_answer = broker.websocket._pair, WebSockets._answer
+    real_pair, real_answer = broker.websocket._pair, broker.websocket._answer
 
     def pair() -> tuple[socket.socket, trio.SocketStream]:
         made = real_pair()
         pairs.append(made[0])
         return made
 
-    async def answer(self: WebSockets, asked: WebSocketRequest) -> Refused | None:
-        refused = await real_answer(self, asked)
+    async def answer(asked: WebSocketRequest, status: int, refused: Refused | None) -> None:
+        await real_answer(asked, status, refused)
         scope.cancel()
-        return refused
 
     monkeypatch.setattr(broker.websocket, "_pair", pair)
-    monkeypatch.setattr(WebSockets, "_answer", answer)
+    monkeypatch.setattr(broker.websocket, "_answer", answer)
     theirs, ours = socket.socketpair()
     ours.setblocking(False)
     websockets = WebSockets(OriginPolicy(["box"], []))

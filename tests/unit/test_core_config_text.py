@@ -7,6 +7,7 @@ from pathlib import Path
 from appliance.core import config_text
 from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig
 from appliance.core.config import LISTS, SECTIONS, BrokerRoleConfig, Config, MappingConfig, load
+from appliance.core.config_tier import TierRegionConfig
 from appliance.core.settings import settings_of
 
 PACKAGED = Path(config_text.__file__).parents[1] / "homeport.toml"
@@ -36,6 +37,7 @@ def test_every_default_is_right_when_its_comment_sign_is_taken_off(tmp_path: Pat
         broker_role=(BrokerRoleConfig(name="dashboard", publish=(), subscribe=()),),
         bridge=(BridgeConfig(),),
         bridge_topic=(BridgeTopicConfig(),),
+        tier_region=(TierRegionConfig(),),
     )
 
 

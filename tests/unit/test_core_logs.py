@@ -96,3 +96,26 @@ async def test_every_line_of_a_trace_carries_its_id_and_no_other() -> None:
     lines = _lines(stream)
     assert len({line.get("trace_id") for line in lines}) == 4
     assert all(line.get("trace_id") == line.get("expected") for line in lines)
+
+
+def test_a_verb_has_warnings_on_standard_error_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with logs.warnings_only():
+        logs.get("x").info("nobody needs to know")
+        logs.get("x").warning("look here")
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert "look here" in written.err
+    assert "nobody" not in written.err
+
+
+def test_a_verbs_warnings_hold_no_secret_and_no_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    passphrase = "a quiet " + "sentence"
+    with logs.warnings_only():
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            logs.get("x").exception("it failed", password=passphrase)
+    said = capsys.readouterr().err
+    assert "ValueError: broken" in said
+    assert logs.REDACTED in said
+    assert passphrase not in said

@@ -10,6 +10,7 @@ from appliance.core.settings import BadValueError, Bind, Setting
 HERE = Path("/etc/homeport")
 
 WHOLE = Setting(kind="whole", default=10, unit="ms", low=1, high=20, help="")
+RATIO = Setting(kind="ratio", default=0.001, low=0, high=1, help="")
 FLAG = Setting(kind="flag", default=True, help="")
 CHOICE = Setting(kind="choice", default="a", choices=("a", "b", "c"), help="")
 TEXT = Setting(kind="text", default="x", low=1, high=3, pattern=("[a-z]+", "small letters"), help="")
@@ -34,6 +35,9 @@ LISTING = Setting(kind="texts", default=(), low=1, high=3, count_max=2, item=(_e
     [
         (WHOLE, 1, 1),
         (WHOLE, 20, 20),
+        (RATIO, 0, 0.0),
+        (RATIO, 0.25, 0.25),
+        (RATIO, 1, 1.0),
         (FLAG, False, False),
         (CHOICE, "b", "b"),
         (TEXT, "abc", "abc"),
@@ -137,3 +141,18 @@ def test_bounds_and_defaults_are_told_in_words() -> None:
     assert FILE.bounds_in_words() == "a file, up to 30 bytes as an absolute path, or off"
     assert LISTING.default_as_toml() == "[]"
     assert LISTING.bounds_in_words() == "a list of up to 2: even numbers"
+
+
+@pytest.mark.parametrize("raw", [True, "0.5", -0.1, 1.1, float("nan"), float("inf"), [0.5]])
+def test_what_is_no_share(raw: Any) -> None:
+    with pytest.raises(BadValueError, match="from 0 to 1"):
+        RATIO.check(raw, relative_to=HERE)
+
+
+def test_a_share_as_text() -> None:
+    assert RATIO.check_text("1e-2", relative_to=HERE) == 0.01
+    for raw in ("much", "2", "-1", "nan", ""):
+        with pytest.raises(BadValueError, match="from 0 to 1"):
+            RATIO.check_text(raw, relative_to=HERE)
+    assert [RATIO.as_toml(value) for value in (0.0, 0.001, 0.5, 1.0)] == ["0.0", "0.001", "0.5", "1.0"]
+    assert RATIO.bounds_in_words() == "0 to 1"

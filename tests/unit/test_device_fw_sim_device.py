@@ -266,8 +266,9 @@ def test_silent_device_sends_nothing_and_comes_back() -> None:
     assert {int(str(each["seq"])) for each in world.readings()} == set(range(1, 61))
 
 
-def test_drop_out_closes_without_a_word_and_delivers_later() -> None:
-    world = World(OPTIONS, faults=fault(FaultKind.DROP_OUT))
+@pytest.mark.parametrize("kind", [FaultKind.DROP_OUT, FaultKind.OUTAGE])
+def test_drop_out_closes_without_a_word_and_delivers_later(kind: FaultKind) -> None:
+    world = World(OPTIONS, faults=fault(kind))
     world.run(60_000)
     closed = [(at, each) for at, each in world.commands if isinstance(each, Close)]
     assert closed[0] == (10_000, Close(abort=True))

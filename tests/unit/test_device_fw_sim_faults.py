@@ -56,6 +56,15 @@ def test_faults_are_dealt_to_different_devices() -> None:
     assert sum(FaultKind.SILENT in each for each in kinds) == 2
 
 
+def test_an_outage_begins_for_all_in_the_same_moment() -> None:
+    (plans, others) = (
+        plan_fleet(5, [FaultRequest(kind=kind, count=5)], random.Random(1))
+        for kind in (FaultKind.OUTAGE, FaultKind.DROP_OUT)
+    )
+    assert len({plan.next_change_ms(0) for plan in plans}) == 1
+    assert len({plan.next_change_ms(0) for plan in others}) == 5
+
+
 def test_more_faults_than_devices_is_refused() -> None:
     with pytest.raises(OptionsError):
         plan_fleet(2, [FaultRequest(kind=FaultKind.SILENT, count=3)], random.Random(1))

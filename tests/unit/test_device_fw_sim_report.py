@@ -9,7 +9,7 @@ from device_fw_sim.report import summarise
 
 GOOD = DeviceStatistics(
     taken=10, sent=10, resent=2, acknowledged=10, dropped=0, waiting=0, connects=3, reconnects=2, refusals=1, garbage=0,
-    state=State.ONLINE,
+    lost=0, boots=1, state=State.ONLINE,
 )  # fmt: skip
 
 

@@ -20,7 +20,9 @@ from device_fw_sim.events import (
     Event,
     FallSilent,
     Publish,
+    Received,
     Refused,
+    Subscribe,
 )
 from device_fw_sim.session import MqttSession
 
@@ -104,6 +106,14 @@ def test_ping_when_quiet_and_loss_without_an_answer() -> None:
     assert found.on_deadline(25_000) == (b"", [ConnectionLost()])
 
 
+def test_what_comes_before_the_answer_to_a_ping_is_a_sign_of_life() -> None:
+    found = online()
+    found.on_deadline(7_500)
+    assert found.next_deadline_ms() == 17_500
+    found.receive_bytes(encode(p.Pingresp(), Version.MQTT_5)[:1], 12_000)
+    assert found.next_deadline_ms() == 22_000
+
+
 def test_no_ping_when_silent_or_without_keep_alive() -> None:
     found = online()
     assert found.send(FallSilent(silent=True), 0) == b""
@@ -178,3 +188,32 @@ def test_any_bytes_give_events(chunks: list[bytes]) -> None:
     for chunk in chunks:
         for event in found.receive_bytes(chunk, 0):
             assert isinstance(event, ConnectionLost)
+
+
+def test_who_subscribed_receives() -> None:
+    found = online()
+    sent = read(found.send(Subscribe(filters=("dm/d/jobs/#", "dm/d/cmd/+")), 0))
+    assert isinstance(sent[0], p.Subscribe)
+    assert [(each.topic_filter, each.qos) for each in sent[0].subscriptions] == [
+        ("dm/d/jobs/#", 0),
+        ("dm/d/cmd/+", 0),
+    ]
+    answers: list[p.Packet] = [
+        p.Suback(packet_id=sent[0].packet_id, reason_codes=(0, 0x87)),
+        p.Publish(topic="dm/d/jobs/notify-next", payload=b"{}"),
+    ]
+    data = b"".join(encode(each, Version.MQTT_5) for each in answers)
+    assert found.receive_bytes(data, 0) == [Received(topic="dm/d/jobs/notify-next", payload=b"{}")]
+
+
+def test_a_publish_with_qos_0_waits_for_nothing() -> None:
+    (packet,) = read(online().send(Publish(handle=-1, topic="t", payload=b"x", qos=0), 0))
+    assert isinstance(packet, p.Publish)
+    assert (packet.qos, packet.packet_id) == (0, None)
+
+
+def test_a_request_that_is_refused_costs_nothing_else() -> None:
+    found = online()
+    found.send(Publish(handle=-7, topic="dm/d/jobs/get", payload=b""), 0)
+    refusal = encode(p.Puback(packet_id=1, reason_code=0x87), Version.MQTT_5)
+    assert found.receive_bytes(refusal, 0) == [Acknowledged(handle=-7)]

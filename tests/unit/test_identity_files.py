@@ -56,3 +56,28 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         with pytest.raises(StorageError) as failed:
             verb(tmp_path / "missing" / "k", b"x")
         assert failed.value.code == "secret_file_failed"
+
+
+def test_removing(tmp_path: Path) -> None:
+    files.create(tmp_path / "k", b"secret")
+    assert files.remove(tmp_path / "k")
+    assert not files.remove(tmp_path / "k")
+    (tmp_path / "d").mkdir()
+    with pytest.raises(StorageError) as failed:
+        files.remove(tmp_path / "d")
+    assert failed.value.code == "secret_file_failed"
+
+
+def test_a_folder_is_made_with_all_its_files_or_by_somebody_else(tmp_path: Path) -> None:
+    contents = {"a": (b"1", files.PRIVATE), "b": (b"2", files.PUBLIC)}
+    assert files.create_folder(tmp_path / "d", contents)
+    assert not files.create_folder(tmp_path / "d", {"a": (b"other", files.PRIVATE)})
+    assert (tmp_path / "d" / "a").read_bytes() == b"1"
+    assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == 0o700
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "d").iterdir()} == {
+        "a": 0o600,
+        "b": 0o644,
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+    with pytest.raises(StorageError):
+        files.create_folder(tmp_path / "missing" / "d", contents)

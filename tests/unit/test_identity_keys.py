@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from appliance.core.errors import ConfigError
 from appliance.identity import SiteKeys, new_token
-from appliance.identity.keys import TOKEN_PREFIX
+from appliance.identity.keys import TOKEN_PREFIX, new_claim_token
 
 
 def test_keys_are_made_once_and_private(tmp_path: Path) -> None:
@@ -93,3 +93,37 @@ def test_tokens_have_192_random_bits_and_are_safe_in_a_shell() -> None:
         assert token.startswith(TOKEN_PREFIX)
         assert len(token) == len(TOKEN_PREFIX) + 32
         assert token.replace("_", "").replace("-", "").isalnum()
+
+
+def test_a_sealed_secret_opens_for_its_label_and_site_only(tmp_path: Path) -> None:
+    keys = SiteKeys.load_or_create(tmp_path / "a")
+    sealed = keys.seal("totp/anna", b"secret")
+    assert b"secret" not in sealed
+    assert sealed != keys.seal("totp/anna", b"secret")
+    assert keys.unseal("totp/anna", sealed) == b"secret"
+    other = SiteKeys.load_or_create(tmp_path / "b")
+    changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    for opener, label, data in (
+        (keys, "totp/bob", sealed),
+        (other, "totp/anna", sealed),
+        (keys, "totp/anna", changed),
+        (keys, "totp/anna", b""),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            opener.unseal(label, data)
+        assert refused.value.code == "seal_broken"
+
+
+def test_claims_have_hashes_of_their_own(tmp_path: Path) -> None:
+    keys = SiteKeys.load_or_create(tmp_path)
+    token = new_claim_token()
+    assert token.startswith("hpc_")
+    assert len(token) == 36
+    assert token != new_claim_token()
+    hashes = {
+        keys.claim_hash(token.encode()),
+        keys.token_hash(token.encode()),
+        keys.enrolment_key_hash("nonce", token.encode()),
+        keys.enrolment_key_hash("public-key", token.encode()),
+    }
+    assert len(hashes) == 4

@@ -12,7 +12,8 @@ from appliance.core.clock import ManualClock
 from appliance.core.errors import NotAuthorized
 from appliance.core.limits import SETUP_CODE_ATTEMPT_COUNT_MAX, SETUP_CODE_WINDOW_MS
 from appliance.identity import SetupCode, SetupState
-from appliance.identity.setup_code import ALPHABET, LENGTH
+from appliance.identity.crockford import ALPHABET
+from appliance.identity.setup_code import LENGTH
 
 
 @pytest.fixture
@@ -122,3 +123,19 @@ def test_the_code_is_kept_nowhere(clock: ManualClock) -> None:
     setup = SetupCode(clock=clock)
     code = setup.issue().replace("-", "")
     assert code not in repr(vars(setup))
+
+
+def test_a_code_that_was_ended_is_none_even_for_a_claim_under_way(clock: ManualClock) -> None:
+    setup = SetupCode(clock=clock)
+    first = setup.issue()
+
+    def overtaken() -> None:
+        with setup.claiming(first):
+            setup.end()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        overtaken()
+    assert _refusal(setup, first) == "setup_code_missing"
+    setup.issue()
+    assert setup.state is SetupState.VALID

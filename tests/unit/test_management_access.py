@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.core.errors import UsageError
-from appliance.management.access import AccessPolicy, Principal, Role, check_device_id, role_unknown
+from appliance.management.access import (
+    AccessPolicy,
+    Principal,
+    Role,
+    check_device_id,
+    provisioning_name,
+    role_unknown,
+    wanted_device_id,
+)
 
 POLICY = AccessPolicy(
     [
@@ -26,7 +34,10 @@ SITE = Principal(name="dash", kind="application", access="site")
     ("topic", "allowed"),
     [
         ("dm/d1/telemetry", True),
-        ("dm/d1/cmd/7/resp", True),
+        ("dm/d1/event", True),
+        ("dm/d1/cmd/7/resp", False),
+        ("dm/d1/jobs/notify-next", False),
+        ("$aws/things/d1/shadow/update", False),
         ("dm/d1", False),
         ("dm/d10/telemetry", False),
         ("dm/d2/telemetry", False),
@@ -57,6 +68,10 @@ def test_a_device_publishes_under_its_own_name_only(topic: str, allowed: bool) -
         ("dm/d1/#", True),
         ("dm/d1/cmd/+", True),
         ("dm/d1", True),
+        ("$aws/things/d1/#", True),
+        ("$aws/things/d1/jobs/notify-next", True),
+        ("$aws/things/d2/#", False),
+        ("$aws/#", False),
         ("$share/g/dm/d1/#", True),
         ("$share/g/dm/d2/#", False),
         ("dm/+/cmd", False),
@@ -74,7 +89,11 @@ def test_a_device_subscribes_to_its_own_topics_only(topic_filter: str, allowed: 
 @pytest.mark.parametrize(
     ("topic", "allowed"),
     [
-        ("dm/d2/cmd/1", True),
+        ("dm/d2/set/1", True),
+        ("dm/d2/cmd/1", False),
+        ("dm/d2/shadow/update", False),
+        ("dm/dash/shadow/update", False),
+        ("$aws/things/d2/jobs/notify", False),
         ("anything", True),
         ("$SYS", False),
         ("$SYS/x", False),
@@ -119,7 +138,24 @@ def test_device_ids(device_id: str) -> None:
 
 @pytest.mark.parametrize(
     "device_id",
-    ["", "a/b", "+", "a#", "\x00", "a\x7f", "x" * 129, "ä" * 65, " a", "a ", "$a", ".", "..", "a\u2028b"],
+    [
+        "",
+        "a/b",
+        "+",
+        "a#",
+        "\x00",
+        "a\x7f",
+        "x" * 129,
+        "ä" * 65,
+        " a",
+        "a ",
+        "$a",
+        ".",
+        "..",
+        "a\u2028b",
+        "site",
+        "provision",
+    ],
 )
 def test_what_can_not_be_a_device_id(device_id: str) -> None:
     with pytest.raises(UsageError) as refused:
@@ -131,7 +167,7 @@ def test_what_can_not_be_a_device_id(device_id: str) -> None:
 ROLES = {
     "board": Role.of(subscribe=["dm/+/status", "$SYS/#", "mine/%c"]),
     "bridge": Role.of(publish=["$SYS/broker/connection/+/state", "#"]),
-    "control": Role.of(publish=["dm/+/cmd/#", "room/%u/set", "+/x"], subscribe=["room/%u/#"]),
+    "control": Role.of(publish=["dm/+/set/#", "dm/+/cmd/#", "room/%u/set", "+/x"], subscribe=["room/%u/#"]),
 }
 WITH_ROLES = AccessPolicy(["tele/{device}/SENSOR"], ROLES)
 
@@ -143,7 +179,8 @@ def of_role(role: str) -> Principal:
 @pytest.mark.parametrize(
     ("role", "topic", "allowed"),
     [
-        ("control", "dm/d7/cmd/1", True),
+        ("control", "dm/d7/set/1", True),
+        ("control", "dm/d7/cmd/1", False),
         ("control", "dm/d7/telemetry", False),
         ("control", "dm/p1/anything", True),
         ("control", "tele/p1/SENSOR", True),
@@ -156,8 +193,8 @@ def of_role(role: str) -> Principal:
         ("bridge", "a/b", True),
         ("board", "dm/d7/status", False),
         ("gone", "dm/p1/x", True),
-        ("gone", "dm/d7/cmd/1", False),
-        ("", "dm/d7/cmd/1", False),
+        ("gone", "dm/d7/set/1", False),
+        ("", "dm/d7/set/1", False),
     ],
 )
 def test_a_role_publishes_its_patterns_and_its_own(role: str, topic: str, allowed: bool) -> None:
@@ -208,3 +245,61 @@ def test_a_role_that_nobody_wrote_is_refused_with_those_that_there_are() -> None
 
 def test_the_proof_of_a_principal_is_never_shown() -> None:
     assert "secret" not in repr(Principal(name="d", proof=b"secret"))
+
+
+class TestRequests:
+    ASK = "dm/provision/default/request"
+    ENROLLING = Principal(name=provisioning_name("pump"), kind="provisioning")
+
+    def test_who_enrols_may_ask_and_nothing_else(self) -> None:
+        policy = AccessPolicy(["site/{device}/x"])
+        assert policy.may_ask(self.ENROLLING, self.ASK)
+        assert policy.may_ask(Principal(name="pump"), self.ASK), "a device renews what it has"
+        assert not policy.may_ask(Principal(name="$local", kind="application", access="site"), self.ASK)
+        for topic in (
+            "dm/pump/telemetry",
+            f"dm/{self.ENROLLING.name}/telemetry",
+            "site/pump/x",
+            "dm/provision/x/y",
+        ):
+            assert not policy.may_ask(self.ENROLLING, topic)
+            assert not policy.may_publish(self.ENROLLING, topic)
+        for topic_filter in ("#", "dm/pump/#", f"dm/{self.ENROLLING.name}/#", "$SYS/#"):
+            assert not policy.may_subscribe(self.ENROLLING, topic_filter)
+
+    def test_nobody_publishes_there_and_everybody_may_listen(self) -> None:
+        policy = AccessPolicy([], {"all": Role.of(publish=["dm/#"])})
+        for principal in (
+            Principal(name="site", kind="application", access="site"),
+            Principal(name="provision"),
+            Principal(name="r", role="all"),
+        ):
+            for topic in (self.ASK, "dm/provision/default/accepted", "dm/provision"):
+                assert not policy.may_publish(principal, topic)
+        for principal in (self.ENROLLING, Principal(name="pump")):
+            for topic_filter in ("dm/provision/+/accepted", "$share/g/dm/provision/#"):
+                assert policy.may_subscribe(principal, topic_filter)
+
+    def test_the_wanted_id_is_in_the_name(self) -> None:
+        assert wanted_device_id(provisioning_name("provision")) == ""
+        assert wanted_device_id(provisioning_name("pump")) == "pump"
+
+
+@pytest.mark.parametrize(
+    ("principal", "topic", "allowed"),
+    [
+        (D1, "dm/d1/shadow/get", True),
+        (D1, "$aws/things/d1/jobs/$next/get", True),
+        (D1, "dm/d1/cmd/7/resp", True),
+        (D1, "dm/d2/shadow/get", False),
+        (D1, "$aws/things/d2/jobs/$next/get", False),
+        (D1, "dm/d1/shadow/get/accepted", False),
+        (D1, "dm/d1/telemetry", False),
+        (SITE, "dm/d1/shadow/update", False),
+        (SITE, "dm/dash/shadow/update", False),
+        (Principal(name="$local", kind="application", access="site"), "dm/$local/shadow/get", False),
+        (Principal(name=provisioning_name("d1"), kind="provisioning"), "dm/d1/shadow/get", False),
+    ],
+)
+def test_a_device_asks_below_its_own_name_only(principal: Principal, topic: str, allowed: bool) -> None:
+    assert POLICY.may_ask(principal, topic) is allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.core.arrays import i64
+from appliance.core.limits import DEDUP_BOOT_COUNT_MAX
 from appliance.management.dedup import SeenSequences, Verdict
 
 
@@ -32,3 +33,16 @@ def test_a_boot_that_has_sent_nothing_is_stored_too() -> None:
     assert seen.current_boot_id("d") == "new"
     assert seen.window_now("d").intervals() == []
     assert seen.current_boot_id("stranger") == ""
+
+
+def test_the_boots_of_a_backlog_are_let_go_when_it_is_worked_off() -> None:
+    seen = SeenSequences()
+    seen.keep_more(True)
+    for number in range(DEDUP_BOOT_COUNT_MAX + 2):
+        seen.load("d", f"boot-{number}", [(0, number)], current=False)
+    assert len(seen.all()) == DEDUP_BOOT_COUNT_MAX + 2
+    seen.keep_more(False)
+    assert [each.boot_id for each in seen.all()] == [
+        f"boot-{number}" for number in range(2, DEDUP_BOOT_COUNT_MAX + 2)
+    ]
+    assert seen.take_changes()[1] == [("d", "boot-0"), ("d", "boot-1")]

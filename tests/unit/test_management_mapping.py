@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from appliance.core.errors import ConfigError
@@ -43,13 +45,14 @@ def test_the_mappings_metric_is_the_prefix() -> None:
         ("#/{device}", {}, "last level"),
         ("{device}/{metric}/{stream}", {}, "only one level"),
         ("{device}/{metric}", {"metric": "x"}, "as well"),
+        ("{device}", {"metric": "a\x07b"}, "control character"),
         ("x{device}", {}, "exactly one level"),
         ("{device}/a+b", {}, "mixes"),
         ("{device}", {"format": "xml"}, "format"),
         ("/".join(["{device}", *"x" * 40]), {}, "levels"),
     ],
 )
-def test_a_pattern_that_cannot_work_is_refused(pattern: str, options: dict[str, str], because: str) -> None:
+def test_a_pattern_that_cannot_work_is_refused(pattern: str, options: dict[str, Any], because: str) -> None:
     with pytest.raises(ConfigError, match=because):
         TopicMapping(pattern=pattern, **options)
 

@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
-from appliance.core.limits import CLOCK_AHEAD_MS_MAX, EPOCH_2000_MS, POINT_COUNT_PER_MESSAGE_MAX
+from appliance.core.limits import (
+    CLOCK_AHEAD_MS_MAX,
+    CLOCK_AHEAD_TOLERANCE_MS,
+    EPOCH_2000_MS,
+    POINT_COUNT_PER_MESSAGE_MAX,
+)
 from appliance.management import points
-from appliance.management.points import Point, boot_id_of, flatten, points_of
+from appliance.management.points import ABSURD_MS_MAX, Point, boot_id_of, flatten, points_of
 from appliance.management.readings import Quality, Reason, Refusal
 
 NOW = 1_700_000_000_000
@@ -52,20 +57,23 @@ def test_an_array_of_points_and_the_nulls_skipped() -> None:
 @pytest.mark.parametrize(
     ("ts", "observed", "quality", "absurd"),
     [
-        (NOW - 5, NOW - 5, Quality.GOOD, False),
-        (NOW + 0.75, NOW, Quality.GOOD, False),
-        (None, NOW, Quality.UNCERTAIN, False),
-        (EPOCH_2000_MS, EPOCH_2000_MS, Quality.GOOD, False),
-        (EPOCH_2000_MS - 1, NOW, Quality.UNCERTAIN, True),
-        (NOW + CLOCK_AHEAD_MS_MAX, NOW + CLOCK_AHEAD_MS_MAX, Quality.GOOD, False),
-        (NOW + CLOCK_AHEAD_MS_MAX + 1, NOW, Quality.UNCERTAIN, True),
-        (10**40, NOW, Quality.UNCERTAIN, True),
+        (NOW - 5, NOW - 5, Quality.GOOD, None),
+        (NOW + 0.75, NOW, Quality.GOOD, None),
+        (None, NOW, Quality.UNCERTAIN, None),
+        (EPOCH_2000_MS, EPOCH_2000_MS, Quality.GOOD, None),
+        (EPOCH_2000_MS - 1, NOW, Quality.UNCERTAIN, EPOCH_2000_MS - 1),
+        (NOW + CLOCK_AHEAD_TOLERANCE_MS, NOW + CLOCK_AHEAD_TOLERANCE_MS, Quality.GOOD, None),
+        (NOW + CLOCK_AHEAD_TOLERANCE_MS + 1, NOW + CLOCK_AHEAD_TOLERANCE_MS + 1, Quality.UNCERTAIN, None),
+        (NOW + CLOCK_AHEAD_MS_MAX, NOW + CLOCK_AHEAD_MS_MAX, Quality.UNCERTAIN, None),
+        (NOW + CLOCK_AHEAD_MS_MAX + 1, NOW, Quality.UNCERTAIN, NOW + CLOCK_AHEAD_MS_MAX + 1),
+        (10**40, NOW, Quality.UNCERTAIN, ABSURD_MS_MAX),
+        (-(10**40), NOW, Quality.UNCERTAIN, -ABSURD_MS_MAX),
     ],
 )
-def test_times(ts: object, observed: int, quality: Quality, absurd: bool) -> None:
+def test_times(ts: object, observed: int, quality: Quality, absurd: int | None) -> None:
     for document in ({"ts": ts, "v": {"t": 1}}, {"ts": ts, "t": 1}):
         point = one(document)
-        assert (point.observed_at_ms, point.quality, point.clock_absurd) == (observed, quality, absurd)
+        assert (point.observed_at_ms, point.quality, point.absurd_ms) == (observed, quality, absurd)
 
 
 def test_quality_is_the_devices_but_never_better_than_its_clock() -> None:

@@ -179,3 +179,82 @@ def test_online_exactly_while_a_session_is_open(history: list[tuple[str, str, st
     copies = PresenceFold()
     copies.load(fold.all())
     assert copies.all() == fold.all()
+
+
+def test_a_status_says_how_often_its_device_reports() -> None:
+    fold = PresenceFold()
+    for said, expect_ms in (
+        (5, 5_000),
+        (0.1, 2_000),
+        (None, 2_000),
+        ("7", 2_000),
+        (True, 2_000),
+        (-1, 2_000),
+        (10**9, 2_000),
+        (float("nan"), 2_000),
+        (60.5, 60_500),
+    ):
+        assert fold.status("d", {"state": "online", "expect_s": said}, 1, by_server=False)
+        found = fold.get("d")
+        assert found is not None
+        assert found.expect_ms == expect_ms, said
+
+
+def test_how_often_it_reports_is_told_once() -> None:
+    fold = PresenceFold()
+    for at_ms, said in enumerate((5, 5, 60, 60), start=1):
+        fold.status("d", {"state": "online", "expect_s": said}, at_ms, by_server=False)
+    told = [(at_ms, expect_ms) for _, _, at_ms, expect_ms in fold.take_steps()]
+    assert told == [(1, 5_000), (1, 5_000), (3, 60_000)], "the second of them that it is online"
+
+
+def test_what_another_broker_kept_is_a_word_and_no_sign_of_life() -> None:
+    fold = PresenceFold()
+    assert fold.status("d", {"state": "sleeping"}, 5, by_server=False, is_copy=True)
+    found = fold.get("d")
+    assert found is not None
+    assert (found.presence, found.last_seen_at_ms) == (Presence.SLEEPING, None)
+
+
+# --- A site: sessions at several nodes -----------------------------------------------------------------------
+
+
+def test_another_nodes_start_ends_its_own_sessions_alone() -> None:
+    fold = PresenceFold()
+    opened(fold)
+    fold.session_opened("d", "other", 1, "10.0.0.2", node_id="b")
+    fold.session_opened("e", "e", 1, "10.0.0.3", node_id="b")
+    fold.broker_started(9, node_id="b")
+    assert (state(fold), state(fold, "e")) == (Presence.ONLINE, Presence.LOST)
+    fold.broker_started(10)
+    assert state(fold) is Presence.LOST
+
+
+def test_a_device_is_there_while_any_node_has_it() -> None:
+    fold = PresenceFold()
+    opened(fold)
+    fold.session_opened("d", "second", 2, "10.0.0.2", node_id="b")
+    closed(fold, "keep_alive", at_ms=3)
+    assert state(fold) is Presence.ONLINE
+    fold.session_closed("d", "second", 4, "keep_alive", 4, node_id="b")
+    assert state(fold) is Presence.LOST
+
+
+def test_a_client_that_went_to_another_node_has_left_the_first_though_that_never_said_so() -> None:
+    fold = PresenceFold()
+    fold.session_opened("d", "c", 1, "10.0.0.1", node_id="b")
+    opened(fold, at_ms=5)
+    fold.session_closed("d", "c", 6, "keep_alive", 1, node_id="b")
+    assert state(fold) is Presence.ONLINE
+    closed(fold, "client_disconnect", at_ms=7)
+    assert state(fold) is Presence.OFFLINE
+
+
+def test_what_is_told_late_of_another_node_does_not_end_what_came_after() -> None:
+    fold = PresenceFold()
+    opened(fold, at_ms=50)
+    fold.session_opened("d", "c", 10, "10.0.0.1", node_id="b")
+    fold.session_closed("d", "c", 20, "keep_alive", 10, node_id="b")
+    assert state(fold) is Presence.ONLINE
+    closed(fold, "connection_lost", at_ms=60)
+    assert state(fold) is Presence.LOST

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import msgspec
 import pytest
 
-from appliance.core.limits import DEAD_LETTER_PAYLOAD_BYTES_MAX
+from appliance.core.limits import CLOCK_SLOT_MS, DEAD_LETTER_PAYLOAD_BYTES_MAX
+from appliance.management.clock_offset import ClockSample
 from appliance.management.mapping import TopicMapping
+from appliance.management.presence import Presence
 from appliance.management.readings import Quality
-from appliance.pipeline import batch as module
-from storage.log.columns import Kind
+from storage.log.block import Block
+from storage.log.columns import FLAG_KEPT_COPY, Kind
 from storage.telemetry import series as series_module
-from storage.telemetry.batch import Counts
+from storage.telemetry.batch import Counts, Cursor
+from storage.telemetry.store import check_counts
 from tests.log_kit import Record
-from tests.pipeline_kit import Bench, Row
+from tests.pipeline_kit import Bench, Row, block_of
 
 NOW = 1_700_000_000_000
 TOPIC = b"dm/dev-1/telemetry"
@@ -45,6 +49,7 @@ def test_every_record_ends_somewhere() -> None:
         Record(b"\xff", b"", kind=Kind.SESSION_OPENED),
         Record(msgspec.msgpack.encode([1]), b"", kind=Kind.SESSION_CLOSED),
         Record(b"", b"", kind=Kind.BROKER_STARTED),
+        Record(b"", b"", kind=Kind.CLOCK_AHEAD, at_ms=NOW + 1),
         Record(b"", b"", kind=Kind.RETAINED),
         Record(b"", b"", kind=77),
         Record(b"21.5", b"text/dev-1"),
@@ -54,7 +59,7 @@ def test_every_record_ends_somewhere() -> None:
     ]
     batch, live = bench.build(records)
     assert batch.counts == Counts(
-        records=21, readings=4, dead_letters=9, sessions=3, statuses=2, unmapped=1, others=2, rows=4
+        records=22, readings=4, dead_letters=9, sessions=3, statuses=2, unmapped=1, others=3, rows=4
     )
     assert [(x.seq, x.reason) for x in batch.dead_letters] == [
         (2, "bad_json"),
@@ -65,7 +70,7 @@ def test_every_record_ends_somewhere() -> None:
         (10, "bad_status"),
         (13, "bad_session_record"),
         (14, "bad_session_record"),
-        (20, "bad_utf8"),
+        (21, "bad_utf8"),
     ]
     assert bench.rows(batch) == [
         Row("dev-1", "m", NOW, "warm", Quality.UNCERTAIN),
@@ -76,6 +81,8 @@ def test_every_record_ends_somewhere() -> None:
     (presence,) = live.presences
     assert (presence.device, presence.presence, presence.reason) == ("dev-1", "lost", "keep_alive")
     assert bench.seen.current_boot_id("dev-1") == "b"
+    assert live.arrived is not None
+    assert live.arrived.broker_starts == [NOW, NOW + 1], "a clock that went ahead counts as a start"
 
 
 def test_clearing_a_retained_message_is_no_reading_and_no_dead_letter() -> None:
@@ -115,7 +122,7 @@ def test_a_dead_letter_has_what_is_needed_to_find_and_replay_it() -> None:
 def test_a_flood_of_dead_letters_keeps_positions_but_not_all_payloads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "DEAD_LETTER_BATCH_BYTES_MAX", 10)
+    monkeypatch.setattr("appliance.pipeline.dead_letters.DEAD_LETTER_BATCH_BYTES_MAX", 10)
     batch, _ = Bench().build([Record(b"12345x")] * 3)
     assert [x.payload for x in batch.dead_letters] == [b"12345x", None, None]
 
@@ -260,3 +267,70 @@ def test_the_collector_is_as_it_was(enabled: bool) -> None:
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if was else gc.disable)()
+
+
+def test_a_status_that_a_bridge_brings_is_no_will() -> None:
+    bench = Bench()
+    status = b'{"state":"online","session":"s1"}'
+    brought = Record(
+        status, b"dm/d/status", kind=Kind.SERVER_PUBLISH, client_id="bridge/up", principal="bridge/up"
+    )
+    bench.build([brought])
+    state = bench.presence.get("d")
+    assert state is not None
+    assert (state.presence, state.session) == (Presence.ONLINE, "s1")
+    bench.build([Record(b'{"state":"offline","session":"s1"}', b"dm/d/status", kind=Kind.SERVER_PUBLISH)])
+    state = bench.presence.get("d")
+    assert state is not None
+    assert state.presence is Presence.LOST, "the will of its own session"
+
+
+def test_statuses_say_what_time_it_is_for_their_devices() -> None:
+    at_ms = 1_700_000_000_000
+    topic = b"dm/d/status"
+    records = [
+        Record(b'{"state":"online","ts":%d}' % (at_ms - 4_000), topic, at_ms),
+        Record(b'{"state":"online","ts":"soon"}', topic, at_ms),
+        Record(b'{"state":"online","ts":%d}' % 2**60, topic, at_ms),
+        Record(b'{"state":"online","ts":5}', topic, at_ms, flags=1 | FLAG_KEPT_COPY),
+        Record(b'{"state":"offline","ts":5}', topic, at_ms, kind=Kind.SERVER_PUBLISH),
+    ]
+    _, live = Bench().build(records)
+    assert live.clocks == [
+        ClockSample(device="d", slot=at_ms // CLOCK_SLOT_MS, delay_ms=4_000, is_status=True)
+    ]
+
+
+# --- A site: blocks of other nodes' logs -----------------------------------------------------------------------
+
+
+def of_site(records: list[Record], first_seq: int, origin: str) -> Block:
+    return replace(block_of(records, first_seq), origin=origin, is_of_site=True)
+
+
+def test_what_other_nodes_logs_say_of_their_brokers_is_not_ours() -> None:
+    bench = Bench()
+    start = Record(msgspec.msgpack.encode({}), b"", NOW + 5, Kind.BROKER_STARTED)
+    leap = Record(b"", b"", NOW + 6, Kind.CLOCK_AHEAD)
+    blocks = [
+        of_site([session(Kind.SESSION_OPENED, address="10.0.0.1"), Record(b'{"t":1}')], 1, ""),
+        of_site([start, leap, Record(b'{"t":2}', at_ms=NOW + 9)], 3, "b" * 32),
+    ]
+    batch, live = bench.builder.build(
+        blocks, [block.columns() for block in blocks], Cursor(1, 1, b"h", 0), lambda _: True
+    )
+    check_counts(batch)
+    assert live.arrived is not None
+    assert (live.arrived.broker_starts, live.arrived.newest_own_ms) == ([], NOW)
+    assert live.arrived.heard == [("dev-1", "", NOW), ("dev-1", "b" * 32, NOW + 9)]
+    found = bench.presence.get("dev-1")
+    assert found is not None
+    assert found.presence is Presence.ONLINE, "another broker's start ends no session of ours"
+    assert batch.counts.readings == 2
+
+
+def test_on_a_box_that_is_alone_nobody_is_heard_of_elsewhere() -> None:
+    bench = Bench()
+    _, live = bench.build([Record(b'{"t":1}')])
+    assert live.arrived is not None
+    assert (live.arrived.heard, live.arrived.newest_own_ms) == ([], None)

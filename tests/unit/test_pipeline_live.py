@@ -14,6 +14,7 @@ from appliance.management.readings import Quality, ValueKind
 from appliance.pipeline import live as module
 from appliance.pipeline.batch import LiveUpdate
 from appliance.pipeline.live import DeviceLive, LiveView, NewestValue
+from storage.log.columns import FLAG_KEPT_COPY
 from storage.telemetry.state import StoredNewest
 from tests.log_kit import Record
 from tests.pipeline_kit import Bench
@@ -66,10 +67,72 @@ def test_a_devices_life() -> None:
     view = LiveView(ManualClock())
     assert view.device("d") == DeviceLive("d")
     view.apply(sent(b'{"t":1}'))
-    assert view.device("d") == DeviceLive("d", last_seen_at_ms=NOW, last_reading_at_ms=NOW)
-    presence = DevicePresence("d", Presence.ONLINE, NOW - 9, "connected", NOW + 4, "a")
+    assert view.device("d") == DeviceLive(
+        "d",
+        last_seen_at_ms=NOW,
+        last_reading_at_ms=NOW,
+        watermark_at_ms=NOW,
+        watermark_received_at_ms=NOW,
+    )
+    presence = DevicePresence("d", Presence.ONLINE, NOW - 9, "connected", NOW + 4, "a", expect_ms=30_000)
     view.apply(LiveUpdate(presences=[presence]))
-    assert view.devices()["d"] == DeviceLive("d", Presence.ONLINE, NOW - 9, "connected", NOW + 4, NOW, "a")
+    assert view.devices()["d"] == DeviceLive(
+        "d", Presence.ONLINE, NOW - 9, "connected", NOW + 4, NOW, "a", NOW, NOW, 30_000
+    )
+
+
+def test_the_watermark_is_the_newest_time_and_its_arrival() -> None:
+    view, bench = LiveView(ManualClock()), Bench()
+    view.apply(sent(b'{"ts":%d,"t":1}' % (NOW - 50), bench=bench))
+    view.apply(sent(b'{"ts":%d,"t":1}' % (NOW - 900), bench=bench, at_ms=NOW + 10))
+    device = view.device("d")
+    assert (device.watermark_at_ms, device.watermark_received_at_ms) == (NOW - 50, NOW)
+    assert device.last_reading_at_ms == NOW + 10, "late readings are a sign of life all the same"
+
+
+def test_a_kept_copy_makes_nothing_fresh() -> None:
+    view, bench = LiveView(ManualClock()), Bench()
+    topic = b"dm/d/telemetry"
+    _, update = bench.build(
+        [
+            Record(b'{"t":1}', topic, NOW, flags=FLAG_KEPT_COPY | 1),
+            Record(b'{"ts":%d,"v":{"u":1}}' % (NOW - 70_000), topic, NOW, flags=FLAG_KEPT_COPY | 1),
+        ]
+    )
+    view.apply(update)
+    assert (update.ages, update.clocks) == ([(-NOW, 0), (NOW - 70_000, 0)], [])
+    assert view.device("d") == DeviceLive("d")
+    found = view.newest("d")
+    assert (found["t"].received_at_ms, found["t"].is_kept_copy, found["t"].counts_at_ms) == (NOW, True, None)
+    assert found["u"].counts_at_ms == NOW - 70_000
+    view.apply(sent(b'{"t":2}', bench=bench, at_ms=NOW + 5))
+    assert view.newest("d")["t"].counts_at_ms == NOW + 5
+    assert view.device("d").last_reading_at_ms == NOW + 5
+
+
+def test_a_kept_copy_is_one_after_a_restart_too() -> None:
+    view = LiveView(ManualClock())
+    view.load([StoredNewest("d", "t", ValueKind.NUMBER, 1.0, NOW, -NOW, Quality.UNCERTAIN)], [])
+    assert view.newest("d")["t"] == NewestValue("t", 1.0, NOW, NOW, Quality.UNCERTAIN, is_kept_copy=True)
+    assert view.device("d") == DeviceLive("d")
+
+
+def test_values_of_a_wrong_clock_are_uncertain() -> None:
+    view, bench = LiveView(ManualClock()), Bench()
+    view.apply(sent(b'{"ts":%d,"t":1}' % NOW, bench=bench))
+    assert view.newest("d")["t"].quality is Quality.GOOD
+    assert view.device("d").clock_offset_ms == 0
+    view.apply(sent(b'{"ts":%d,"u":1}' % (NOW + 3_600_000), bench=bench))
+    assert view.device("d").clock_offset_ms == 3_600_000
+    assert view.common_clock_offset_ms() is None
+    assert {value.quality for value in view.newest("d").values()} == {Quality.UNCERTAIN}
+
+
+def test_a_wrong_clock_is_known_after_a_restart() -> None:
+    view = LiveView(ManualClock())
+    ahead = StoredNewest("d", "t", ValueKind.NUMBER, 1.0, NOW + 60_000, NOW, Quality.UNCERTAIN)
+    view.load([ahead], [])
+    assert view.device("d").clock_offset_ms == 60_000
 
 
 def test_the_rate_is_of_the_last_ten_seconds() -> None:

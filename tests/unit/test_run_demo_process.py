@@ -7,8 +7,9 @@ from typing import Any
 
 from appliance.core.config import Config
 from appliance.core.errors import Conflict
-from appliance.run.demo_process import SCENARIO, fleet_command, register_devices
+from appliance.run.demo_process import IMAGES, SCENARIO, fleet_command, register_devices, write_images
 from appliance.run.local_api import LocalApi
+from device_fw_sim.image import header_of
 
 
 class _Api(LocalApi):
@@ -56,7 +57,25 @@ def test_a_small_fleet_has_no_more_faults_than_devices(tmp_path: Path) -> None:
 
 def test_no_secret_is_among_the_fleets_arguments(tmp_path: Path) -> None:
     credentials, scenario = register_devices(_Api(), tmp_path / "demo", 2)
-    command = fleet_command(Config(), credentials, scenario)
+    command = fleet_command(Config(), credentials, scenario, seed=4711)
     assert "token" not in " ".join(command)
+    assert command[command.index("--seed") + 1] == "4711", "the same boot ids twice would be duplicates"
     assert command[command.index("--credentials") + 1] == str(credentials)
     assert command[command.index("--port") + 1] == "1883"
+
+
+def test_the_fleet_takes_updates_and_keeps_its_flash(tmp_path: Path) -> None:
+    credentials, scenario = register_devices(_Api(), tmp_path / "demo", 2)
+    command = fleet_command(Config(), credentials, scenario, seed=4711)
+    assert "--firmware" in command
+    assert command[command.index("--flash") + 1] == str(tmp_path / "demo" / "flash")
+
+
+def test_images_to_try_it_with_are_written_once(tmp_path: Path) -> None:
+    folder = tmp_path / "firmware"
+    write_images(folder)
+    found = {path.name: header_of(path.read_bytes()) for path in folder.iterdir()}
+    assert {name: (each.version, each.behaviour.value) for name, each in found.items() if each} == IMAGES
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    write_images(folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before

@@ -10,10 +10,12 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from appliance.core.clock import SystemClock
+from appliance.core.clock import ManualClock, SystemClock
 from appliance.core.errors import Unavailable
+from appliance.core.limits import CACHE_TTL_MS
 from appliance.run.directory import CONTACT_MESSAGE_COUNT_MAX, CatalogDirectory, FirstContacts
 from storage.catalog import AsyncCatalog
+from tests.acts import ACT
 
 
 @asynccontextmanager
@@ -27,9 +29,11 @@ async def opened(tmp_path: Path) -> AsyncIterator[AsyncCatalog]:
 async def test_readings_are_kept_of_active_and_waiting_devices_only(tmp_path: Path) -> None:
     async with opened(tmp_path) as catalog:
         directory = CatalogDirectory(catalog, SystemClock(), waits=True)
-        await catalog.write(lambda writer: writer.add_device("active"))
-        await catalog.write(lambda writer: writer.note_first_contact(["waiting", "rejected"], at_ms=1))
-        await catalog.write(lambda writer: writer.reject_device("rejected"))
+        await catalog.write(lambda writer: writer.add_device("active"), by=ACT)
+        await catalog.write(
+            lambda writer: writer.note_first_contact(["waiting", "rejected"], at_ms=1), by=ACT
+        )
+        await catalog.write(lambda writer: writer.reject_device("rejected"), by=ACT)
         asked = ["active", "waiting", "rejected", "stranger"]
         assert sorted(await directory.known(asked)) == ["active", "waiting"]
 
@@ -103,3 +107,33 @@ async def test_a_catalog_that_fails_does_not_end_the_listing(tmp_path: Path) -> 
             ("unknown devices could not be listed", True)
         ]
         assert await catalog.read(lambda reader: reader.device_ids()) == ["kept"]
+
+
+async def test_known_devices_are_answered_for_from_memory_while_the_catalog_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*args: object, **kwargs: object) -> None:
+        raise Unavailable("It is locked.", hint="Wait.", code="catalog_locked")
+
+    clock = ManualClock()
+    async with opened(tmp_path) as catalog:
+        directory = CatalogDirectory(catalog, clock, waits=False)
+        for device_id in ("a", "b"):
+            await catalog.write(lambda writer, name=device_id: writer.add_device(name), by=ACT)  # type: ignore[misc]
+        assert sorted(await directory.known(["a", "b", "stranger"])) == ["a", "b"]
+        clock.advance(CACHE_TTL_MS)
+        monkeypatch.setattr(catalog, "read", away)
+        assert sorted(await directory.known(["a", "b"])) == ["a", "b"]
+        await catalog.write(lambda writer: writer.decommission_device("b"), by=ACT)
+        for asked in (["b"], ["a", "stranger"]):
+            with pytest.raises(Unavailable):
+                await directory.known(asked)
+
+
+async def test_a_device_of_another_node_is_taken_until_the_catalog_knows_better(tmp_path: Path) -> None:
+    async with opened(tmp_path) as catalog:
+        directory = CatalogDirectory(catalog, SystemClock(), waits=True)
+        assert await directory.of_site(["new"]) == ["new"]
+        await directory.first_contact(["waits"])
+        assert await directory.of_site(["new", "waits"]) == ["new"]
+        assert await directory.known(["new", "waits"]) == ["waits"]

@@ -15,7 +15,7 @@ from appliance.core.config import BrokerConfig, BrokerRoleConfig, Config, NodeCo
 from appliance.core.settings import Bind
 from appliance.identity import tls
 from appliance.identity.keys import SiteKeys
-from appliance.run import doctor
+from appliance.run import doctor, doctor_processes
 from appliance.run.doctor import Check, Result
 from appliance.run.first_run import prepare_folders
 from storage.catalog.catalog import Catalog
@@ -46,6 +46,40 @@ def test_a_box_that_is_prepared_and_stopped_has_nothing_wrong(config: Config) ->
     assert os.listdir(config.node.data_dir) == []
 
 
+def test_a_store_that_was_set_aside_is_told_of(config: Config) -> None:
+    """It mends itself within seconds: without this nobody would ever look at the disk."""
+    assert doctor.check_store(config.node.data_dir).result is Result.OK
+    for at_ms in (1_795_794_456_787, 1_700_000_000_000):
+        (config.node.data_dir / f"telemetry.duckdb.set-aside-{at_ms}").write_bytes(b"x" * 2 * 1_048_576)
+        (config.node.data_dir / f"telemetry.duckdb.set-aside-{at_ms}.wal").touch()
+    found = doctor.check_store(config.node.data_dir)
+    assert found.result is Result.WARNING
+    assert found.detail == (
+        "2 were set aside and built anew, the last 2026-11-27 15:47 UTC; 4 MiB: telemetry.duckdb.set-aside-1795794456787."
+    )
+    assert "disk's health" in found.hint
+
+
+def test_a_file_of_another_user_in_the_data_folder_is_found_with_the_command_that_mends_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a backup was put back by root."""
+    (config.node.data_dir / "identity").mkdir()
+    path = config.node.data_dir / "identity" / "site.key"
+    path.touch()
+    before = Path.stat
+
+    def stat(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        found = before(self, follow_symlinks=follow_symlinks)
+        return os.stat_result((*found[:4], os.geteuid() + 1, *found[5:10])) if self == path else found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    check = _by_name(list(doctor.check_folders(config)))["data folder"]
+    assert (check.result, str(path) in check.detail) == (Result.FAILED, True)
+    folder = config.node.data_dir
+    assert check.hint == f"As root, run: chown -R --reference={folder} {folder}"
+
+
 def test_before_the_first_start_only_the_folders_are_missing(tmp_path: Path) -> None:
     nothing = Config(node=NodeConfig(data_dir=tmp_path / "a" / "data", run_dir=tmp_path / "a" / "run"))
     found = doctor.examine(nothing, SystemClock())
@@ -62,7 +96,12 @@ def test_whatever_is_not_ok_has_a_next_step_or_is_not_there_yet(tmp_path: Path, 
 class TestCertificates:
     def _config(self, config: Config, **broker: Any) -> Config:
         tls.load_or_create(
-            config.node.data_dir, node_name="box", clock=SystemClock(), names=["box"], addresses=[]
+            config.node.data_dir,
+            SiteKeys.load_or_create(config.node.data_dir),
+            node_name="box",
+            clock=SystemClock(),
+            names=["box"],
+            addresses=[],
         )
         return dataclasses.replace(config, broker=dataclasses.replace(config.broker, **broker))
 
@@ -235,7 +274,7 @@ def test_a_silent_node_fails_and_a_listening_broker_is_ok(
         broker.bind(str(config.node.run_dir / "broker.sock"))
         node.listen()
         broker.listen()
-        monkeypatch.setattr(doctor, "SOCKET_TIMEOUT_S", 0.05)
-        found = _by_name(list(doctor.check_sockets(config)))
+        monkeypatch.setattr(doctor_processes, "SOCKET_TIMEOUT_S", 0.05)
+        found = _by_name(list(doctor_processes.check_processes(config)))
     assert found["node"].result is Result.FAILED
     assert found["broker"].result is Result.OK

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,10 @@ import pytest
 
 from appliance.core.config import Config, NodeConfig
 from appliance.core.errors import Conflict, StorageError
-from appliance.run.first_run import check_folder, lock, prepare_folders, raise_file_limit
+from appliance.run.first_run import become_owner, check_folder, lock, prepare_folders, raise_file_limit
+
+OTHER_USER = 65_534
+"""nobody"""
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +55,43 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(StorageError, match="belongs to user") as raised:
         check_folder(tmp_path)
     assert raised.value.code == "folder_not_ours"
+
+
+def test_root_becomes_the_owner_of_a_data_folder_that_is_there(tmp_path: Path) -> None:
+    """What root's commands write while the service is stopped must be the service's to open."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # pytest's own folders are closed to other users
+    try:
+        folder.chmod(0o755)
+        (folder / "data").mkdir(mode=0o700)
+        os.chown(folder / "data", OTHER_USER, OTHER_USER)
+        program = (
+            "import os, pathlib, sys\n"
+            "from appliance.core.config import Config, NodeConfig\n"
+            "from appliance.run.first_run import prepare_folders\n"
+            "folder = pathlib.Path(sys.argv[1])\n"
+            "prepare_folders(Config(node=NodeConfig(data_dir=folder / 'data', run_dir=folder / 'run')))\n"
+            "(folder / 'data' / 'new').touch()\n"
+            "print(os.getresuid(), os.getresgid(), os.getgroups())\n"
+        )
+        # The checkout may lie where the other user can't read: everything was imported when root became it.
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == f"{(OTHER_USER,) * 3} {(OTHER_USER,) * 3} []\n"
+        for path in (folder / "run", folder / "data" / "new"):
+            assert (path.stat().st_uid, path.stat().st_gid) == (OTHER_USER, OTHER_USER)
+            assert not path.stat().st_mode & 0o077
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_nobody_but_root_becomes_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    become_owner(tmp_path)
+    become_owner(tmp_path / "missing")
+    assert os.getresuid()[0] == os.getuid()
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(*self.server.answers[self.path])
 
     def do_POST(self) -> None:
+        if self.path == "/needs-no-body":
+            self.close_connection = True
+            self._answer(201, {"code": "C0DE"})
+            return
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self._answer(201, {"echo": json.loads(body), "type": self.headers["Content-Type"]})
 
@@ -59,6 +63,11 @@ def test_answers_are_decoded(node: _Node, tmp_path: Path) -> None:
     assert api.get("/a?b=c") == {"x": 1}
     assert api.get("/empty") is None
     assert api.post("/p", {"y": 2}) == {"echo": {"y": 2}, "type": "application/json"}
+
+
+def test_an_answer_that_came_before_the_body_was_sent_is_read(node: _Node, tmp_path: Path) -> None:
+    """Larger than a socket holds, so that sending it meets the closed end."""
+    assert LocalApi(tmp_path / "node.sock").post("/needs-no-body", "x" * (4 << 20)) == {"code": "C0DE"}
 
 
 def test_a_problem_becomes_the_error_it_names(node: _Node, tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,9 @@ import pytest
 from appliance.core.clock import ManualClock
 from appliance.core.errors import Unavailable
 from appliance.core.limits import AUTH_LAST_KNOWN_GOOD_MS, AUTH_RETRY_AFTER_MS
+from appliance.management.access import certificate_proof
 from storage.catalog import Catalog, DeviceAuthReader, schema
+from storage.catalog.auth import ClaimCredential
 
 
 @pytest.fixture
@@ -347,3 +353,129 @@ def test_the_release_before_reads_and_writes_a_catalog_with_roles(catalog: Catal
     old.execute("COMMIT")
     old.close()
     assert catalog.get_device("b").role == ""
+
+
+def _certificate(catalog: Catalog, serial: str, *, revoked: bool = False) -> None:
+    with catalog.transaction():
+        catalog.execute(
+            "INSERT INTO certificates (serial, device_id, fingerprint, issuer_key_id, issued_by, not_before_at_ms, "
+            "not_after_at_ms, issued_at_ms, revoked_at_ms, origin, hlc) VALUES (?, 'd', ?, 'ab', 'mqtt', 0, 1, 0, ?, ?, ?)",
+            (serial, "0" * 64, 1 if revoked else None, catalog.origin, catalog.hlc),
+        )
+
+
+def test_revoked_certificates_come_with_the_credential(catalog: Catalog, reader: DeviceAuthReader) -> None:
+    _add(catalog, "d")
+    reader.take_changes()
+    _certificate(catalog, "1a")
+    _certificate(catalog, "2b", revoked=True)
+    credential = reader.lookup("d")
+    assert credential
+    assert credential.revoked == {certificate_proof("ab", "2b")}
+    assert reader.take_changes() == frozenset({"d"})
+    with catalog.transaction():
+        catalog.execute(
+            "UPDATE certificates SET revoked_at_ms = 5, origin = ?, hlc = ?", (catalog.origin, catalog.hlc)
+        )
+    assert reader.take_changes() == frozenset({"d"})
+    credential = reader.lookup("d")
+    assert credential
+    assert credential.revoked == {certificate_proof("ab", "1a"), certificate_proof("ab", "2b")}
+
+
+def test_a_catalog_of_before_there_were_certificates(catalog: Catalog, reader: DeviceAuthReader) -> None:
+    catalog.connection.execute("DROP TABLE certificates")
+    _add(catalog, "d")
+    credential = reader.lookup("d")
+    assert credential
+    assert credential.revoked == frozenset()
+
+
+def test_claims_are_asked_of_the_file(
+    catalog: Catalog, reader: DeviceAuthReader, path: Path, clock: ManualClock
+) -> None:
+    ends = clock.now_ms() + 1000
+    claim = catalog.create_claim("1", b"c" * 32, life_ms=1000, created_by="anna")
+    assert reader.find_claim(bytes(32)) is None
+    assert reader.find_claim(b"c" * 32) == ClaimCredential(ends, is_revoked=False, is_used=False)
+    with catalog.transaction():
+        catalog.count_claim_use(claim.claim_id)
+        catalog.revoke_claim(claim.claim_id)
+    assert reader.find_claim(b"c" * 32) == ClaimCredential(ends, is_revoked=True, is_used=True)
+    with Locked(path):
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                reader.find_claim(b"c" * 32)
+    clock.advance(AUTH_RETRY_AFTER_MS)
+    assert reader.find_claim(b"c" * 32) is not None
+    catalog.connection.execute("DROP TABLE claims")
+    assert reader.find_claim(b"c" * 32) is None, "a catalog of before there were claims"
+
+
+class ReadersHeldUp:
+    """Another process keeps the locks of the WAL: SQLite then tries for ten seconds, whatever its busy timeout is."""
+
+    def __init__(self, path: Path) -> None:
+        command = [sys.executable, "-m", "tests.stand_ins.catalog_locker", str(path), "readers", "60", "0"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"held\n"
+
+    def let_go(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(20)
+
+
+def test_a_file_that_holds_a_thread_up_keeps_nobody_known_out(
+    path: Path, catalog: Catalog, clock: ManualClock, reader: DeviceAuthReader
+) -> None:
+    _add(catalog, "d")
+    _add(catalog, "e", 2)
+    assert reader.lookup("d")
+    held_up = ReadersHeldUp(path)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            stuck = pool.submit(reader.lookup, "d")
+            began_s = time.monotonic()
+            while reader.statistics().readable:
+                assert reader.lookup("d"), "by the last known good"
+                assert time.monotonic() - began_s < 5
+            assert reader.take_changes() == frozenset()
+            with pytest.raises(Unavailable, match="does not answer"):
+                reader.find_claim(bytes(32))
+            reader.revoke("e")
+            assert reader.lookup("e") is None
+            clock.advance(AUTH_LAST_KNOWN_GOOD_MS + 1)
+            with pytest.raises(Unavailable, match="can't be read for"):
+                reader.lookup("d")
+            assert not stuck.done(), "all of that while one thread was held up"
+            held_up.let_go()
+            assert stuck.result(20)
+    finally:
+        held_up.let_go()
+    assert reader.lookup("e"), "the catalog is read again, and does not say that it was revoked"
+    assert reader.statistics().readable
+    assert reader.statistics().fallbacks_total >= 1
+
+
+def test_a_read_that_began_before_a_revocation_does_not_undo_it(
+    path: Path, catalog: Catalog, reader: DeviceAuthReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it read may be older than what was revoked."""
+    _add(catalog, "d")
+    assert reader.lookup("d")
+    read_changes = reader._read_changes
+
+    def revoked_meanwhile(connection: sqlite3.Connection) -> None:
+        read_changes(connection)
+        reader.revoke("d")
+
+    monkeypatch.setattr(reader, "_read_changes", revoked_meanwhile)
+    _add(catalog, "e", 2)
+    assert reader.lookup("d") is None
+    monkeypatch.undo()
+    with Locked(path):
+        assert reader.lookup("d") is None

@@ -111,3 +111,43 @@ def test_a_locked_catalog_is_unavailable_and_not_damaged(tmp_path: Path, catalog
     other.execute("ROLLBACK")
     other.close()
     assert catalog.add_device("d").device_id == "d"
+
+
+def with_statistics_to_write(path: Path) -> Catalog:
+    opened = Catalog.open(path, clock=ManualClock(), node_id=NODE)
+    opened.add_device("d")
+    assert opened.get_device("d").device_id == "d"
+    assert opened.rows("PRAGMA optimize(-1)"), "closing has something to do"
+    return opened
+
+
+def assert_closed(catalog: Catalog) -> None:
+    with pytest.raises(sqlite3.ProgrammingError):
+        catalog.connection.execute("SELECT 1")
+
+
+def test_it_closes_while_another_program_writes_and_leaves_the_statistics_to_it(tmp_path: Path) -> None:
+    closing = with_statistics_to_write(tmp_path / "catalog.db")
+    other = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    closing.close()
+    assert_closed(closing)
+    other.execute("ROLLBACK")
+    assert other.execute("SELECT device_id FROM devices").fetchall() == [("d",)]
+    other.close()
+
+
+def test_a_writer_that_closes_alone_leaves_statistics(tmp_path: Path) -> None:
+    with_statistics_to_write(tmp_path / "catalog.db").close()
+    other = sqlite3.connect(tmp_path / "catalog.db")
+    assert other.execute("SELECT DISTINCT tbl FROM sqlite_stat1").fetchall()
+    other.close()
+
+
+def test_what_else_keeps_statistics_from_being_written_is_said_and_it_is_closed(tmp_path: Path) -> None:
+    closing = with_statistics_to_write(tmp_path / "catalog.db")
+    closing.connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(StorageError) as raised:
+        closing.close()
+    assert raised.value.code == "catalog_failed"
+    assert_closed(closing)

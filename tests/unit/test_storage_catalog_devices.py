@@ -1,4 +1,4 @@
-"""Devices in the catalog: their states, their tokens, first contact, limits."""
+"""Devices in the catalog: their states, what is said of them, replacing, first contact, limits."""
 
 from __future__ import annotations
 
@@ -23,10 +23,6 @@ def catalog(tmp_path: Path, clock: ManualClock) -> Iterator[Catalog]:
     opened = Catalog.open(tmp_path / "catalog.db", clock=clock, node_id=bytes(16))
     yield opened
     opened.close()
-
-
-def _hash(number: int) -> bytes:
-    return bytes([number]) * 32
 
 
 def _in_state(catalog: Catalog, state: str) -> None:
@@ -141,42 +137,6 @@ def test_names_and_tags_are_bounded(catalog: Catalog, what: dict[str, object]) -
         catalog.add_device("d", **what)  # type: ignore[arg-type]
 
 
-def test_two_tokens_are_valid_and_the_third_ends_the_first(catalog: Catalog, clock: ManualClock) -> None:
-    catalog.add_device("d")
-    for number in range(3):
-        clock.advance(1)
-        catalog.set_token("d", _hash(number))
-    assert [token.token_hash for token in catalog.tokens_of("d")] == [_hash(2), _hash(1)]
-
-
-def test_the_earlier_token_may_end_by_itself(catalog: Catalog, clock: ManualClock) -> None:
-    catalog.add_device("d")
-    catalog.set_token("d", _hash(1), expires_at_ms=clock.now_ms() + 10)
-    clock.advance(1)
-    catalog.set_token("d", _hash(2), old_valid_until_ms=clock.now_ms() + 1000)
-    new, old = catalog.tokens_of("d")
-    assert (new.expires_at_ms, old.expires_at_ms) == (None, clock.now_ms() + 9)
-
-
-@pytest.mark.parametrize("state", ["rejected", "decommissioned"])
-def test_tokens_end_with_the_device_and_none_is_given_then(catalog: Catalog, state: str) -> None:
-    catalog.note_first_contact(["d"], at_ms=1)
-    catalog.set_token("d", _hash(1))
-    (catalog.reject_device if state == "rejected" else catalog.decommission_device)("d")
-    assert catalog.tokens_of("d") == []
-    with pytest.raises(Conflict) as refused:
-        catalog.set_token("d", _hash(2))
-    assert refused.value.code == f"device_{state}"
-
-
-def test_a_token_belongs_to_one_device(catalog: Catalog) -> None:
-    catalog.add_device("a")
-    catalog.add_device("b")
-    catalog.set_token("a", _hash(1))
-    with pytest.raises(Conflict):
-        catalog.set_token("b", _hash(1))
-
-
 def test_counts(catalog: Catalog) -> None:
     catalog.add_device("a")
     catalog.note_first_contact(["b", "c"], at_ms=1)
@@ -187,15 +147,72 @@ def test_counts(catalog: Catalog) -> None:
     )
 
 
-@pytest.mark.parametrize("limit", [0, 1001])
-def test_pages_are_bounded(catalog: Catalog, limit: int) -> None:
-    with pytest.raises(UsageError):
-        catalog.list_devices(limit=limit)
-
-
 @pytest.mark.parametrize("q", ["%", "_", "\\", "'; DROP TABLE devices; --"])
 def test_a_search_text_is_only_text(catalog: Catalog, q: str) -> None:
     catalog.add_device("plain")
     assert catalog.list_devices(q=q).devices == ()
     catalog.add_device("odd", name=f"x{q}y")
     assert [device.device_id for device in catalog.list_devices(q=q).devices] == ["odd"]
+
+
+def test_an_edit_changes_what_it_names_and_nothing_else(catalog: Catalog, clock: ManualClock) -> None:
+    catalog.add_group("g")
+    before = catalog.add_device("d", name="Pump", tags=("a",), serial="1")
+    clock.advance(5)
+    edited = catalog.edit_device("d", name=" Pump 2 ", groups=("g", "g"))
+    assert (edited.name, edited.tags, edited.groups, edited.serial) == ("Pump 2", ("a",), ("g",), "1")
+    assert edited.version > before.version
+    assert edited.updated_at_ms == clock.now_ms()
+    same = catalog.edit_device("d", name="Pump 2", tags=("a",), groups=("g",), serial="1")
+    assert same.version == edited.version
+    with pytest.raises(UsageError) as refused:
+        catalog.edit_device("d", serial="x" * 129)
+    assert refused.value.code == "device_serial_invalid"
+
+
+def test_other_hardware_takes_over_the_id_and_no_credential_of_the_old_one(
+    catalog: Catalog, clock: ManualClock
+) -> None:
+    catalog.add_device("d", name="Pump", tags=("a",), serial="old")
+    catalog.set_token("d", bytes([1]) * 32)
+    catalog.set_token("d", bytes([2]) * 32)
+    clock.advance(5)
+    replaced = catalog.replace_device("d", serial="new")
+    assert (replaced.serial, replaced.replaced_at_ms) == ("new", clock.now_ms())
+    assert (replaced.name, replaced.tags, replaced.state) == ("Pump", ("a",), "active")
+    assert catalog.tokens_of("d") == []
+    assert catalog.replace_device("d").serial == ""
+
+
+@pytest.mark.parametrize("state", ["waiting", "rejected", "decommissioned"])
+def test_only_an_active_device_is_replaced(catalog: Catalog, state: str) -> None:
+    _in_state(catalog, state)
+    if state == "waiting":
+        catalog.set_token("d", bytes([1]) * 32)
+    with pytest.raises(Conflict) as refused:
+        catalog.replace_device("d")
+    assert refused.value.code == f"device_{state}"
+    assert catalog.get_device("d").replaced_at_ms is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "because"), [("decommission", "cessationOfOperation"), ("replace", "superseded")]
+)
+def test_certificates_end_with_the_hardware(
+    catalog: Catalog, clock: ManualClock, verb: str, because: str
+) -> None:
+    catalog.add_device("d")
+    now_ms = clock.now_ms()
+    catalog.add_certificate(
+        serial="0a",
+        device_id="d",
+        fingerprint="0" * 64,
+        key_hash="2" * 64,
+        issuer_key_id="1" * 40,
+        issued_by="api",
+        not_before_at_ms=now_ms - 1,
+        not_after_at_ms=now_ms + 86_400_000,
+    )
+    (catalog.decommission_device if verb == "decommission" else catalog.replace_device)("d")
+    ended = catalog.get_certificate("0a")
+    assert (ended.revoked_at_ms, ended.revoked_because) == (now_ms, because)

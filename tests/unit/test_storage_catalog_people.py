@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from appliance.core.clock import ManualClock
-from appliance.core.errors import Conflict, LimitExceeded, UsageError
-from storage.catalog import Catalog, people
+from appliance.core.errors import Conflict, LimitExceeded, NotFound, UsageError
+from storage.catalog import Catalog, browser_sessions, people
 
 HASH = "$argon2id$something"
 
@@ -92,7 +92,7 @@ def test_a_disabled_user_has_no_session(catalog: Catalog, clock: ManualClock) ->
 def test_sessions_are_limited_and_old_ones_go(
     catalog: Catalog, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(people, "BROWSER_SESSION_COUNT_MAX", 3)
+    monkeypatch.setattr(browser_sessions, "BROWSER_SESSION_COUNT_MAX", 3)
     catalog.add_user("ada", role="admin", password_hash=HASH)
     short = _open(catalog, 0, clock, life_ms=1)
     keys = []
@@ -103,10 +103,50 @@ def test_sessions_are_limited_and_old_ones_go(
     assert alive == keys[1:]
 
 
-def test_settings(catalog: Catalog) -> None:
-    assert catalog.get_setting("zone", "UTC") == "UTC"
-    catalog.set_setting("zone", {"name": "Europe/Zürich"})
-    catalog.set_setting("zone", ["a"])
-    assert catalog.get_setting("zone") == ["a"]
-    with pytest.raises(LimitExceeded):
-        catalog.set_setting("zone", "x" * 70_000)
+def test_a_scope_names_groups_that_exist(catalog: Catalog) -> None:
+    catalog.add_group("hall")
+    user = catalog.add_user("ada", role="admin", password_hash=HASH, scope=frozenset({"hall"}))
+    assert user.scope == frozenset({"hall"})
+    for scope, kind in ((frozenset({"gone"}), UsageError), (frozenset(map(str, range(65))), LimitExceeded)):
+        with pytest.raises(kind):
+            catalog.set_role("ada", "viewer", scope)
+    assert catalog.get_user("ada") == user
+
+
+def test_only_what_changes_moves_the_credentials_on(catalog: Catalog, clock: ManualClock) -> None:
+    before = catalog.add_user("ada", role="viewer", password_hash=HASH)
+    clock.set_wall(clock.now_ms() - 1000)
+    assert catalog.set_role("ada", "viewer", None) == before
+    assert catalog.enable_user("ada") == before
+    assert (
+        catalog.set_display_name("ada", "Ada").credentials_changed_at_ms == before.credentials_changed_at_ms
+    )
+    changed = catalog.set_role("ada", "operator", None)
+    assert changed.credentials_changed_at_ms == before.credentials_changed_at_ms + 1
+    catalog.set_totp("ada", "00")
+    assert catalog.get_user("ada").credentials_changed_at_ms == before.credentials_changed_at_ms + 2
+    catalog.disable_user("ada")
+    catalog.disable_user("ada")
+    assert catalog.get_user("ada").credentials_changed_at_ms == before.credentials_changed_at_ms + 3
+
+
+def test_who_is_removed_leaves_nothing_that_signs_in(catalog: Catalog, clock: ManualClock) -> None:
+    ada = catalog.add_user("ada", role="viewer", password_hash=HASH)
+    key = _open(catalog, 1, clock)
+    catalog.add_api_token(
+        "t1",
+        token_hash=bytes(32),
+        user=ada,
+        name="x",
+        role="viewer",
+        scope=None,
+        expires_at_ms=clock.now_ms() + 1000,
+    )
+    catalog.note_sign_in("ada", "192.0.2.1")
+    catalog.remove_user("ada")
+    assert catalog.find_user("ada") is None
+    assert catalog.find_session(key) is None
+    assert catalog.get_api_token("t1").revoked_at_ms is not None
+    assert catalog.last_sign_ins() == {}
+    with pytest.raises(NotFound):
+        catalog.remove_user("ada")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.log.disk import OsDisk
+from storage.log.recovery import end_on_disk
 from storage.log.verify import verify
 from tests.storage_log_kit import HookedDisk, append_blocks, as_written, open_writer, read_all
 
@@ -205,3 +207,17 @@ def test_a_full_disk_does_not_stop_recovery(tmp_path: Path, operation: str) -> N
     writer.close()
     assert len(read_all(tmp_path)[0]) == 9
     assert verify(tmp_path).ok
+
+
+def test_the_end_is_found_without_changing_anything(tmp_path: Path) -> None:
+    assert end_on_disk(OsDisk(), tmp_path) == (0, 1)
+    written_log(tmp_path)
+    writer = open_writer(tmp_path)
+    end = (writer.head.epoch, writer.head.next_seq)
+    writer.close()
+    (tmp_path / "head").unlink()
+    unfinished = tmp_path / f"00000001-{end[1]:020d}.open"
+    unfinished.write_bytes(bytes(8192))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert end_on_disk(OsDisk(), tmp_path) == end
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

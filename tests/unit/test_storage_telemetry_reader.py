@@ -11,8 +11,10 @@ import trio.testing
 
 from appliance.core.errors import LimitExceeded, StorageError, Unavailable, UsageError
 from storage.telemetry import reader as module
+from storage.telemetry.answers import SeriesData
 from storage.telemetry.database import run
-from storage.telemetry.reader import SeriesData, TelemetryReader, tables_between
+from storage.telemetry.reader import TelemetryReader
+from storage.telemetry.sources import tables_between
 from storage.telemetry.store import TelemetryStore
 from tests.log_kit import Record
 from tests.pipeline_kit import Bench
@@ -50,12 +52,12 @@ async def test_raw(reader: TelemetryReader) -> None:
     on, t, nothing = await reader.query("d", ["on", "t", "nothing"], NOW, NOW + 2_000)
     assert (on.at_ms, on.value) == ([NOW, NOW + 1_000], [False, True])
     assert (t.at_ms, t.value, t.quality) == ([NOW, NOW + 500, NOW + 1_000], [0.0, 99.0, 1.0], [0, 2, 0])
-    assert nothing == SeriesData("nothing")
+    assert nothing == SeriesData("nothing", device="d")
     (late,) = await reader.query("d", ["t"], NOW + 9_000, NOW + 21_000)
     assert late.value == [9.0, "text"]
     (old,) = await reader.query("d", ["t"], NOW - 300 * DAY, NOW)
     assert old.value == [-1.0]
-    assert await reader.query("stranger", ["t"], NOW, NOW + 1) == [SeriesData("t")]
+    assert await reader.query("stranger", ["t"], NOW, NOW + 1) == [SeriesData("t", device="stranger")]
 
 
 async def test_raw_is_limited(reader: TelemetryReader) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from appliance.core.errors import StorageError
-from storage.telemetry.database import run
+from storage.telemetry.database import StoreDamaged, run
 from storage.telemetry.schema import MIGRATIONS, SCHEMA_VERSION, day_table, migrate
 from storage.telemetry.store import TelemetryStore
 
@@ -58,13 +57,19 @@ def test_texts_move_to_tables_of_their_own(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
+def test_a_newer_file_is_set_aside_untouched(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     TelemetryStore.open(path).close()
     connection = duckdb.connect(str(path))
     connection.execute("UPDATE meta SET value = '99'").fetchall()
     connection.close()
-    with pytest.raises(StorageError, match="schema 99") as caught:
-        TelemetryStore.open(path)
+    store = TelemetryStore.open(path)
+    assert store.set_aside_path is not None
+    assert store.read_cursor().next_seq == 1
+    store.close()
+    connection = duckdb.connect(str(store.set_aside_path))
+    assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall() == [("99",)]
+    with pytest.raises(StoreDamaged, match="schema 99") as caught:
+        migrate(connection)
+    connection.close()
     assert caught.value.code == "store_too_new"
-    assert [p.name for p in tmp_path.iterdir()] == ["t.duckdb"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -100,6 +101,27 @@ def test_a_batch_is_rows_state_and_cursor(store: TelemetryStore, path: Path) -> 
     assert len(state.series) == 3
     assert again.statistics().day_tables == 3  # numbers of two days, texts of one
     again.close()
+
+
+def test_what_is_written_beside_batches_is_there_whole_or_not_at_all(store: TelemetryStore) -> None:
+    with store.writing() as connection:
+        run(connection, "INSERT INTO days VALUES (5, true, 1, NULL, 0, 0)")
+
+    def write(*statements: str) -> None:
+        with store.writing() as connection:
+            for statement in statements:
+                if not statement:
+                    raise KeyError
+                run(connection, statement)
+
+    with pytest.raises(KeyError):
+        write("INSERT INTO days VALUES (6, true, 1, NULL, 0, 0)", "")
+    with pytest.raises(StoreUnavailable) as refused:
+        write("INSERT INTO days VALUES (7, true, 1, NULL, 0, 0)", "INSERT INTO nothing VALUES (1)")
+    assert refused.value.code == "store_refused"
+    store.commit(Source().batch(b'{"t":1}'))
+    with store.reading() as connection:
+        assert run(connection, "SELECT day FROM days WHERE day < 10") == [(5,)]
 
 
 def test_the_rows_of_a_batch_lie_in_order_of_their_series(store: TelemetryStore) -> None:
@@ -343,7 +365,9 @@ def test_only_some_damaged_files_are_kept(path: Path) -> None:
     assert [p.name.rpartition("-")[2] for p in set_aside_files(path)] == ["2", "3", "4"]
 
 
-def test_a_locked_file_is_not_set_aside(path: Path) -> None:
+@contextmanager
+def held_by_another(path: Path) -> Iterator[None]:
+    """Another program has the file."""
     holder = subprocess.Popen(
         [sys.executable, "-c", f"import duckdb; c = duckdb.connect({str(path)!r}); print('held', flush=True); input()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -351,11 +375,33 @@ def test_a_locked_file_is_not_set_aside(path: Path) -> None:
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
+        yield
+    finally:
+        holder.communicate("\n", timeout=10)
+
+
+def test_a_locked_file_is_not_set_aside(path: Path) -> None:
+    with held_by_another(path):
         with pytest.raises(StoreUnavailable):
             TelemetryStore.open(path)
         assert set_aside_files(path) == []
-    finally:
-        holder.communicate("\n", timeout=10)
+
+
+def test_a_store_that_waits_for_its_file_says_why_whatever_it_is_asked(path: Path) -> None:
+    why = "can't be used now: .*lock"
+    with held_by_another(path):
+        store = TelemetryStore.open(path, waits=True)
+        with pytest.raises(StoreUnavailable, match=why):
+            store.read_state()
+        with pytest.raises(StoreUnavailable, match=why):
+            store.reopen()
+        with pytest.raises(StoreUnavailable, match=why), store.transaction():
+            pass
+    store.reopen()
+    assert store.read_state().cursor == store.read_cursor()
+    store.close()
+    with pytest.raises(StoreUnavailable, match="is not open"):
+        store.read_cursor()
 
 
 def test_reopening_waits_for_queries_and_reads_the_state_again(store: TelemetryStore) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from appliance.core.config import BrokerRoleConfig, Config
+from appliance.core.errors import NotAuthorized
 from appliance.identity import DeviceAuthenticator
 from storage.catalog import Catalog, DeviceAuthReader
+from tests.acts import ACT
 from tests.node_kit import NOW_MS, LiveDevice, Node, Value, running_node
+from tests.people_kit import person
 
 
 async def test_a_registered_device_can_sign_in_with_the_token_that_is_shown_once(tmp_path: Path) -> None:
@@ -57,7 +60,7 @@ async def _fill(node: Node) -> None:
             )
         catalog.note_first_contact(["w1"], at_ms=NOW_MS)
 
-    await node.catalog.write(write)
+    await node.catalog.write(write, by=ACT)
     node.live.by_id = {"d0": LiveDevice(device_id="d0"), "d1": LiveDevice(device_id="d1", presence="lost")}
 
 
@@ -114,6 +117,19 @@ async def test_adopting_gives_a_token_once(tmp_path: Path) -> None:
         assert (again["state"], again["token"]) == ("active", None)
 
 
+async def test_adopting_what_is_in_already_gives_an_operator_no_credential(tmp_path: Path) -> None:
+    """Tokens of devices in service are an installer's: one whose tokens were revoked, one that has a certificate."""
+    async with running_node(tmp_path) as node, person(node, "operator") as client:
+        await node.catalog.write(
+            lambda catalog: catalog.add_device("scada", kind="application", access="site"), by=ACT
+        )
+        for path, body in (("scada/adopt", {}), ("bulk", {"op": "adopt", "ids": ["scada"]})):
+            answer = await client.post(f"/api/v1/devices/{path}", json=body)
+            assert answer.status_code == 200, answer.text
+            assert "hpd_" not in answer.text, path
+        assert not await node.catalog.read(lambda catalog: catalog.tokens_of("scada"))
+
+
 async def test_rejecting_and_decommissioning_cut_connections(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node, node.client(local=True) as client:
         await _fill(node)
@@ -162,8 +178,34 @@ async def test_newest_values_have_time_quality_and_freshness(tmp_path: Path) -> 
             "received_at_ms": NOW_MS - 2_000,
             "quality": "good",
             "freshness": "fresh",
+            "kept_copy": False,
         }
         assert answer["now_ms"] == NOW_MS
+
+
+async def test_how_fresh_a_device_is_and_how_right_its_clock(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node, node.client(local=True) as client:
+        await _fill(node)
+        node.live.by_id["d0"] = LiveDevice(
+            device_id="d0",
+            last_reading_at_ms=NOW_MS - 100_000,
+            watermark_at_ms=NOW_MS + 50_000,
+            watermark_received_at_ms=NOW_MS - 100_000,
+            expect_ms=600_000,
+            clock_offset_ms=150_000,
+        )
+        node.live.values["d0"] = {"t": Value(metric="t", value=1.0, is_kept_copy=True)}
+        found = (await client.get("/api/v1/devices/d0")).json()
+        assert (found["freshness"], found["stale_after_ms"]) == ("fresh", 2_700_000)
+        assert (found["watermark_at_ms"], found["watermark_received_at_ms"]) == (
+            NOW_MS + 50_000,
+            NOW_MS - 100_000,
+        )
+        assert (found["clock"], found["clock_offset_ms"]) == ("wrong", 150_000)
+        (value,) = (await client.get("/api/v1/devices/d0/newest")).json()["values"]
+        assert (value["freshness"], value["kept_copy"]) == ("stale", True), "nobody knows how old it is"
+        never = (await client.get("/api/v1/devices/d2")).json()
+        assert (never["freshness"], never["clock"], never["clock_offset_ms"]) == ("never", "unknown", None)
 
 
 @pytest.mark.parametrize(
@@ -230,3 +272,68 @@ async def test_access_that_makes_no_sense(
         if code:
             assert answer.json()["code"] == code
         assert (await client.post("/api/v1/devices/x/access", json={"access": "own"})).status_code == 404
+
+
+async def test_somebody_limited_makes_no_device_that_reaches_the_whole_site(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        await node.catalog.write(lambda catalog: catalog.add_group("north"), by=ACT)
+        async with person(node, "installer", frozenset({"north"})) as client:
+            new = {"device_id": "spy", "kind": "application", "groups": ["north"]}
+            refused = await client.post("/api/v1/devices", json={**new, "access": "site"})
+            assert (refused.status_code, refused.json()["code"]) == (403, "scope_too_narrow")
+            assert (await client.post("/api/v1/devices", json=new)).status_code == 201
+            refused = await client.post("/api/v1/devices/spy/access", json={"access": "site"})
+            assert (refused.status_code, refused.json()["code"]) == (403, "scope_too_narrow")
+
+
+async def test_other_hardware_takes_over_and_nothing_of_the_old_one_counts(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node, node.client(local=True) as client:
+        old = (await client.post("/api/v1/devices", json={"device_id": "d", "serial": "1"})).json()["token"]
+        await client.post("/api/v1/devices/d/token", json={"overlap_s": 3600})
+        answer = await client.post("/api/v1/devices/d/replace", json={"serial": "2"})
+        replaced = answer.json()
+        assert (answer.status_code, replaced["serial"], replaced["replaced_at_ms"]) == (200, "2", NOW_MS)
+        assert (replaced["connections_closed"], node.broker.revoked) == (True, ["d"])
+        reader = DeviceAuthReader(tmp_path / "catalog.db", clock=node.clock)
+        authenticator = DeviceAuthenticator(reader, node.services.keys, clock=node.clock)
+        assert authenticator.authenticate("d", replaced["token"].encode(), "", "").name == "d"
+        with pytest.raises(NotAuthorized):
+            authenticator.authenticate("d", old.encode(), "", "")
+        reader.close()
+
+
+async def test_the_version_changes_with_the_row_and_only_then(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node, node.client(local=True) as client:
+        made = (await client.post("/api/v1/devices", json={"device_id": "d"})).json()
+        same = (await client.patch("/api/v1/devices/d", json={"name": ""})).json()
+        other = (await client.patch("/api/v1/devices/d", json={"name": "Pump"})).json()
+        assert made["version"] == same["version"]
+        assert int(other["version"]) > int(made["version"])
+
+
+async def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node, node.client(local=True) as client:
+        await client.post("/api/v1/devices", json={"device_id": "d"})
+        seen = (await client.get("/api/v1/devices/d")).headers["etag"]
+        first = await client.patch("/api/v1/devices/d", json={"name": "A"}, headers={"if-match": seen})
+        assert (first.status_code, first.json()["name"]) == (200, "A")
+        for method, path, body in (
+            ("PATCH", "/api/v1/devices/d", {"name": "B"}),
+            ("POST", "/api/v1/devices/d/replace", {}),
+            ("POST", "/api/v1/devices/d/access", {"access": "site"}),
+            ("POST", "/api/v1/devices/d/decommission", None),
+        ):
+            late = await client.request(method, path, json=body, headers={"if-match": seen})
+            assert (late.status_code, late.json()["code"]) == (412, "version_differs"), path
+        now = (await client.get("/api/v1/devices/d")).json()
+        assert (now["name"], now["state"], now["access"]) == ("A", "active", "own")
+
+
+async def test_replacing_again_with_the_same_key_gives_the_same_token(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node, node.client(local=True) as client:
+        await client.post("/api/v1/devices", json={"device_id": "d"})
+        key = {"idempotency-key": "0b9f7c1e"}
+        first = await client.post("/api/v1/devices/d/replace", json={}, headers=key)
+        again = await client.post("/api/v1/devices/d/replace", json={}, headers=key)
+        assert again.json()["token"] == first.json()["token"]
+        assert node.broker.revoked == ["d"]

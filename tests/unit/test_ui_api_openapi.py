@@ -11,11 +11,15 @@ from openapi_spec_validator import validate
 
 from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig
 from appliance.core.config import Config, NodeConfig
+from appliance.management.permissions import RULES
 from storage.catalog import Catalog
+from tests.acts import ACT
 from tests.broker_stand_in import client_row, retained_row
 from tests.node_kit import LiveDevice, Points, Value, running_node
-from ui.api import ENDPOINTS
 from ui.api.openapi import document
+from ui.api.problem_codes import codes_of
+from ui.api.routes import ENDPOINTS
+from ui.problem import STATUS_OF_CODE
 
 DOCS = Path(__file__).parents[2] / "docs" / "API.md"
 
@@ -26,8 +30,21 @@ def test_the_document_is_valid_openapi() -> None:
 
 def test_every_endpoint_is_documented_for_people_and_nothing_else_is() -> None:
     text = DOCS.read_text("utf-8")
-    documented = set(re.findall(r"^\| `(GET|POST|DELETE) (/[^`?]*)", text, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/[^`?]*)", text, re.MULTILINE))
     assert documented == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+
+
+def test_people_read_who_may_do_what() -> None:
+    """The second column: the lowest role with the permission; a permission that every role has needs a sign-in only."""
+    text = DOCS.read_text("utf-8")
+    rows = re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/[^`?]*)[^`]*` \| ([^|]*) \|", text, re.MULTILINE)
+    said = {(method, path): who for method, path, who in rows}
+    for endpoint in ENDPOINTS:
+        if endpoint.needs is not None:
+            rule = RULES[endpoint.needs]
+            is_for_all = rule.role == "viewer" and not rule.site_wide
+            allowed = {rule.role, "signed in"} if is_for_all else {rule.role}
+            assert said[endpoint.method, endpoint.path] in allowed, (endpoint.method, endpoint.path)
 
 
 def test_operation_ids_are_unique_and_summaries_are_there() -> None:
@@ -51,7 +68,7 @@ async def test_answers_are_what_the_document_says(tmp_path: Path) -> None:
     )
     async with running_node(tmp_path, config=config) as node, node.client(local=True) as client:
         described = (await client.get("/api/v1/openapi.json")).json()
-        await node.catalog.write(_fill)
+        await node.catalog.write(_fill, by=ACT)
         node.live.by_id = {"d1": LiveDevice(device_id="d1")}
         node.live.values["d1"] = {"t": Value(metric="t", value=True)}
         node.broker.clients = [client_row("c1")]
@@ -63,21 +80,27 @@ async def test_answers_are_what_the_document_says(tmp_path: Path) -> None:
                 continue
             query = "?metric=t&from=0&to=9" if template.endswith("/telemetry") else ""
             path = template.replace("{device_id}", "d1").replace("{client_id}", "c1").replace("{name}", "b1")
+            path = path.replace("{group_id}", "g1").replace("{user_id}", "anna")
             answer = await client.get(path + query)
-            schema = operations["get"]["responses"][str(answer.status_code)]["content"]["application/json"][
-                "schema"
-            ]
+            content = operations["get"]["responses"][str(answer.status_code)]["content"]
+            media = answer.headers["content-type"].partition(";")[0]
+            assert media in content, path
+            asked += 1
+            if media != "application/json":
+                continue
             jsonschema.validate(
                 answer.json(),
-                {**schema, "components": described["components"]},
+                {**content[media]["schema"], "components": described["components"]},
                 cls=jsonschema.Draft202012Validator,
             )
-            asked += 1
         assert asked == sum(endpoint.method == "GET" for endpoint in ENDPOINTS)
 
 
 def _fill(catalog: Catalog) -> None:
-    catalog.add_device("d1", tags=("a",))
+    catalog.add_group("g1")
+    catalog.add_user("anna", role="viewer", password_hash="$argon2id$", scope=frozenset({"g1"}))
+    catalog.add_device("d1", tags=("a",), groups=("g1",))
+    catalog.set_token("d1", bytes(32))
 
 
 async def test_every_refusal_is_a_documented_one(tmp_path: Path) -> None:
@@ -88,3 +111,28 @@ async def test_every_refusal_is_a_documented_one(tmp_path: Path) -> None:
             answer = await client.request(endpoint.method, path)
             assert answer.status_code in {*endpoint.all_errors(), endpoint.status}, endpoint.path
             assert answer.status_code < 500
+
+
+def test_each_operation_says_who_may_and_how_they_prove_it() -> None:
+    described = document(ENDPOINTS, version="1")
+    schemes = described["components"]["securitySchemes"]
+    assert set(schemes) == {"session", "csrf", "bearer", "apiToken"}
+    for endpoint in ENDPOINTS:
+        operation = described["paths"][f"/api/v1{endpoint.path}"][endpoint.method.lower()]
+        if endpoint.needs is None:
+            assert "x-permission" not in operation
+            assert operation["security"] == []
+            continue
+        assert operation["x-permission"] == endpoint.needs
+        assert RULES[endpoint.needs].role in operation["description"]
+        browser, *tokens = operation["security"]
+        assert ("csrf" in browser) == (endpoint.method != "GET")
+        assert tokens == [{"bearer": []}, {"apiToken": []}]
+        assert "role_too_low" in operation["responses"]["403"]["x-codes"]
+
+
+def test_every_code_belongs_to_the_status_that_it_is_documented_with() -> None:
+    for endpoint in ENDPOINTS:
+        for status, codes in codes_of(endpoint).items():
+            for code in codes:
+                assert STATUS_OF_CODE.get(code, status) == status, f"{endpoint.path}: {code}"

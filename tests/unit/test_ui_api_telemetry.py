@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from appliance.core.limits import QUERY_POINT_COUNT_MAX
+from tests.acts import ACT
 from tests.node_kit import NOW_MS, Letter, Points, running_node
 
 DAY = 86_400_000
@@ -17,7 +18,7 @@ DAY = 86_400_000
 
 async def _ask(tmp_path: Path, query: str, points: list[Points] | None = None) -> tuple[int, Any, list[Any]]:
     async with running_node(tmp_path) as node, node.client(local=True) as client:
-        await node.catalog.write(lambda catalog: catalog.add_device("d1"))
+        await node.catalog.write(lambda catalog: catalog.add_device("d1"), by=ACT)
         node.telemetry.points = points or []
         answer = await client.get(f"/api/v1/devices/d1/telemetry?{query}")
         return answer.status_code, answer.json(), node.telemetry.asked

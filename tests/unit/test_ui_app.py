@@ -12,7 +12,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from appliance.core.errors import LimitExceeded
 from appliance.core.limits import CATALOG_READER_COUNT, REQUEST_BODY_BYTES_MAX
+from appliance.tracing.desk import TracingDesk
+from appliance.tracing.sampling import PerSecond
 from storage.catalog import Catalog
+from tests.acts import ACT
 from tests.node_kit import running_node
 from ui.middleware import CONTENT_SECURITY_POLICY, BodyLimit
 
@@ -57,6 +60,29 @@ async def test_the_trace_id_is_the_callers_or_a_new_one(tmp_path: Path) -> None:
             assert len(answer.headers["x-trace-id"]) == 32
 
 
+async def test_a_request_is_a_span_of_the_callers_trace(tmp_path: Path) -> None:
+    trace_id, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    tracing = TracingDesk(requests=PerSecond(1, lambda: 0))
+    async with running_node(tmp_path) as whole:
+        node = whole.with_services(tracing=tracing)
+        async with node.client() as client:
+            parent = {"traceparent": f"00-{trace_id}-{caller}-01", "tracestate": "a=1"}
+            answer = await client.get("/health/live?secret=1", headers=parent)
+            again = await client.get("/health/live", headers=parent)
+            unsampled = await client.get(
+                "/health/live", headers={"traceparent": f"00-{trace_id}-{caller}-00"}
+            )
+    found = tracing.recorder.book.trace(trace_id)
+    assert found is not None
+    (span,) = found.spans
+    assert (span.parent_id, span.name, span.state, span.error) == (caller, "GET", "a=1", "")
+    assert answer.headers["traceresponse"] == f"00-{trace_id}-{span.span_id}-01"
+    assert again.headers["traceresponse"].endswith("-00"), "more than one in a second are not traced"
+    assert unsampled.headers["traceresponse"].endswith("-00")
+    assert span.attributes["url.path"] == "/health/live", "what stands behind the ? may be anybody's secret"
+    assert span.attributes["http.response.status_code"] == 200
+
+
 async def test_an_error_nobody_foresaw_tells_nothing_and_has_a_trace_id(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -66,7 +92,7 @@ async def test_an_error_nobody_foresaw_tells_nothing_and_has_a_trace_id(
             raise ZeroDivisionError("the secret of the house")
 
         node.telemetry.query = broken  # type: ignore[method-assign,assignment]
-        await node.catalog.write(lambda catalog: catalog.add_device("d"))
+        await node.catalog.write(lambda catalog: catalog.add_device("d"), by=ACT)
         with caplog.at_level(logging.ERROR):
             async with node.client(local=True) as client:
                 answer = await client.get("/api/v1/devices/d/telemetry?metric=t&from=0&to=9")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from appliance.core.limits import SESSION_LIFETIME_MS, SIGN_IN_BURST_COUNT_MAX
+from appliance.core.limits import LOCKOUT_WAIT_FIRST_MS, SESSION_LIFETIME_MS, SIGN_IN_BURST_COUNT_MAX
+from tests.acts import ACT
 from tests.node_kit import PASSWORD, running_node
+from tests.people_kit import person
 
 ORIGIN = "https://box.test"
 
@@ -59,14 +62,15 @@ async def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(
         await node.add_admin()
         answer = await _sign_in(client, user, password)
         assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_failed")
-        assert answer.json()["detail"] == "The user name or the password is wrong."
+        assert answer.json()["detail"] == "The user name, the password or the code is wrong."
         assert "set-cookie" not in answer.headers
 
 
 async def test_signing_out_ends_the_session_at_once(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node, node.admin() as client:
         cookies = dict(client.cookies)
-        assert (await client.delete("/api/v1/session")).status_code == 204
+        answer = await client.delete("/api/v1/session")
+        assert (answer.status_code, answer.headers["clear-site-data"]) == (204, '"cache", "storage"')
         client.cookies = httpx.Cookies(cookies)
         assert (await client.get("/api/v1/session")).status_code == 401
 
@@ -157,6 +161,8 @@ async def test_no_header_makes_a_request_local(tmp_path: Path, headers: dict[str
 async def test_too_many_attempts_wait_per_address(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node:
         await node.add_admin()
+        async with node.client(address="192.0.2.8") as known:
+            assert (await _sign_in(known)).status_code == 201
         async with node.client() as client:
             for _ in range(SIGN_IN_BURST_COUNT_MAX):
                 assert (await _sign_in(client, password="not this one")).status_code == 401
@@ -165,7 +171,7 @@ async def test_too_many_attempts_wait_per_address(tmp_path: Path) -> None:
             wait_s = int(answer.headers["retry-after"])
             async with node.client(address="192.0.2.8") as other:
                 assert (await _sign_in(other)).status_code == 201
-            node.clock.advance(wait_s * 1000)
+            node.clock.advance(max(wait_s * 1000, LOCKOUT_WAIT_FIRST_MS))
             assert (await _sign_in(client)).status_code == 201
 
 
@@ -178,7 +184,7 @@ async def test_signing_in_again_ends_the_session_before(tmp_path: Path) -> None:
 
 async def test_a_changed_password_ends_all_sessions(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node, node.admin() as client:
-        await node.catalog.write(lambda catalog: catalog.set_password("admin", "$argon2id$other"))
+        await node.catalog.write(lambda catalog: catalog.set_password("admin", "$argon2id$other"), by=ACT)
         assert (await client.get("/api/v1/session")).status_code == 401
 
 
@@ -189,3 +195,24 @@ async def test_a_form_may_carry_the_token(tmp_path: Path) -> None:
         assert answer.status_code == 403
         answer = await client.post("/sign-out", data={"csrf_token": token})
         assert answer.status_code == 303
+
+
+@pytest.mark.parametrize("by_form", [False, True])
+async def test_a_body_that_ends_after_its_sender_was_disabled_changes_nothing(
+    tmp_path: Path, by_form: bool
+) -> None:
+    """A thief begins a request, and ends it when the theft was noticed."""
+    async with running_node(tmp_path, with_pages=True) as node, person(node, "installer") as thief:
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"device_id=" if by_form else b'{"device_id": '
+            await node.catalog.write(lambda catalog: catalog.disable_user("installer"), by=ACT)
+            yield b"mine" if by_form else b'"mine"}'
+
+        answer = await thief.post(
+            "/devices/new" if by_form else "/api/v1/devices",
+            content=body(),
+            headers={"content-type": "application/x-www-form-urlencoded" if by_form else "application/json"},
+        )
+        assert answer.status_code == 401
+        assert await node.catalog.read(lambda catalog: catalog.device_ids()) == []

@@ -114,7 +114,7 @@ async def test_the_page_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> Non
 
 async def test_a_box_without_bridges_has_no_link_to_them(tmp_path: Path) -> None:
     async with running_node(tmp_path, with_pages=True) as node, node.admin() as client:
-        assert 'href="/bridges"' not in (await client.get("/")).text
+        assert 'href="/bridges"' not in (await client.get("/broker")).text
         assert "No bridge is configured" in (await client.get("/bridges")).text
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import trio
 
 from appliance.core.errors import LogDamaged, Unavailable
+from appliance.core.limits import CATALOG_READER_COUNT, POOL_ALARM_COUNT
+from storage.catalog import Catalog, LookupCache
 from tests.node_kit import Broker, LogHead, Pipeline, PipelineNumbers, running_node
 from ui import health
 from ui.services import ReadinessCheck
@@ -38,6 +42,7 @@ async def test_ready_when_all_are_well(tmp_path: Path) -> None:
         assert answer.status_code == 200
         assert answer.json() == {
             "ready": True,
+            "degraded": False,
             "dependencies": [{"name": "store", "ok": True}, {"name": "log", "ok": True}],
         }
 
@@ -47,6 +52,7 @@ async def test_not_ready_names_who_fails_and_tells_the_box_why(tmp_path: Path) -
         async with node.client() as client:
             answer = await client.get("/health/ready")
             assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "2"
             assert answer.json()["dependencies"] == [
                 {"name": "store", "ok": False, "code": "asleep"},
                 {"name": "log", "ok": True},
@@ -119,3 +125,67 @@ async def test_the_pipeline_is_ready_while_it_keeps_up() -> None:
     late = Pipeline(PipelineNumbers(lag_s=61.0))
     found = await health.check("pipeline", health.pipeline_check(late))
     assert (found.ok, found.code) == (False, "pipeline_behind")
+
+
+async def test_what_works_and_wants_attention_is_degraded_and_still_ready(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        node = node.with_services(readiness={"catalog_pools": health.pools_check(node.catalog)})
+        gate = threading.Event()
+        async with (
+            trio.open_nursery() as nursery,
+            node.client() as stranger,
+            node.client(local=True) as local,
+        ):
+            assert (await stranger.get("/health/ready")).json()["degraded"] is False
+            for _ in range(CATALOG_READER_COUNT):
+                nursery.start_soon(node.catalog.read, lambda _: gate.wait(30))
+            await trio.testing.wait_all_tasks_blocked()
+            node.catalog.watch.look()
+            for _ in range(POOL_ALARM_COUNT):
+                node.clock.advance(1_000)
+                node.catalog.watch.look()
+            answer = await stranger.get("/health/ready")
+            assert answer.status_code == 200
+            assert answer.json() == {
+                "ready": True,
+                "degraded": True,
+                "dependencies": [
+                    {"name": "catalog_pools", "ok": True, "degraded": True, "code": "catalog_pool_alarm"}
+                ],
+            }
+            told = (await local.get("/health/ready")).json()["dependencies"][0]
+            assert "100 % of the catalog's connections (api) are in use" in told["detail"]
+            assert "tests/unit/test_ui_health.py" in told["detail"], "where it was borrowed"
+            assert told["hint"]
+            gate.set()
+
+
+async def test_a_cache_that_serves_from_memory_is_degraded(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+
+        def load(catalog: Catalog, keys: Sequence[str]) -> dict[str, str]:
+            raise Unavailable("It is locked.", hint="Wait.")
+
+        cache: LookupCache[str, str] = LookupCache(
+            "tested", node.catalog, load, rows_of=lambda key, _: (), clock=node.clock
+        )
+        probe = health.caches_check(node.catalog, node.broker)
+        assert await probe() == "up to date"
+        with pytest.raises(Unavailable):
+            await cache.get("a")
+        with pytest.raises(health.Degraded, match="tested are served from memory") as found:
+            await probe()
+        assert (found.value.code, bool(found.value.hint)) == ("cache_fallback", True)
+
+
+async def test_a_broker_that_lets_devices_in_from_memory_is_degraded(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        probe = health.caches_check(node.catalog, node.broker)
+        assert await probe() == "up to date"
+        node.broker.statistics["credentials"]["readable"] = False
+        with pytest.raises(health.Degraded, match="device_credentials are served from memory"):
+            await probe()
+        node.broker.statistics.clear()
+        assert await probe() == "up to date", (
+            "nothing is known of a broker that is away; its own check says so"
+        )

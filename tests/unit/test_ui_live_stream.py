@@ -104,3 +104,22 @@ async def test_a_page_that_takes_nothing_is_dropped(autojump_clock: MockClock) -
         await make(hub)({}, peer.receive, peer.send)
     assert peer.has_ended
     assert hub.statistics().watcher_count == 0
+
+
+async def test_a_page_that_left_at_once_gets_its_header_fields_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    """Over HTTP/2 they are compressed with what went before: lost ones would break the connection for other pages."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        await trio.sleep(0.1)
+        sent.append(message["type"])
+
+    with trio.fail_after(5):
+        await make(Hub(clock=ManualClock()))({}, receive, send)
+    assert sent[0] == "http.response.start"
+    assert sent[-1] == "http.response.body"

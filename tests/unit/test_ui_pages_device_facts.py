@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from appliance.management.firmware_report import FirmwareReport
 from storage.catalog import Device
 from ui.pages.device_facts import device_view, newest_view
 from ui.pages.looks import FRESHNESS, PRESENCE, QUALITY, REGISTRY
@@ -20,6 +21,11 @@ class Live:
     last_seen_at_ms: int | None = NOW_MS - 1_000
     last_reading_at_ms: int | None = NOW_MS - 1_000
     address: str = "192.0.2.1:5"
+    watermark_at_ms: int | None = None
+    watermark_received_at_ms: int | None = None
+    expect_ms: int | None = None
+    clock_offset_ms: int | None = None
+    firmware: FirmwareReport | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,11 @@ class Newest:
     observed_at_ms: int = NOW_MS
     received_at_ms: int = NOW_MS
     quality: int = 0
+    is_kept_copy: bool = False
+
+    @property
+    def counts_at_ms(self) -> int | None:
+        return None if self.is_kept_copy else self.received_at_ms
 
 
 def device(state: str = "active") -> Device:

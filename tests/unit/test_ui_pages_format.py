@@ -1,4 +1,4 @@
-"""Numbers, ages and units as people read them."""
+"""Numbers and ages as people read them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,6 @@ from hypothesis import strategies as st
 from ui.pages import format as fmt
 
 NARROW = "\u202f"
-
-
-@pytest.mark.parametrize(
-    ("metric", "unit"),
-    [
-        ("temperature_celsius", "°C"),
-        ("supply.voltage_volts", "V"),
-        ("vibration_mm_per_second", "mm/s"),
-        ("energy_kilowatt_hours", "kWh"),
-        ("uptime_seconds", "s"),
-        ("fill_ratio", ""),
-        ("temperature", ""),
-        ("celsius", ""),
-        ("", ""),
-        ("Speed_RPM", "rpm"),
-    ],
-)
-def test_the_unit_is_the_end_of_the_name(metric: str, unit: str) -> None:
-    assert fmt.unit_of(metric) == unit
 
 
 @pytest.mark.parametrize(

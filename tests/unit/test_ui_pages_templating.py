@@ -16,7 +16,7 @@ FORBIDDEN = {
     "an inline style": r"<style|\sstyle=",
     "an inline handler": r"\son[a-z]+\s*=|hx-on",
     "an address off the origin": r"(?:src|href|action)=\"(?:https?:)?//",
-    "a value without quotes": r"=\{\{",
+    "a value without quotes": r"\s[\w-]+=\{\{",  # Not "?group={{ … }}" within the quotes of an address.
 }
 
 

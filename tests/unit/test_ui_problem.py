@@ -9,6 +9,7 @@ import pytest
 
 from appliance.core import errors
 from appliance.core.errors import HomeportError
+from storage.telemetry.database import StoreUnavailable
 from ui.problem import STATUS_OF_CODE, TITLES, Retryable, problem_of, response_of, status_of
 
 
@@ -69,8 +70,15 @@ def test_details_hint_and_code_are_the_errors_own() -> None:
         (Retryable("x", hint="", code="too_many_attempts", retry_after_s=17), "17"),
         (Retryable("x", hint="", code="too_many_attempts", retry_after_s=0), "1"),
         (errors.Unavailable("x"), "2"),
+        (errors.StorageError("x", code="disk_full"), "2"),
         (errors.NotFound("x"), None),
     ],
 )
 def test_retry_after_where_waiting_helps(error: HomeportError, seconds: str | None) -> None:
     assert response_of(error).headers.get("retry-after") == seconds
+
+
+def test_a_store_that_is_away_for_a_moment_is_asked_again() -> None:
+    response = response_of(StoreUnavailable("The store is being opened anew.", hint="Ask again in a moment."))
+    assert response.status_code == 503
+    assert response.headers["retry-after"]

@@ -69,3 +69,18 @@ async def test_a_body_that_is_no_claim(tmp_path: Path, body: dict[str, object]) 
     async with running_node(tmp_path) as node, node.client() as client:
         answer = await client.post("/api/v1/setup", json=body)
         assert (answer.status_code, answer.json()["code"]) == (422, "body_unusable")
+
+
+async def test_an_admin_made_on_the_box_ends_the_set_up_and_can_sign_in(tmp_path: Path) -> None:
+    async with running_node(tmp_path, with_pages=True) as node, node.client() as client:
+        code = node.services.setup_code.issue()
+        assert (await client.get("/sign-in")).headers["location"] == "/setup"
+        async with node.client(local=True) as local:
+            body = {"user_id": "anna", "password": PASSWORD, "role": "admin"}
+            assert (await local.post("/api/v1/users", json=body)).status_code == 201
+        assert (await client.get("/sign-in")).status_code == 200
+        assert (await client.get("/")).headers["location"] == "/sign-in"
+        answer = await client.post("/api/v1/setup", json={"code": code, "password": PASSWORD})
+        assert (answer.status_code, answer.json()["code"]) == (403, "setup_code_missing")
+        signed_in = await client.post("/sign-in", data={"user": "anna", "password": PASSWORD})
+        assert signed_in.headers["location"] == "/"

@@ -14,9 +14,14 @@ VENDOR_DIR = STATIC_DIR / "vendor"
 LIST = tomllib.loads((VENDOR_DIR / "VENDOR.toml").read_text(encoding="utf-8"))
 FILES = LIST["file"]
 LICENCES = {entry["path"]: entry for entry in LIST["licence"]}
-FRONT_END_GZIP_BYTES_MAX = 70_000
+FRONT_END_GZIP_BYTES_MAX = 75_000
+"""50,500 of it are uPlot, htmx and Pico; 70,000 until charts had marks and alarms their keys."""
 OWN_CSS_LINE_COUNT_MAX = 220
-OWN_JS_LINE_COUNT_MAX = 350
+OWN_JS_LINE_COUNT_MAX = 560
+"""350 until pages had help for a first run and for ticking many devices, 400 until charts had marks and alarms their keys; each works without
+its module."""
+OF_ONE_PAGE = {"artifact_upload.js": 120}
+"""Modules that a single page loads, for what no form can do, with their lines: no other page is larger for them."""
 
 
 @pytest.mark.parametrize("entry", [*FILES, *LICENCES.values()], ids=lambda entry: str(entry["path"]))
@@ -41,5 +46,11 @@ def test_the_front_end_is_small() -> None:
     assert sum(len(gzip.compress(p.read_bytes(), 9)) for p in files) < FRONT_END_GZIP_BYTES_MAX
     assert len((STATIC_DIR / "app.css").read_text().splitlines()) <= OWN_CSS_LINE_COUNT_MAX
     modules = list((STATIC_DIR / "js").glob("*.js"))
-    assert sum(len(p.read_text().splitlines()) for p in modules) <= OWN_JS_LINE_COUNT_MAX
+    lines = {p.name: len(p.read_text().splitlines()) for p in modules}
+    assert sum(count for name, count in lines.items() if name not in OF_ONE_PAGE) <= OWN_JS_LINE_COUNT_MAX
+    templates = [path.read_text() for path in (STATIC_DIR.parent / "templates").glob("*.html")]
+    for name, most in OF_ONE_PAGE.items():
+        assert lines[name] <= most
+        assert sum(name in template for template in templates) == 1
+        assert not any(name in p.read_text() for p in modules)
     assert all(p.read_text().startswith("// @ts-check\n") for p in modules)

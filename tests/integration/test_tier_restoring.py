@@ -1,0 +1,152 @@
+"""A node whose disk is gone comes back out of a region of the tier: byte for byte, in an epoch that no other box gets."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from appliance.core.config import Config
+from appliance.core.errors import HomeportError, NotFound, Unavailable
+from appliance.identity.recovery_kit import RecoveryKit
+from appliance.run import layout, tier_restoring
+from appliance.run.peer_restoring import FromPeers
+from appliance.run.tier_restoring import restore_from_tier
+from appliance.run.tier_wiring import site_tier_keys
+from replication.tier.local_pieces import LocalPieces
+from replication.tier.region_calls import RegionCalls
+from replication.tier.source import TierSource
+from replication.tier.steps import EMPTY, Nothing, Ship, Shipped
+from storage.catalog import Catalog
+from storage.log.verify import verify
+from storage.replicas.streams import StreamId
+from tests.fleet_kit import Box
+from tests.integration.test_peer_restoring import CLOCK, Site, open_log, open_stream, site
+from tests.replica_kit import open_replica, segments_of
+from tests.tier_kit import MemoryTier
+from tests.unit.test_replication_tier_region_calls import end_of
+
+__all__ = ["site"]  # the fixture
+ADDRESS = "s3://bucket/site"
+
+
+async def ship(tier: MemoryTier, box: Box, *names: str) -> None:
+    """All of a box's streams, as its shipper would."""
+    directories = {
+        "telemetry": layout.telemetry_log(box.config),
+        "catalog": layout.catalog_log(box.config),
+    }
+    local = LocalPieces(lambda stream: directories[stream.name])
+    async with tier.open() as engine:
+        keys = site_tier_keys(box.config, box.keys)
+        calls = RegionCalls(engine, local, keys, trio.CapacityLimiter(1), lambda name: None)
+        for name in names:
+            stream, place = StreamId(box.node_id, "telemetry" if name == "telemetry" else "catalog"), EMPTY
+            while True:
+                step = Ship(number=1, region="eu", stream=stream, place=place, bytes_max=30_000)
+                outcome = await calls.ship(step)
+                if isinstance(outcome, Nothing):
+                    break
+                assert isinstance(outcome, Shipped)
+                place = end_of(outcome.name)
+    local.close()
+
+
+@pytest.fixture
+def tier(site: Site, monkeypatch: pytest.MonkeyPatch) -> MemoryTier:
+    """A region with the lost node's streams, and the peer's catalog."""
+    made = MemoryTier()
+    trio.run(ship, made, site.lost, "telemetry", "catalog")
+    trio.run(ship, made, site.peer, "catalog")
+    monkeypatch.setattr(tier_restoring, "opening", lambda address, credentials: made.open)
+    return made
+
+
+async def restored(config: Config, kit: RecoveryKit, **options: bool) -> FromPeers:
+    work = partial(restore_from_tier, config, ADDRESS, None, kit, clock=CLOCK, **options)  # type: ignore[arg-type]
+    return await trio.to_thread.run_sync(work)
+
+
+async def test_a_box_comes_back_with_its_catalog_its_log_and_an_epoch_of_its_own(
+    site: Site, tier: MemoryTier
+) -> None:
+    done = await restored(site.config, site.kit)
+    assert (done.node_id, done.lacking, done.away) == (site.lost.node_id, (), ())
+    lost = segments_of(layout.telemetry_log(site.lost.config))
+    here = segments_of(layout.telemetry_log(site.config))
+    assert {name: data for name, data in lost.items() if name.endswith(".seg")}.items() <= here.items()
+    catalog = Catalog.open(layout.catalog(site.config), clock=CLOCK, node_id=site.lost.keys.node_id)
+    assert {device.device_id for device in catalog.list_devices().devices} == {"pump", "valve", "fan"}
+    catalog.close()
+    writer = open_log(site.config, site.lost.keys)
+    assert writer.head.epoch == 2
+    writer.close()
+    open_stream(site.config, site.lost.keys).close()
+    assert verify(layout.telemetry_log(site.config)).ok
+    assert [key for key in tier.kept_objects if key.startswith("claims/")] == [
+        f"claims/{site.lost.node_id}/2"
+    ]
+
+
+async def test_a_second_box_gets_another_epoch_and_the_same_one_its_own_again(
+    site: Site, tier: MemoryTier
+) -> None:
+    async with tier.open() as engine:
+        source = TierSource("eu", engine, site_tier_keys(site.lost.config, site.lost.keys))
+        assert await source.claim(site.lost.node_id, "a" * 32, 1) == 2
+        assert await source.claim(site.lost.node_id, "b" * 32, 1) == 3
+        assert await source.claim(site.lost.node_id, "a" * 32, 1) == 2
+
+
+async def test_another_sites_kit_is_told_what_is_there(site: Site, tier: MemoryTier, tmp_path: Path) -> None:
+    stranger = dataclasses.replace(site.kit, site_key=b"x" * 32)
+    with pytest.raises(NotFound, match="nothing that the kit's site sealed"):
+        await restored(site.config, stranger)
+    with pytest.raises(NotFound, match=site.lost.node_id):
+        await restored(site.config, dataclasses.replace(site.kit, node_id=b"n" * 16))
+    there = {path.name for path in site.config.node.data_dir.iterdir()}
+    assert not there & {"identity", "log", "catalog.db", "restore.new"}, "nothing was changed"
+
+
+async def test_what_a_region_lost_is_said_and_what_is_before_it_is_here(site: Site, tier: MemoryTier) -> None:
+    names = tier.of_epoch[StreamId(site.lost.node_id, "telemetry"), 1]
+    gone = names[2]
+    tier.lose(gone)
+    done = await restored(site.config, site.kit)
+    assert any(f"up to record {gone.first_seq - 1}" in each.why for each in done.lacking)
+    assert done.telemetry is None
+    assert done.records > 0
+
+
+async def test_a_region_that_goes_away_for_a_moment_costs_nothing(
+    site: Site, tier: MemoryTier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replication.tier.source.RETRY_S", 0.01)
+    stream = StreamId(site.lost.node_id, "telemetry")
+    async with tier.open() as engine:
+        source = TierSource("eu", engine, site_tier_keys(site.lost.config, site.lost.keys))
+        log = open_replica(tmp_path / "copy", stream=stream, keys=None)
+        turns: list[int] = []
+
+        def trouble(_: StreamId, done: int, total: int) -> None:
+            turns.append(done)
+            tier.is_away = len(turns) == 2
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_comes_back, tier)
+            head = await source.copy(stream, log, progress=trouble)
+            nursery.cancel_scope.cancel()
+        assert head.next_seq == tier.of_epoch[stream, 1][-1].next_seq
+        tier.is_away = True
+        with pytest.raises((Unavailable, HomeportError)):
+            await source.copy(stream, log)
+        log.close()
+
+
+async def _comes_back(tier: MemoryTier) -> None:
+    while True:
+        await trio.sleep(0.02)
+        tier.is_away = False

@@ -1,0 +1,83 @@
+"""Which tests coverage is measured in: those that say of each part what it does, and not those that drive whole boxes.
+
+Python 3.11 takes half as long again for everything, also for libraries, as long as a trace function is set, whatever it then looks at. So
+tests that last, and reach nothing that the others don't, run without: kills, Chromium, foreign clients, seeds. The thresholds have to be
+reached without them, which is harder. What is named here is by folder or file, so that a test is measured unless somebody decides otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import coverage
+
+TESTS: Final = Path(__file__).parent
+NOT_MEASURED: Final = (
+    "browser/",
+    "crash/",
+    "fleet/",
+    "fuzz/",
+    "integration/test_audit_names_who.py",
+    "integration/test_box_restored_from_peer.py",
+    "integration/test_boxes_copy.py",
+    "integration/test_pages_offer_what_is_allowed.py",
+    "integration/test_peers_join.py",
+    "integration/test_permission_matrix.py",
+    "integration/test_site_catalog.py",
+    "integration/test_site_is_one.py",
+    "interop/",
+    "package/",
+    "security/",
+    "simulation/",
+)
+VARIABLES: Final = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+"""What has processes that a test starts measured."""
+
+
+def is_measured(path: Path) -> bool:
+    """Whether coverage counts what a file's tests do."""
+    return not path.relative_to(TESTS).as_posix().startswith(NOT_MEASURED)
+
+
+class Measuring:
+    """Coverage's trace function of this process, and its variables, put away and taken out again."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Any, Any, dict[str, str]] | None = None
+
+    def begin(self, *, worker: str | None, has_workers: bool) -> None:
+        """Before tests are collected.
+
+        Every worker imports everything, and what an import does is counted if one of them counts it. Who only hands out files to workers
+        runs nothing that counts.
+        """
+        if has_workers:
+            sys.settrace(None)
+            threading.settrace(None)
+        else:
+            self.switch(on=worker in (None, "gw0"))
+
+    def end(self) -> None:
+        """Write down what was measured: a worker that takes ten seconds to exit, which it may on a busy machine, is killed."""
+        self.switch(on=True)
+        measured = coverage.Coverage.current()
+        if measured is not None:
+            measured.save()
+
+    def switch(self, *, on: bool) -> None:
+        """Take effect in the thread that calls, in threads and in processes that start from now on; without coverage nothing changes."""
+        if on and self._kept is not None:
+            traced, threads_traced, variables = self._kept
+            self._kept = None
+            os.environ.update(variables)
+            threading.settrace(threads_traced)
+            sys.settrace(traced)
+        elif not on and self._kept is None and "coverage" in type(sys.gettrace()).__module__:
+            variables = {name: os.environ.pop(name) for name in VARIABLES if name in os.environ}
+            self._kept = sys.gettrace(), threading.gettrace(), variables
+            sys.settrace(None)
+            threading.settrace(None)
