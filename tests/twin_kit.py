@@ -21,7 +21,7 @@ from broker.control_messages import DeviceReply, DeviceRequest, SessionEvent
 from storage.catalog import AsyncCatalog
 from tests.acts import ACT
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @dataclass

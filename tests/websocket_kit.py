@@ -9,7 +9,7 @@ import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request
 
-DEADLINE_S: Final = 10.0
+DEADLINE_S: Final = 60.0
 
 
 class WebSocketStream(trio.abc.Stream):

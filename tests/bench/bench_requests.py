@@ -23,6 +23,7 @@ from tests.bench.appliance import Appliance, running
 from tests.bench.bench_storm import read_line
 from tests.bench.harness import BenchError, Goal
 from tests.interop.brokers import ROOT, pinned
+from tests.processes import child_running
 
 ANSWERED_S_WANTED: Final = 30.0
 LISTENING_KIB_WANTED: Final = 1.0
@@ -162,16 +163,10 @@ def _devices(
 
 def processes_of(appliance: Appliance) -> dict[str, int]:
     """Process ids of node and broker."""
-    tasks = Path(f"/proc/{appliance.broker.pid}/task").glob("*/children")
-    found = {}
-    for pid in " ".join(task.read_text() for task in tasks).split():
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        for name in ("node", "broker"):
-            if f"{name}_process".encode() in command:
-                found[name] = int(pid)
-    if len(found) != 2:
+    found = {name: child_running(appliance.broker.pid, f"{name}_process") for name in ("node", "broker")}
+    if None in found.values():
         raise BenchError("The node's and the broker's process can't be told apart.")
-    return found
+    return {name: pid for name, pid in found.items() if pid is not None}
 
 
 def cpu_s(pid: int) -> float:

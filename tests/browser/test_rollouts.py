@@ -14,8 +14,8 @@ from tests.browser.conftest import PHONE, Watched
 from tests.browser.firmware_world import MINE, PAUSED, WAITING, execution
 from tests.browser.node_kit import TestNode
 
-SOON_MS = 2_000
-"""Within which another browser sees what one did."""
+SOON_MS = 30_000
+"""Longest wait until another browser sees what one did; beside other tests the first look takes seconds."""
 
 
 def go_on(page: Page, title: str) -> None:

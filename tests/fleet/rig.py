@@ -23,6 +23,7 @@ from device_fw_sim.fleet import Fleet, FleetOptions
 from device_fw_sim.load.options import Credential
 from device_fw_sim.report import SimReport
 from tests.fleet_boxes import FleetBox
+from tests.processes import children_of, is_alive
 
 LAST_RESORT_S = 600.0
 """A box that is still there then is killed, whatever its test does."""
@@ -60,16 +61,17 @@ class SiteBox(FleetBox):
 
     def pids(self) -> list[int]:
         """Of all its processes, the supervisor first."""
-        supervisor = self.process.pid
-        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-        return [supervisor, *map(int, children)]
+        return [self.process.pid, *children_of(self.process.pid)]
 
     def kill(self) -> None:
         """All of its processes at once, as a power cut would."""
-        for pid in self.pids():
+        pids = self.pids()
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
         self.process.communicate(timeout=30)
         self._last_resort.cancel()
+        # Not the supervisor's end alone: another process may be in the middle of a system call, and write after it.
+        within(30, lambda: not any(is_alive(pid) for pid in pids), "all of its processes are gone")
 
     def stopped(self) -> None:
         """Its end, however it stands."""

@@ -46,7 +46,7 @@ def publish(box: FleetBox, token: str, first: int, count: int) -> int:
     """Readings that were acknowledged."""
     done = 0
     with RawClient(("127.0.0.1", box.port), 5) as client:
-        client.connect("sensor", username="sensor", password=token.encode(), properties=b"")
+        client.connect_in_time("sensor", username="sensor", password=token.encode(), properties=b"")
         for n in range(first, first + count):
             client.publish("dm/sensor/telemetry", b'{"n":%d}' % n)
             done += 1

@@ -40,7 +40,7 @@ def replicator_of(box: FleetBox) -> int:
 
 def publish(box: FleetBox, token: bytes, count: int) -> None:
     with RawClient(("127.0.0.1", box.port), 5) as client:
-        client.connect("sensor", username="panel", password=token, properties=b"")
+        client.connect_in_time("sensor", username="panel", password=token, properties=b"")
         for n in range(count):
             client.publish("plant/line 1", b"%d" % n)
 

@@ -11,7 +11,7 @@ import trio
 from tests.broker_kit import CONFIG, Peer, Running, running_broker
 from tests.protocol import builder
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 WINDOW = 40
 COUNT = 6 * WINDOW
 CONFIGURED = replace(CONFIG, session_queue_messages_max=10_000)

@@ -101,7 +101,9 @@ def test_clients_and_retained_messages(appliance: Appliance) -> None:
     added = appliance.answer("device", "add", "panel", "--kind", "application", "--access", "site")
     with RawClient(("127.0.0.1", appliance.port), 5) as client:
         expiry = b"\x11\0\0\x0e\x10"
-        client.connect(CLIENT_ID, username="panel", password=added["token"].encode(), properties=expiry)
+        client.connect_in_time(
+            CLIENT_ID, username="panel", password=added["token"].encode(), properties=expiry
+        )
         client.subscribe(("elsewhere/#", 1))
         client.publish("plant/line 1", b"running", retain=True)
         (row,) = until(lambda: appliance.answer("client", "list")["clients"])

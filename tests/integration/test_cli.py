@@ -26,7 +26,7 @@ from appliance.run.first_run import lock, prepare_folders
 from storage.catalog.catalog import Catalog
 from storage.log.writer import LogWriter
 
-DEADLINE_S = 30
+DEADLINE_S = 60.0
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_days_go_to_the_archive_come_back_and_a_device_is_erased(
     for device in ("pump", "fan"):
         token = appliance.answer("device", "add", device)["token"].encode()
         with RawClient(("127.0.0.1", appliance.port), 4) as client:
-            client.connect(device, username=device, password=token)
+            client.connect_in_time(device, username=device, password=token)
             for number, ago in enumerate((0, 1, 5), start=1):
                 at_ms = int((time.time() - ago * DAY_S) * 1_000)
                 payload = b'{"ts":%d,"t":1.5,"vib_x":2}' % at_ms

@@ -31,9 +31,10 @@ from storage.log.columns import Kind, decode_columns
 from storage.log.head import Head
 from tests.broker_kit import Peer, Running, running_broker
 from tests.interop.brokers import free_port, provision
+from tests.processes import children_of
 from tests.protocol import builder
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 MARKER = re.compile(rb"<(\d+):(\d+)>")
 
 
@@ -295,9 +296,8 @@ tls_bind = "127.0.0.1:{tls_port}"
         yield port, tls_port, credential, certificate, trace_path
     finally:
         # strace passes no signal on: its child is told, and strace ends with it.
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), signal.SIGTERM)
+        for child in children_of(process.pid):
+            os.kill(child, signal.SIGTERM)
         try:
             process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:

@@ -24,7 +24,7 @@ def publish(appliance: Appliance, device: str, *payloads: bytes, topic: str = "t
     """As a device that was registered for it."""
     token = appliance.answer("device", "add", device)["token"]
     with RawClient(("127.0.0.1", appliance.port)) as client:
-        client.connect(device, username=device, password=token.encode())
+        client.connect_in_time(device, username=device, password=token.encode())
         for number, payload in enumerate(payloads, start=1):
             client.publish(f"dm/{device}/{topic}", payload, number)
 

@@ -33,7 +33,7 @@ DEADLINE_S = 1_200.0
 def flood(box: FleetBox, token: str, first: int, go_on: Callable[[], bool]) -> int:
     """Publishes readings, many at a time, each batch acknowledged before the next; gives the number of the next one."""
     with RawClient(("127.0.0.1", box.port)) as client:
-        client.connect("sensor", username="sensor", password=token.encode())
+        client.connect_in_time("sensor", username="sensor", password=token.encode())
         while go_on():
             batch = [
                 b.publish(

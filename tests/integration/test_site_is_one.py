@@ -20,7 +20,7 @@ NOW_MS = 1_790_000_000_000
 def publish(box: FleetBox, token: str, numbers: range) -> None:
     """Numbered readings of one boot."""
     with RawClient(("127.0.0.1", box.port), 5) as client:
-        client.connect("press-4", username="press-4", password=token.encode(), properties=b"")
+        client.connect_in_time("press-4", username="press-4", password=token.encode(), properties=b"")
         for n in numbers:
             body = {"seq": n, "boot_id": "b1", "ts": NOW_MS + n, "v": {"t": n + 0.5}}
             client.publish("dm/press-4/telemetry", json.dumps(body).encode())

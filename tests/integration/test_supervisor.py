@@ -19,9 +19,10 @@ from appliance.core.clock import SystemClock
 from appliance.run.child_process import ChildSpec, ChildStatistics, Timing
 from appliance.run.sd_notify import Notifier
 from appliance.run.supervisor import Supervisor
+from tests.processes import children_of, is_alive
 from tests.stand_ins.supervisor import QUICK, spec
 
-DEADLINE_S = 30
+DEADLINE_S = 60.0
 
 
 class Systemd:
@@ -97,22 +98,14 @@ async def supervised(
         running.supervisor.stop()
 
 
-def _alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and waits for its parent doesn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 async def test_both_children_are_started_announced_and_drained() -> None:
     async with supervised(spec("broker", "serve"), spec("node", "serve")) as running:
         await running.until(lambda: running.supervisor.statistics().ready)
         pids = [running.child(name).pid for name in ("broker", "node")]
-        assert all(pid is not None and _alive(pid) for pid in pids)
+        assert all(pid is not None and is_alive(pid) for pid in pids)
         assert running.announced == [("https://127.0.0.1:1", "setup code GN2HG-CVRBY")] * 2
     assert running.killed == []
-    assert not any(_alive(pid or 0) for pid in pids)
+    assert not any(is_alive(pid or 0) for pid in pids)
     assert {child.state for child in running.supervisor.statistics().children} == {"ended"}
 
 
@@ -205,7 +198,7 @@ async def test_a_child_that_ignores_everything_is_killed_at_the_deadline() -> No
         stopped_at = trio.current_time()
     took_s = trio.current_time() - stopped_at
     assert running.killed == ["node"]
-    assert not _alive(pid)
+    assert not is_alive(pid)
     assert QUICK.drain_ms / 1000 <= took_s < QUICK.drain_ms / 1000 + 2
 
 
@@ -253,8 +246,8 @@ async def test_what_a_child_leaves_behind_goes_with_it() -> None:
     async with supervised(spec("node", "leave_a_grandchild")) as running:
         await running.until(lambda: running.child("node").state == "ready")
         grandchild = int(running.child("node").status.removeprefix("pid "))
-        assert _alive(grandchild)
-    await running.until(lambda: not _alive(grandchild))
+        assert is_alive(grandchild)
+    await running.until(lambda: not is_alive(grandchild))
 
 
 async def test_the_memory_score_is_raised_where_asked() -> None:
@@ -284,10 +277,7 @@ class Process:
         return self.process.stdout.readline().strip()
 
     def children(self) -> list[int]:
-        task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
-        assert task.exists()
-        return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+        return children_of(self.process.pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -301,7 +291,7 @@ def test_a_signal_drains_everything(number: signal.Signals) -> None:
     assert "drained" in log
     assert "GN2HG" not in log, "an announcement was logged"
     assert len(children) == 2
-    assert not any(_alive(pid) for pid in children)
+    assert not any(is_alive(pid) for pid in children)
 
 
 def test_children_end_when_the_supervisor_is_killed() -> None:
@@ -313,7 +303,7 @@ def test_children_end_when_the_supervisor_is_killed() -> None:
     running.process.kill()
     _out, log = running.process.communicate(timeout=DEADLINE_S)
     deadline_s = time.monotonic() + 5
-    while any(_alive(pid) for pid in children):
+    while any(is_alive(pid) for pid in children):
         assert time.monotonic() < deadline_s, "a child outlived the supervisor"
         time.sleep(0.01)
     assert log.count("the supervisor is gone") == 2

@@ -21,6 +21,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.integration.test_broker_verbs import Appliance, until
+from tests.processes import child_running
 
 DEADLINE_S = 60.0
 V311, V5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
@@ -98,13 +99,7 @@ def added(appliance: Appliance, device_id: str) -> str:
 
 def node_pid(appliance: Appliance) -> int | None:
     """The node process, None while there is none."""
-    # Children belong to the thread that started them.
-    for children in Path(f"/proc/{appliance.process.pid}/task").glob("*/children"):
-        for pid in children.read_text().split():
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if any(b"node_process" in each for each in arguments):
-                return int(pid)
-    return None
+    return child_running(appliance.process.pid, "node_process")
 
 
 def kill_node(appliance: Appliance) -> None:

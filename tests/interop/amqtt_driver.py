@@ -10,7 +10,7 @@ from typing import Any
 
 from amqtt.client import MQTTClient
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def say(value: object) -> None:

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from appliance.cli import main
 from appliance.core.errors import Unavailable
 from appliance.run.local_api import LocalApi
+from tests.processes import child_running
 
 DEADLINE_S = 60.0
 CONFIG = """\
@@ -76,11 +77,8 @@ class Box:
 
     def kill_node(self) -> None:
         """SIGKILL to the node process; the supervisor starts it again."""
-        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        children = " ".join(task.read_text() for task in tasks).split()
-        (node,) = (
-            int(pid) for pid in children if b"node_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
+        node = child_running(self.process.pid, "node_process")
+        assert node is not None
         os.kill(node, signal.SIGKILL)
 
     def close(self) -> None:

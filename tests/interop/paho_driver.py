@@ -10,7 +10,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def say(value: object) -> None:

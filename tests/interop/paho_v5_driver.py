@@ -13,7 +13,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-DEADLINE_S: Final = 20.0
+DEADLINE_S: Final = 60.0
 NAMES: Final = {
     "user": "UserProperty",
     "response_topic": "ResponseTopic",

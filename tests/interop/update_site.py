@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.interop.box import Box
+from tests.processes import child_running
 
 DEADLINE_S: Final = 120.0
 
@@ -89,14 +90,9 @@ class UpdateSite:
 
     def kill_node(self) -> None:
         """SIGKILL; the supervisor starts another."""
-        os.kill(self._node(), signal.SIGKILL)
-
-    def _node(self) -> int:
-        children = Path(f"/proc/{self.box.process.pid}/task/{self.box.process.pid}/children").read_text()
-        for pid in map(int, children.split()):
-            if b"node_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return pid
-        raise AssertionError(f"no node among {children}")
+        node = child_running(self.box.process.pid, "node_process")
+        assert node is not None
+        os.kill(node, signal.SIGKILL)
 
     def close(self) -> None:
         self.box.close()

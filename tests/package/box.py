@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.package.building import ROOT
+from tests.processes import children_of
 
 CACHE: Final = ROOT / "var" / "package-test"
 SUITE: Final = "bookworm"
@@ -209,12 +210,7 @@ def booted(folder: Path) -> Iterator[Box]:
 
 
 def _leader(nspawn: subprocess.Popen[bytes]) -> int | None:
-    children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children")
-    try:
-        found = children.read_text().split()
-    except FileNotFoundError:
-        return None
-    return int(found[0]) if found else None
+    return next(iter(children_of(nspawn.pid)), None)
 
 
 def _wait_for_boot(nspawn: subprocess.Popen[bytes], root: Path, console: Path) -> Box:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from . import builder as b
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
+UNAVAILABLE, UNAVAILABLE_V5 = 3, 0x88
+"""Server unavailable (MQTT 3.1.1 table 3.1, MQTT 5 §3.2.2.2)."""
 Address = tuple[str, int]
 
 
@@ -48,9 +51,14 @@ class RawClient:
 
     def __init__(self, broker: Address, version: int = 4) -> None:
         self.version = version
-        self.socket = socket.create_connection(broker, timeout=DEADLINE_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._broker = broker
+        self.socket = self._open()
+
+    def _open(self) -> socket.socket:
         self._buffer = b""
+        opened = socket.create_connection(self._broker, timeout=DEADLINE_S)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return opened
 
     def __enter__(self) -> RawClient:
         return self
@@ -168,6 +176,20 @@ class RawClient:
         connack = self.expect_kind(b.CONNACK)
         assert connack.body[:2] == bytes((session_present, 0)), f"CONNACK {connack.body!r}"
         return connack
+
+    def connect_in_time(self, client_id: str, **options: Any) -> Received:
+        """As `connect`, and as often as the broker is too busy to look somebody up: a device comes back then, too."""
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            self.send(connect_packet(client_id, self.version, **options))
+            connack = self.expect_kind(b.CONNACK)
+            if connack.body[1] != (UNAVAILABLE_V5 if self.version == 5 else UNAVAILABLE):
+                assert connack.body[:2] == b"\0\0", f"CONNACK {connack.body!r}"
+                return connack
+            assert time.monotonic() < end, "the broker stays busy"
+            self.close()
+            time.sleep(1)
+            self.socket = self._open()
 
     def close(self) -> None:
         """Go without a word."""

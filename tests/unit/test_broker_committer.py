@@ -15,7 +15,7 @@ from broker.mqtt.batch import Batch
 from storage.log.columns import Kind, decode_columns
 from storage.log.head import Head
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class ScriptedLog:

@@ -14,7 +14,7 @@ from broker.enquiries import TOGETHER_MAX, Enquiries
 from broker.identity import NOTHING
 from broker.mqtt.packets import Connect
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Authenticator:

@@ -18,7 +18,7 @@ from broker.origins import OriginPolicy
 from broker.transport import Closed, Refused
 from broker.websocket import Carried, WebSockets
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MASK = b"\x11\x22\x33\x44"
 

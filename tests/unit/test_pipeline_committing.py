@@ -14,7 +14,7 @@ from storage.telemetry.batch import Counts, Cursor, StoreBatch
 from storage.telemetry.store import TelemetryStore
 
 BATCH = StoreBatch(before=Cursor(), after=Cursor(), counts=Counts(), blocks=[])
-DEADLINE_S = 10
+DEADLINE_S = 60.0
 
 
 class Slow:

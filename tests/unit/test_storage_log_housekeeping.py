@@ -18,7 +18,7 @@ from storage.log.housekeeping import FULL_INTERVAL_MS, HousekeepingStatistics, K
 from storage.log.verify import verify
 from tests.storage_log_kit import PretendedDisk, append_blocks, as_written, open_writer, read_all
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 TOTAL = PretendedDisk.TOTAL_BYTES
 
 
