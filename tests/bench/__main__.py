@@ -13,6 +13,7 @@ NAMES = {
     "anomaly": "tests.bench.bench_anomaly",
     "anomaly-speed": "tests.bench.bench_anomaly_speed",
     "api": "tests.bench.bench_api",
+    "availability": "tests.bench.bench_availability",
     "tier-stores": "tests.bench.bench_tier_stores",
     "broker": "tests.bench.bench_broker",
     "suite": "tests.bench.bench_suite",

@@ -25,15 +25,19 @@ from device_fw_sim.report import SimReport
 from tests.fleet_boxes import FleetBox
 from tests.processes import children_of, is_alive
 
-LAST_RESORT_S = 600.0
-"""A box that is still there then is killed, whatever its test does."""
 _STORED = (
     "SELECT count(*), count(DISTINCT device || ' ' || observed_at::VARCHAR) FROM readings WHERE metric = ?"
 )
 
 
 class SiteBox(FleetBox):
-    """A box that can lose its power."""
+    """A box that can lose its power.
+
+    Attributes:
+        last_resort_s: A box that is still there then is killed, whatever its test does.
+    """
+
+    last_resort_s = 600.0
 
     def popen(self) -> list[str]:
         """What starts it."""
@@ -44,7 +48,7 @@ class SiteBox(FleetBox):
         self._log = self.folder / f"log-{time.monotonic_ns()}.txt"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(self.popen(), stderr=log, text=True)
-        self._last_resort = threading.Timer(LAST_RESORT_S, self.process.kill)
+        self._last_resort = threading.Timer(self.last_resort_s, self.process.kill)
         self._last_resort.daemon = True
         self._last_resort.start()
 
@@ -164,6 +168,17 @@ class Devices:
             runner.device.options.device_id: runner.device.statistics().acknowledged
             for runner in list(self.fleet._runners)
         }
+
+    def waiting(self) -> dict[str, int]:
+        """By device, its readings that nobody has acknowledged yet."""
+        return {
+            runner.device.options.device_id: runner.device.statistics().waiting
+            for runner in list(self.fleet._runners)
+        }
+
+    def ports(self) -> list[int]:
+        """Where each device is connected, or goes next."""
+        return [runner.brokers.current.port for runner in list(self.fleet._runners)]
 
     def finish(self) -> SimReport:
         """Deliver what is left, and end."""
