@@ -16,7 +16,6 @@ from functools import cache
 from importlib import resources
 
 from appliance.core.errors import StorageError
-from storage.catalog import capture
 
 _VERSIONS = """
 CREATE TABLE IF NOT EXISTS schema_version (
@@ -132,6 +131,8 @@ def migrate(
 
 
 def _apply(connection: sqlite3.Connection, migration: Migration, node_id: str, now_ms: int) -> None:
+    from storage.catalog import capture  # It needs sqlite-utils, and the broker only checks the version.
+
     capture.remove(connection)
     for statement in statements(migration.sql):
         connection.execute(statement)

@@ -35,6 +35,7 @@ NAMES = {
     "commits": "tests.bench.bench_commits",
     "pipeline": "tests.bench.bench_pipeline",
     "site": "tests.bench.bench_site",
+    "start": "tests.bench.bench_start",
     "store": "tests.bench.bench_store",
     "rules": "tests.bench.bench_rules",
     "tier": "tests.bench.bench_tier",
