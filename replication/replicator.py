@@ -199,6 +199,12 @@ class Replicator:
             for proof in self.gossip.forks.proofs
         ]
 
+    def _unsafe_from(self) -> dict[str, int]:
+        """By own stream, the first sequence that isn't safe; nothing where there is nobody on whom a copy would be."""
+        if not self.gossip.is_somebody_apart():
+            return {}
+        return {stream.name: self.gossip.safe_seq(stream) for stream in self._own}
+
     @property
     def problem(self) -> str:
         """Why copying as a whole stands still; "" where it doesn't."""
@@ -222,7 +228,7 @@ class Replicator:
                 nursery.start_soon(self._watch_own)
                 nursery.start_soon(self.house.run)
                 nursery.start_soon(self.mender.run)
-                nursery.start_soon(self._safe.run, self._one_writes)
+                nursery.start_soon(self._safe.run, self._one_writes, self._unsafe_from)
                 nursery.start_soon(self.tier.run)
                 if self._blob_work is not None:
                     nursery.start_soon(self._blob_work.run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +44,18 @@ class SafeKeeper:
         self.book = restore(state, node_id, now_ms=clock.mono_ms(), at_ms=at_ms)
         self.away_ms = max(0, at_ms - state.at_ms)
 
-    async def run(self, one_writes: trio.CapacityLimiter) -> None:
-        """Keep it, until cancelled."""
+    async def run(
+        self, one_writes: trio.CapacityLimiter, unsafe_from: Callable[[], dict[str, int]] = dict
+    ) -> None:
+        """Keep it, until cancelled.
+
+        Args:
+            unsafe_from: By own stream, the first sequence that isn't safe.
+        """
         error_before = ""
         while True:
             await trio.sleep(INTERVAL_S)
-            state = save(self.book, now_ms=self._clock.mono_ms(), at_ms=self._clock.now_ms())
+            state = save(self.book, unsafe_from(), now_ms=self._clock.mono_ms(), at_ms=self._clock.now_ms())
             data = msgspec.json.encode(state)
             try:
                 await trio.to_thread.run_sync(write_safe, self._data_dir, data, limiter=one_writes)

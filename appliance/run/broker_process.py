@@ -38,10 +38,11 @@ from broker.tls import TlsContexts, TlsFiles
 from broker.tracer import Tracer
 from storage.backup import hold
 from storage.catalog.auth import DeviceAuthReader
+from storage.fleet.safe_file import read_unsafe_from
 from storage.log.body_packer import Compression
 from storage.log.cursor_file import read_cursor
 from storage.log.disk import OsDisk
-from storage.log.disk_level import DiskLevels
+from storage.log.disk_level import DiskLevel, DiskLevels
 from storage.log.housekeeping import KeepingRules
 from storage.log.reader import LogReader
 from storage.log.writer import LogWriter
@@ -79,6 +80,7 @@ def open_writer(config: Config, keys: SiteKeys, clock: SystemClock) -> LogWriter
     cursor = layout.pipeline_cursor(config)
     writer.housekeeping.hold("pipeline", lambda: read_cursor(OsDisk(), cursor))
     writer.housekeeping.hold("a backup", partial(hold.needed_seq, config.node.data_dir / hold.NAME))
+    writer.housekeeping.hold("copies", partial(copies_need, writer, config.node.data_dir))
     for bridge in config.bridge:
         path = layout.bridge_cursor(config, bridge.name)
         writer.housekeeping.hold(f"bridge {bridge.name}", partial(_bridge_needs, path))
@@ -91,6 +93,19 @@ def open_writer(config: Config, keys: SiteKeys, clock: SystemClock) -> LogWriter
         )
     )
     return writer
+
+
+def copies_need(writer: LogWriter, data_dir: Path) -> int:
+    """The first record that is not yet safe elsewhere, while there is room: a peer or a cloud that is away must not fill the disk.
+
+    Raises:
+        StorageError, OSError: what the replicator wrote of it can't be read.
+    """
+    head = writer.head.next_seq
+    if writer.housekeeping.level is not DiskLevel.OK:
+        return head
+    unsafe_from = read_unsafe_from(data_dir, "telemetry")
+    return head if unsafe_from is None else unsafe_from
 
 
 def _bridge_needs(path: Path) -> int:

@@ -39,14 +39,17 @@ class SavedState(msgspec.Struct, frozen=True):
 
     Args:
         worst: By domain, the worst age of each hour, and how many hours ago that was.
+        unsafe_from: By own stream, the first sequence that isn't safe; the log keeps what follows while there is room. Without a stream where nobody is
+            there on whom a copy would be safe.
     """
 
     at_ms: Ms
     marks: dict[str, SavedMark]
     worst: dict[Domain, list[tuple[int, Ms]]]
+    unsafe_from: dict[str, Sequence] = {}
 
 
-def save(book: SafeBook, *, now_ms: int, at_ms: int) -> SavedState:
+def save(book: SafeBook, unsafe_from: dict[str, int], *, now_ms: int, at_ms: int) -> SavedState:
     """What there is now.
 
     Args:
@@ -57,6 +60,7 @@ def save(book: SafeBook, *, now_ms: int, at_ms: int) -> SavedState:
         at_ms=at_ms,
         marks={stream.name: _mark(mark, now_ms) for stream, mark in book.marks.items()},
         worst=book.history.hours(now_ms),
+        unsafe_from=unsafe_from,
     )
 
 

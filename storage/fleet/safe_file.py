@@ -5,10 +5,12 @@ It may be lost: then the age of what isn't safe is only known from the newest re
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Final
 
+from appliance.core.errors import StorageError
 from storage.fleet.roster_file import fleet_folder
 
 SAFE: Final = "safe.json"
@@ -22,6 +24,32 @@ def read_safe(data_dir: Path) -> bytes | None:
             return file.read(SAFE_BYTES_MAX)
     except OSError:
         return None
+
+
+def read_unsafe_from(data_dir: Path, stream: str) -> int | None:
+    """The first sequence of an own stream that wasn't safe elsewhere some seconds ago.
+
+    Returns:
+        None where nobody copies it.
+    Raises:
+        StorageError: the file is not what the replicator writes.
+        OSError: it can't be read.
+    """
+    try:
+        with (fleet_folder(data_dir) / SAFE).open("rb") as file:
+            data = file.read(SAFE_BYTES_MAX)
+    except FileNotFoundError:
+        return None
+    try:
+        found = json.loads(data).get("unsafe_from", {}).get(stream)
+    except (ValueError, AttributeError, RecursionError):
+        found = ""
+    if found is None or isinstance(found, int):
+        return found
+    raise StorageError(
+        f"{fleet_folder(data_dir) / SAFE} is damaged.",
+        hint="Remove it: the replicator writes it anew within seconds.",
+    )
 
 
 def write_safe(data_dir: Path, data: bytes) -> None:

@@ -86,7 +86,8 @@ def availability(
             watch.until(began + every_s, kind)
             while not is_whole(boxes):
                 if time.monotonic() > began + MEND_S:
-                    raise BenchError(f"After “{kind}” the site is not whole within {MEND_S:.0f} s.")
+                    said = "\n".join(f"{box.name}:\n{box.log_text()[-3_000:]}" for box in boxes)
+                    raise BenchError(f"After “{kind}” the site is not whole within {MEND_S:.0f} s.\n{said}")
                 watch.until(time.monotonic() + 1, kind)
         report = fleet.finish()
         if not report.ok:

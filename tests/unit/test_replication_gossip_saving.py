@@ -27,7 +27,7 @@ def book_of(count: int, *, stored: int) -> SafeBook:
 
 def over_a_restart(book: SafeBook, *, now_ms: int, away_ms: int, later_ms: int = 5) -> SafeBook:
     saved = msgspec.json.decode(
-        msgspec.json.encode(save(book, now_ms=now_ms, at_ms=1_000_000)), type=SavedState
+        msgspec.json.encode(save(book, {}, now_ms=now_ms, at_ms=1_000_000)), type=SavedState
     )
     return restore(saved, US, now_ms=later_ms, at_ms=1_000_000 + away_ms)
 
@@ -65,6 +65,6 @@ def test_the_worst_of_the_day_goes_on() -> None:
 def test_what_else_stands_there_is_left_out() -> None:
     book = book_of(3, stored=2)
     book.marks[StreamId(US, "catalog")] = Watermark(US)
-    saved = save(book, now_ms=100, at_ms=0)
+    saved = save(book, {}, now_ms=100, at_ms=0)
     saved = msgspec.structs.replace(saved, marks={**saved.marks, "../odd": saved.marks["telemetry"]})
     assert {stream.name for stream in restore(saved, US, now_ms=0, at_ms=0).marks} == {"telemetry", "catalog"}

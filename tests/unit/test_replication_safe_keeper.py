@@ -12,7 +12,7 @@ from replication import safe_keeper
 from replication.gossip.watermark import Watermark
 from replication.safe_keeper import SafeKeeper
 from storage.fleet.roster_file import fleet_folder
-from storage.fleet.safe_file import SAFE, read_safe
+from storage.fleet.safe_file import SAFE, read_safe, read_unsafe_from
 from storage.replicas.streams import StreamId
 
 US, MATE = "aa" * 16, "bb" * 16
@@ -39,9 +39,11 @@ async def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     mark.reached(9, b"h" * 32, 10_000)
     mark.store(MATE, 4)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keeper.run, trio.CapacityLimiter(1))
+        nursery.start_soon(keeper.run, trio.CapacityLimiter(1), lambda: {"telemetry": 4})
         await until_kept(tmp_path)
         nursery.cancel_scope.cancel()
+    assert read_unsafe_from(tmp_path, "telemetry") == 4
+    assert read_unsafe_from(tmp_path, "catalog") is None
     later = ManualClock(now_ms=clock.now_ms() + 7_000, mono_ms=3)
     after = SafeKeeper(US, tmp_path, read_safe(tmp_path), clock=later)
     assert after.away_ms == 7_000
