@@ -4,7 +4,8 @@ A message as it goes over a link is at most WIRE_MESSAGE_BYTES_MAX, so that a he
 what is larger (a chunk of a stream, a blob) is cut into parts. Its size is looked at before it is decoded, and the decoder refuses a
 length that is out of bounds before it takes memory for it. Fields that a newer version appends are ignored.
 
-Numbers of kinds: 1 to 9 links, 10 to 19 membership, 20 to 29 streams, 30 to 39 blobs, 40 to 49 epochs, 50 to 59 rotten leaves, 60 on for others.
+Numbers of kinds: 1 to 9 links, 10 to 19 membership, 20 to 29 streams, 30 to 39 blobs, 40 to 49 epochs, 50 to 59 rotten leaves, 60 to 69 cloud nodes
+(replication/tier/gateway_messages.py), 70 on for others.
 A number is never used again for something else.
 """
 

@@ -386,4 +386,5 @@ class Replicator:
 
 def peer_info(entry: NodeEntry) -> PeerInfo:
     """A node of the roster, as far as copies go."""
-    return PeerInfo(node_id=entry.node_id, site_id=entry.site_id, region=entry.region)
+    is_cloud = entry.role == "cloud"
+    return PeerInfo(node_id=entry.node_id, site_id=entry.site_id, region=entry.region, is_cloud=is_cloud)

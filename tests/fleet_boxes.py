@@ -21,14 +21,16 @@ class FleetBox(Appliance):
         port: Of MQTT. peer_port: Where peers connect.
     """
 
-    def __init__(self, folder: Path, name: str, *, region: str = "", more: str = "") -> None:
+    def __init__(
+        self, folder: Path, name: str, *, region: str = "", more: str = "", role: str = "edge"
+    ) -> None:
         self.folder = folder / name
         self.folder.mkdir()
         self.name = name
         self.port, self.ui_port, self.peer_port = free_port(), free_port(), free_port()
         self.config = self.folder / "homeport.toml"
         self.config.write_text(
-            f'[node]\nname = "{name}"\ndata_dir = "{self.data_dir}"\nrun_dir = "{self.folder / "run"}"\n'
+            f'[node]\nname = "{name}"\ndata_dir = "{self.data_dir}"\nrun_dir = "{self.folder / "run"}"\nrole = "{role}"\n'
             f'[broker]\ntcp_bind = "127.0.0.1:{self.port}"\ntls_bind = "off"\n'
             f'[devices]\nhttps_bind = "127.0.0.1:{free_port()}"\n'
             f'[ui]\nbind = "127.0.0.1:{self.ui_port}"\n'

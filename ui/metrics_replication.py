@@ -64,5 +64,10 @@ def add_replication(out: Collected, now: ReplicationNow, broker: Mapping[str, An
             out.add("homeport_tier_pieces", count, region.name, what)
         out.add("homeport_tier_lost_records", region.lost_entries, region.name)
         out.add("homeport_tier_gaps", region.gap_count, region.name)
+    for box in state.sites:
+        out.add("homeport_cloud_box_heard", box.is_fresh, box.node_id, box.name, box.site_id)
+        # What a silent box said last is not how it is.
+        if box.is_fresh and box.rpo_ms is not None:
+            out.add("homeport_cloud_box_rpo_seconds", box.rpo_ms / 1_000, box.node_id, box.name, box.site_id)
     for held in state.held:
         out.add("homeport_copy_bytes", held.bytes, held.node_id, held.name)

@@ -202,6 +202,8 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_tier_pieces", "counter", "Pieces: put; fenced, since another box had put one there first; failed; mended, since the region had lost them.", ("region", "what")),
         Described("homeport_tier_lost_records", "counter", "Records that a region lost and nobody else has.", ("region",)),
         Described("homeport_tier_gaps", "gauge", "Times that something was passed over, since nobody had it any more.", ("region",)),
+        Described("homeport_cloud_box_heard", "gauge", "On a cloud node: 1 while a box of a site says how safe it is, which it does every 5 s.", ("node", "name", "site")),
+        Described("homeport_cloud_box_rpo_seconds", "gauge", "On a cloud node: age of the oldest record that only that box has; absent while it is silent, or nobody could have a copy.", ("node", "name", "site")),
         Described("homeport_copy_bytes", "gauge", "Size of each log on this box, own and copies.", ("node", "log")),
         Described("homeport_site_behind_records", "gauge", "Records of another node of the site that the broker has not looked at for its subscribers.", ("node",)),
         Described("homeport_site_messages", "counter", "Messages of another node of the site that were told to subscribers here.", ("node",)),

@@ -33,7 +33,7 @@ async def node_facts(services: Services) -> Mapping[str, float | None]:
     told = await services.catalog.read(lambda catalog: catalog.notification_counts(now_ms - HOUR_MS))
     return {
         **_of_the_log(services),
-        "broker": float(not services.broker.connected),
+        "broker": 0.0 if services.config.node.role == "cloud" else float(not services.broker.connected),
         "lag": pipeline.lag_s if pipeline.breaker == "closed" else None,
         "store": float(pipeline.breaker != "closed"),
         "dead_letters": float(pipeline.dead_letters_total),

@@ -33,6 +33,7 @@ BRIDGE_OOM_SCORE_ADJ = 600
 REPLICATOR_OOM_SCORE_ADJ = 300
 """Copies go on when the node has taken all the memory."""
 DEMO_OOM_SCORE_ADJ = 800
+ROLE_VARIABLE = "HOMEPORT_NODE__ROLE"
 
 _log = logs.get(__name__)
 
@@ -51,10 +52,18 @@ _log = logs.get(__name__)
     type=click.IntRange(1, 1000),
     help="Simulated devices of --demo.",
 )
+@click.option(
+    "--role",
+    type=click.Choice(["edge", "cloud"]),
+    help="Instead of the configuration's node.role, for this run.",
+)
 @verb
-def run(context: Context, as_demo: bool, devices: int) -> None:
-    """Serve devices and pages until SIGTERM or Ctrl-C."""
+def run(context: Context, as_demo: bool, devices: int, role: str | None) -> None:
+    """Serve devices and pages until SIGTERM or Ctrl-C. As a cloud node: serve boxes of other sites, and pages."""
     with ExitStack() as held:
+        if role is not None:
+            # All processes read the same configuration: it goes the way that any key of it can.
+            os.environ[ROLE_VARIABLE] = role
         if as_demo:
             context = dataclasses.replace(context, config_path=_playground(context, held))
         config = context.config()
@@ -92,11 +101,13 @@ def _supervise(config: Config, announcement: Announcement, later: list[ChildSpec
         "starting",
         version=VERSION,
         config=str(config.source or "built-in defaults"),
+        role=config.node.role,
         data_dir=str(config.node.data_dir),
         file_count_max=file_count_max,
     )
+    broker = [] if config.node.role == "cloud" else [child_spec("broker", 0)]
     supervisor = Supervisor(
-        [child_spec("broker", 0), child_spec("node", NODE_OOM_SCORE_ADJ)],
+        [*broker, child_spec("node", NODE_OOM_SCORE_ADJ)],
         later=later,
         when_there={layout.fleet(config): child_spec("replicator", REPLICATOR_OOM_SCORE_ADJ)},
         environ=_environ(config),

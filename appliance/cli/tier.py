@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from appliance.cli.common import Context, printable, table, verb
-from appliance.run.tier_commands import check_regions, list_regions
+from appliance.cli.times import shown_at
+from appliance.run.tier_commands import check_regions, is_well, list_regions, list_sites
 
 _COLUMNS = {
     "name": "REGION",
@@ -18,6 +19,18 @@ _COLUMNS = {
     "mended": "MENDED",
     "problem": "PROBLEM",
 }
+_SITE_COLUMNS = {
+    "site": "SITE",
+    "name": "BOX",
+    "link": "LINK",
+    "rpo": "LOST NOW",
+    "worst": "WORST OF 24 H",
+    "lag": "WAITS",
+    "stored": "RECORDS HERE",
+    "heard": "LAST HEARD",
+    "problem": "PROBLEM",
+}
+_NO_SITES = "No box of a site belongs to the fleet of this cloud node yet. docs/CLOUD.md says how one joins."
 _CHECK_COLUMNS = {"name": "REGION", "address": "ADDRESS", "verdict": "VERDICT"}
 
 
@@ -49,6 +62,32 @@ def check(context: Context) -> None:
     text = table(rows, _CHECK_COLUMNS) if rows else "No region is configured. docs/CLOUD.md says how one is."
     context.emit(found, text)
     sys.exit(0 if all(each["is_good"] for each in found) else 1)
+
+
+@tier.command()
+@verb
+def sites(context: Context) -> None:
+    """On a cloud node: the boxes of all sites, and how safe each says that it is. Ends with 1 if one isn't heard from or lacks more than moments."""
+    nodes = list_sites(context.config())
+    text = table([_site_row(node) for node in nodes], _SITE_COLUMNS) if nodes else _NO_SITES
+    context.emit(nodes, text)
+    sys.exit(0 if all(is_well(node) for node in nodes) else 1)
+
+
+def _site_row(node: dict[str, Any]) -> dict[str, Any]:
+    rpo_ms, lag, heard_ms = node["rpo_ms"], node["lag_entries"], node["heard_at_ms"]
+    records = [stored["next_seq"] - 1 for stored in node["stored"] if stored["name"] == "telemetry"]
+    return {
+        "site": node["site_id"][:8],
+        "name": node["name"],
+        "link": node["link"],
+        "rpo": "?" if heard_ms is None else "all" if rpo_ms is None else f"{rpo_ms / 1000:.1f} s",
+        "worst": "?" if node["rpo_worst_ms"] is None else f"{node['rpo_worst_ms'] / 1000:.1f} s",
+        "lag": "?" if lag is None else f"{lag:,} records",
+        "stored": f"{max(records):,}" if records else "?",
+        "heard": "-" if heard_ms is None else shown_at(heard_ms),
+        "problem": printable(node["problem"]) or "-",
+    }
 
 
 def _row(region: dict[str, Any]) -> dict[str, Any]:

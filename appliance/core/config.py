@@ -83,6 +83,11 @@ class NodeConfig:
         high=RUN_DIR_BYTES_MAX,
         help="Sockets and locks of the running processes.",
     )
+    role: str = choice(
+        "edge",
+        ("edge", "cloud"),
+        help="cloud: no devices; it hands what boxes of many sites ship to its regions, and shows how safe they are (docs/CLOUD.md).",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +181,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     topics = tuple(BridgeTopicConfig(**item) for item in values.lists["bridge_topic"])
     check_bridges(bridges, topics, path)
     regions = tuple(TierRegionConfig(**item) for item in values.lists["tier_region"])
-    check_tier(regions, path)
+    check_tier(regions, path, role=sections["node"].role, has_bridge=bool(bridges))
     return Config(
         **sections,
         mapping=mapping,

@@ -77,7 +77,8 @@ class TierRegionConfig:
         "s3://homeport",
         low=1,
         high=_ADDRESS_LENGTH_MAX,
-        help="s3://BUCKET/PREFIX?endpoint=…, nats://HOST:PORT/NAME or postgresql://USER@HOST/DATABASE; no secret in it.",
+        help="s3://BUCKET/PREFIX?endpoint=…, nats://HOST:PORT/NAME or postgresql://USER@HOST/DATABASE; no secret in it. Or "
+        "homeport://NODE/REGION: what a cloud node of that name has under that one.",
     )
     credentials_file: Path | None = file_or_off(
         high=_PATH_BYTES_MAX,
@@ -85,12 +86,26 @@ class TierRegionConfig:
     )
 
 
-def check_tier(regions: Sequence[TierRegionConfig], path: Path | None) -> None:
-    """Whether regions fit each other.
+def check_tier(
+    regions: Sequence[TierRegionConfig], path: Path | None, *, role: str = "edge", has_bridge: bool = False
+) -> None:
+    """Whether regions fit each other, and what this node is.
 
+    Args:
+        role: Of this node.
     Raises:
-        ConfigError: there are too many, or two have one name.
+        ConfigError: there are too many, or two have one name; a cloud node has none, or what only a node with devices has.
     """
+    if role == "cloud" and not regions:
+        raise ConfigError(
+            f"{path or 'The configuration'}: node.role is cloud, and there is no [[tier_region]].",
+            hint="A cloud node keeps nothing itself: name the engine that does (docs/CLOUD.md).",
+        )
+    if role == "cloud" and has_bridge:
+        raise ConfigError(
+            f"{path or 'The configuration'}: node.role is cloud, and there is a [[bridge]].",
+            hint="A cloud node has no broker: configure the bridge where the devices are.",
+        )
     names = [region.name for region in regions]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if len(names) > TIER_REGION_COUNT_MAX or doubled is not None:

@@ -221,6 +221,18 @@ TIER_REGION_COUNT_MAX: Final = 4
 TIER_WALKED_BYTES_MAX: Final = 4 * MIB
 """What is remembered of the audits of one region: about 300 bytes for a stream with two epochs."""
 
+# --- A cloud node's door for sites (replication/tier/gateway.py) ------------------------------------------------
+GATEWAY_CALL_BYTES_MAX: Final = PACKED_CHUNK_BYTES_MAX + MIB
+"""Of one question or answer: a piece with the largest frame, and what sealing and its name add."""
+GATEWAY_CALLS_PER_PEER_MAX: Final = 4 * TIER_REGION_COUNT_MAX
+"""Questions of one site's box under way: as many as its shipper has steps."""
+GATEWAY_WAITING_BYTES_MAX: Final = 256 * MIB
+"""Of all sites' pieces that are not in the engine yet: whoever comes beyond that tries again. It is all that a cloud node holds of them."""
+GATEWAY_NAMES_COUNT: Final = 1_000
+"""Pieces, or objects, of one answer that lists: 300 KiB."""
+GATEWAY_REPORT_S: Final = 5
+"""How often a box tells a cloud node how safe it is."""
+
 # --- Engines of the tier (replication/tier/engines) -----------------------------------------------------------
 TIER_CREDENTIALS_BYTES_MAX: Final = 16 * KIB
 TIER_ADDRESS_LENGTH_MAX: Final = 1_000

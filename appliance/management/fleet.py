@@ -37,6 +37,7 @@ from appliance.management.canonical_json import canonical
 ROSTER_VERSION: Final = 1
 Domain: TypeAlias = Literal["node", "site", "region"]
 """What fails together."""
+Role: TypeAlias = Literal["edge", "cloud"]
 State: TypeAlias = Literal["admitted", "decommissioned"]
 Hex128: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Hex256: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -57,6 +58,7 @@ class NodeCard(msgspec.Struct, frozen=True, kw_only=True):
         region: What fails together beyond the site; "" for nodes that have none, which are in one.
         addresses: Where peers reach it, host:port; none where it only connects to others.
         brokers: Where devices reach its broker, as URLs.
+        role: cloud: it holds no streams of others, and hands pieces to a tier.
         instance: Which copy of this node it is: random, bound to the box and its data folder.
         version: Grows with each change; the highest counts.
     """
@@ -71,6 +73,7 @@ class NodeCard(msgspec.Struct, frozen=True, kw_only=True):
     region: Annotated[str, msgspec.Meta(max_length=REGION_LENGTH_MAX, pattern=r"^[A-Za-z0-9._-]*\Z")] = ""
     addresses: Addresses = ()
     brokers: Addresses = ()
+    role: Role = "edge"
 
     def text(self) -> str:
         """The canonical form, which is what the node signs."""
@@ -125,6 +128,7 @@ class NodeEntry:
     region: str
     addresses: tuple[str, ...]
     brokers: tuple[str, ...]
+    role: Role
     instance: str
     card_version: int
     fingerprint: str
@@ -182,6 +186,7 @@ def entry_of(signed: SignedEntry) -> NodeEntry:
         region=card.region,
         addresses=card.addresses,
         brokers=card.brokers,
+        role=card.role,
         instance=card.instance,
         card_version=card.version,
         fingerprint=signed.fingerprint,

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from appliance.management.fleet import Domain, State
+from appliance.management.fleet import Domain, Role, State
 
 Link = Literal["up", "down", "dialling", "refused"]
 Member = Literal["alive", "suspect", "dead", "unknown"]
@@ -38,6 +38,7 @@ class PeerState(msgspec.Struct, frozen=True, kw_only=True):
     """Another node as it is seen from here.
 
     Attributes:
+        role: cloud: it holds no copies, and hands on to a tier what is shipped by it.
         link: refused: it was there and was not let in, or did not let us in; `problem` says why.
         since_ms: Since when the link is as it is.
         rtt_ms: Of the link, smoothed; None while there is none.
@@ -57,6 +58,7 @@ class PeerState(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     is_of_this_site: bool
     state: State
+    role: Role = "edge"
     addresses: tuple[str, ...] = ()
     link: Link
     since_ms: int
@@ -122,6 +124,51 @@ class TierRegionState(msgspec.Struct, frozen=True, kw_only=True):
     lost_entries: int = 0
 
 
+class StoredState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a region was last seen to have a stream, by a cloud node.
+
+    Attributes:
+        node_id, name: The stream.
+        next_seq: The first sequence that isn't there, of the newest epoch.
+        last_at_ms: The time of the newest record there, by its writer's clock. at_ms: When it was seen.
+    """
+
+    node_id: str
+    name: str
+    region: str
+    epoch: int
+    next_seq: int
+    last_at_ms: int
+    at_ms: int
+
+
+class SiteNodeState(msgspec.Struct, frozen=True, kw_only=True):
+    """A box of some site, as a cloud node knows it: what it last said of itself.
+
+    Attributes:
+        heard_at_ms: When it last said so; None where it hasn't since this cloud node started. is_fresh: That is not long ago.
+        rpo_ms, rpo_worst_ms, unsafe_entries: As in ReplicationState, of that box; None where it isn't known.
+        lag_ms, lag_entries: What its live region has not got.
+        problem: Why nothing of it is copied; "" where it is.
+        stored: What regions behind this cloud node have of it.
+    """
+
+    node_id: str
+    name: str
+    site_id: str
+    region: str
+    link: Link
+    heard_at_ms: int | None
+    is_fresh: bool
+    rpo_ms: int | None = None
+    rpo_worst_ms: int | None = None
+    unsafe_entries: int = 0
+    lag_ms: int | None = None
+    lag_entries: int | None = None
+    problem: str = ""
+    stored: tuple[StoredState, ...] = ()
+
+
 class PastState(msgspec.Struct, frozen=True, kw_only=True):
     """This box's own past, which it was restored without and has from its peers now.
 
@@ -148,6 +195,7 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
         unsafe_entries, unsafe_bytes: What would be lost with this box now.
         problem: Why copying as a whole stands still; "" where it doesn't.
         past: What is still to come of this box's own log; None where nothing is.
+        role: Of this node. sites: On a cloud node, the boxes of all sites; else nothing.
     """
 
     at_ms: int
@@ -167,3 +215,5 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
     tier: tuple[TierRegionState, ...] = ()
     problem: str = ""
     past: PastState | None = None
+    role: Role = "edge"
+    sites: tuple[SiteNodeState, ...] = ()

@@ -117,9 +117,9 @@ def make_device_port(
     *,
     clock: Clock,
 ) -> DevicePortParts | None:
-    """The port with all its routes; None where the configuration has none."""
+    """The port with all its routes; None where the configuration has none, and on a cloud node."""
     devices = config.devices
-    if devices.https_bind is None:
+    if devices.https_bind is None or config.node.role == "cloud":
         return None
     planner = updates.engine.batches.planner
 

@@ -28,7 +28,8 @@ def check_processes(config: Config) -> Iterable[Check]:
     else:
         yield Check(name="node", result=Result.OK, detail="The node answers.")
         yield from _dependencies(readiness)
-    yield _check_broker(layout.broker_socket(config))
+    if config.node.role != "cloud":
+        yield _check_broker(layout.broker_socket(config))
 
 
 def _dependencies(readiness: Any) -> Iterable[Check]:

@@ -158,6 +158,7 @@ class FleetNode:
         """What this node says of itself now; the same as before where nothing changed."""
         identity = self.fleet.identity
         old = self.keeper.roster.get(identity.node_id)
+        is_cloud = self._config.node.role == "cloud"
         card = NodeCard(
             node_id=identity.node_id,
             name=self._config.node.name,
@@ -165,7 +166,8 @@ class FleetNode:
             version=1 if old is None else old.card_version,
             region=self.options.region,
             addresses=self.options.addresses,
-            brokers=broker_urls(self._config.broker, self.options.addresses),
+            brokers=() if is_cloud else broker_urls(self._config.broker, self.options.addresses),
+            role="cloud" if is_cloud else "edge",
         )
         if old is not None and old.fingerprint == identity.fingerprint:
             if old.signed.card == card.text():

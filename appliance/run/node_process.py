@@ -55,6 +55,7 @@ from appliance.run.lag_report import report_lag
 from appliance.run.node_watch_wiring import look_after_node
 from appliance.run.notifications_wiring import make_notifications
 from appliance.run.process import run_process
+from appliance.run.readiness import readiness_of
 from appliance.run.replication_asking import decommissioner, replication_source
 from appliance.run.scrubbing import scrubbing_of
 from appliance.run.site_catalog import make_site_catalog
@@ -72,7 +73,6 @@ from storage.catalog import AsyncCatalog
 from storage.telemetry.database import archive_folder
 from storage.telemetry.parquet_export import ParquetExports
 from storage.telemetry.reader import TelemetryReader
-from ui import health
 from ui.app import create_app
 from ui.audit_desk import AuditDesk
 from ui.auth import LocalTrust
@@ -282,19 +282,14 @@ class Node:
                 rate_limits=RateLimits(config.api, clock=clock),
                 streams=StreamPlaces(count_max=config.api.streams_per_user_max),
                 tls=certificate,
-                readiness={
-                    "broker": health.broker_check(broker),
-                    "log": health.log_check(log_reader.head),
-                    "disk": health.disk_check(broker),
-                    "catalog": health.catalog_check(catalog),
-                    "catalog_pools": health.pools_check(catalog),
-                    "catalog_caches": health.caches_check(catalog, broker),
-                    "store": health.store_check(pipeline),
-                    "pipeline": health.pipeline_check(pipeline),
-                    "rules": health.watch_check(pipeline),
-                    "updates": health.updates_check(catalog),
-                    "alarms": health.alarms_check(alarms),
-                },
+                readiness=readiness_of(
+                    config,
+                    broker=broker,
+                    catalog=catalog,
+                    pipeline=pipeline,
+                    alarms=alarms,
+                    log_head=log_reader.head,
+                ),
                 hub=hub,
                 tracing=tracing.desk,
                 alarms=alarms,

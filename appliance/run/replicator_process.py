@@ -20,6 +20,7 @@ from appliance.core.clock import Clock, SystemClock
 from appliance.core.config import Config
 from appliance.core.errors import NotFound
 from appliance.identity.keys import SiteKeys
+from appliance.management.replication_state import Link, ReplicationState
 from appliance.run import layout
 from appliance.run.child import ChildLink
 from appliance.run.copying_wiring import make_replicator, with_copies
@@ -27,16 +28,23 @@ from appliance.run.epoch_claiming import EpochClaiming
 from appliance.run.first_run import lock
 from appliance.run.fleet_inviting import Inviting
 from appliance.run.fleet_node import FleetNode
+from appliance.run.gateway_wiring import CloudNode, Reporting, gateway_links, make_cloud
+from appliance.run.linked_regions import is_linked, linked_opening
 from appliance.run.past_fetching import PastFetching
 from appliance.run.process import run_process
 from appliance.run.replicator_state import LinkAges, state_of
+from appliance.run.tier_checking import checked
 from appliance.run.tier_wiring import make_tier
 from replication.control import ControlServer
 from replication.guest_socket import GuestServer
 from replication.guests import Guests
 from replication.replicator import Replicator
+from replication.tier.engine import Opening
+from replication.tier.gateway_client import GatewayClient
 
 STATUS_INTERVAL_S: Final = 5
+LINKED_CHECK_S: Final = 8.0
+"""For a region behind a cloud node to be connected: whoever asks on the control socket waits for 10 s."""
 
 
 class Answers:
@@ -54,9 +62,12 @@ class Answers:
         past: PastFetching,
         *,
         clock: Clock,
+        cloud: CloudNode | None = None,
     ) -> None:
         self._node = node
         self._past = past
+        self._cloud = cloud
+        self.linked: dict[str, Opening] = {}
         self._replicator = replicator
         self._claiming = claiming
         self._clock = clock
@@ -70,12 +81,14 @@ class Answers:
         """
         match question, fields:
             case "status", _:
-                return self._status(self._node)
+                return self._status()
             case "may_write", _:
                 return self._claiming.answer()
             case "decommission", {"node_id": str(node_id), "reason": str(reason)}:
                 entry = await self._node.decommission(node_id, reason)
                 return {"node_id": entry.node_id, "name": entry.name, "state": entry.state}
+            case "tier_check", {"region": str(region)}:
+                return await self._check_region(region)
             case "renew", _:
                 is_new = await self._node.renew_now()
                 return {"is_new": is_new, "ends_at_ms": self._node.fleet.identity.ends_at_ms}
@@ -85,7 +98,9 @@ class Answers:
             code="question_unknown",
         )
 
-    def _status(self, node: FleetNode) -> Mapping[str, Any]:
+    def state(self) -> ReplicationState:
+        """What is so now."""
+        node = self._node
         statistics = node.links.statistics()
         state = state_of(
             node.entry,
@@ -96,15 +111,31 @@ class Answers:
         )
         state = self._ages.look(state)
         state = with_copies(state, self._replicator, self._clock)
-        state = msgspec.structs.replace(state, past=self._past.state)
-        fields: dict[str, Any] = msgspec.to_builtins(state)
-        fields["problem"] = self._claiming.problem or state.problem or node.links.problem
+        problem = self._claiming.problem or state.problem or node.links.problem
+        links: dict[str, Link] = {peer.node_id: peer.link for peer in state.peers}
+        sites = self._cloud.sites(links) if self._cloud is not None else ()
+        return msgspec.structs.replace(state, past=self._past.state, problem=problem, sites=sites)
+
+    def _status(self) -> Mapping[str, Any]:
+        node, statistics = self._node, self._node.links.statistics()
+        fields: dict[str, Any] = msgspec.to_builtins(self.state())
         fields["refused"] = statistics.refused
         fields["newest_refused"] = [_turned(each) for each in statistics.newest_refused]
         fields["port"] = statistics.port
         fields["can_sign"] = node.fleet.can_sign
         fields["certificate_ends_at_ms"] = node.fleet.identity.ends_at_ms
         return fields
+
+    async def _check_region(self, region: str) -> Mapping[str, Any]:
+        """Connect a region behind a cloud node: "problem" and "hint", empty where it works."""
+        opening = self.linked.get(region)
+        if opening is None:
+            raise NotFound(
+                f"This box has no region {region[:63]} behind a cloud node.",
+                hint="Restart Homeport: it was started with another configuration.",
+                code="tier_region_unknown",
+            )
+        return await checked(opening, LINKED_CHECK_S)
 
 
 def _turned(turned: object) -> dict[str, Any]:
@@ -134,20 +165,35 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
         partial(FleetNode.open, config, keys, clock=clock, random=random.Random(), may_be_moved=True)
     )
     chance = random.Random()
-    tier = await trio.to_thread.run_sync(partial(make_tier, config, keys, clock=clock, random=chance))
+    client = GatewayClient(node.links)
+
+    def linked(address: str) -> Opening:
+        return linked_opening(address, client, lambda: node.keeper.roster)
+
+    tier = await trio.to_thread.run_sync(
+        partial(make_tier, config, keys, clock=clock, random=chance, linked=linked)
+    )
+    cloud = await trio.to_thread.run_sync(make_cloud, config, node, clock)
     replicator = make_replicator(config, node, clock=clock, random=chance, tier=tier)
     ended = trio.Event()
     guests = Guests(node.links, replicator)
-    claiming = node.links.listener = EpochClaiming(
+    claiming = EpochClaiming(
         config, keys, node, replicator, clock=clock, random=chance, on_moved=ended.set, behind=guests
     )
+    doors = node.links.listener = gateway_links(node, claiming, client, cloud)
     async with trio.open_nursery() as nursery:
         past = PastFetching(config, node.node_id, guests, clock=clock)
-        answers = Answers(node, replicator, claiming, past, clock=clock)
+        answers = Answers(node, replicator, claiming, past, clock=clock, cloud=cloud)
+        answers.linked = {
+            each.name: linked(each.address) for each in config.tier_region if is_linked(each.address)
+        }
         control = ControlServer(layout.replicator_socket(config), answers.answer)
         await nursery.start(control.serve)
         await nursery.start(GuestServer(layout.guest_socket(config), guests).serve)
         await nursery.start(replicator.run)
+        if cloud is not None:
+            await nursery.start(cloud.gateway.run)
+        nursery.start_soon(Reporting(doors, node, state=answers.state).run)
         node.links.join = Inviting(node, config, clock=clock).talk
         port = await nursery.start(node.run)
         nursery.start_soon(claiming.run)

@@ -44,6 +44,7 @@ def state_of(
         rpo_ms=None,
         rpo_worst_ms=None,
         peers=peers,
+        role=own.role,
     )
 
 
@@ -101,6 +102,7 @@ def _peer(
         region=node.region,
         is_of_this_site=node.site_id == own.site_id,
         state=node.state,
+        role=node.role,
         addresses=node.addresses,
         link=how,
         since_ms=since_ms,

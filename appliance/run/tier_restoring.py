@@ -18,6 +18,7 @@ from appliance.core.errors import HomeportError, NotFound, Unavailable
 from appliance.identity.instance import load_instance
 from appliance.identity.keys import SiteKeys
 from appliance.identity.recovery_kit import RecoveryKit
+from appliance.run.linked_regions import is_linked, not_linked
 from appliance.run.peer_restoring import FromPeers, Had, restore_node
 from appliance.run.restoring_streams import Progress, catalogs_of, copy_streams, log_of
 from replication.tier.engine import Opening
@@ -53,6 +54,8 @@ def restore_from_tier(
     Raises:
         ConfigError: the address or the credentials can't be used. Otherwise as `restore_node`.
     """
+    if is_linked(address):
+        raise not_linked(address)
     opens = opening(address, _credentials(config, address, credentials_file))
 
     def obtain(staged: Config, keys: SiteKeys) -> Had:

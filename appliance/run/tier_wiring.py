@@ -14,6 +14,7 @@ from appliance.core.errors import ConfigError
 from appliance.identity.fleet_inviting import begin_fleet
 from appliance.identity.keys import SiteKeys
 from appliance.management.replication_state import TierRegionState
+from appliance.run.linked_regions import is_linked, not_linked
 from replication.gossip.fleet_view import PeerInfo
 from replication.randomness import Randomness
 from replication.tier.engine import Opening
@@ -43,14 +44,21 @@ def begin_tier(config: Config, keys: SiteKeys, clock: Clock) -> None:
         begin_fleet(config, keys, clock=clock)
 
 
-def openings(config: Config) -> dict[str, Opening]:
+def openings(config: Config, linked: Callable[[str], Opening] | None = None) -> dict[str, Opening]:
     """What connects each region, in order of preference. Blocks for some ms.
 
+    Args:
+        linked: Gives what connects an address behind a cloud node; None where there are no links to go by.
     Raises:
         ConfigError: an address or a file of credentials can't be used.
     """
     found = {}
     for region in config.tier_region:
+        if is_linked(region.address):
+            if linked is None or config.node.role == "cloud":
+                raise not_linked(region.address)
+            found[region.name] = linked(region.address)
+            continue
         credentials = (
             Credentials() if region.credentials_file is None else read_credentials(region.credentials_file)
         )
@@ -76,15 +84,24 @@ def tier_infos(config: Config) -> list[PeerInfo]:
     ]
 
 
-def make_tier(config: Config, keys: SiteKeys, *, clock: Clock, random: Randomness) -> TierFeed:
+def make_tier(
+    config: Config,
+    keys: SiteKeys,
+    *,
+    clock: Clock,
+    random: Randomness,
+    linked: Callable[[str], Opening] | None = None,
+) -> TierFeed:
     """What ships to the tier; nothing on a box without one. Blocks for some ms.
 
+    Args:
+        linked: As of `openings`.
     A region that is configured wrongly keeps the tier away, which is told (`problem`), and not the peers.
     """
     if not config.tier_region:
         return TierFeed()
     try:
-        regions = openings(config)
+        regions = openings(config, linked)
     except ConfigError as error:
         log.error("the cloud tier can't be used", error=error.message, hint=error.hint)
         return TierFeed(problem=f"The cloud tier can't be used: {error.message} {error.hint}")

@@ -28,6 +28,8 @@ class PeerInfo:
     Args:
         region: What fails together; nodes that have none are in one region.
         is_relay: It holds and passes on everything.
+        is_cloud: A cloud node, which hands sealed pieces to a tier (replication/tier/gateway.py): it has streams of its own, and neither
+            holds nor passes on those of others.
         is_tier: It is no node but a region of the tier (replication/tier): it counts as a holder of what is stored there, and isn't
             asked for anything or counted on to hold something.
     """
@@ -36,6 +38,7 @@ class PeerInfo:
     site_id: str
     region: str = ""
     is_relay: bool = False
+    is_cloud: bool = False
     is_tier: bool = False
 
 
@@ -49,7 +52,7 @@ class FleetView:
     def __init__(self, node_id: str, nodes: Iterable[PeerInfo] = ()) -> None:
         self.node_id = node_id
         self._nodes: Mapping[str, PeerInfo] = {info.node_id: info for info in nodes}
-        self._node_count = sum(not info.is_tier for info in self._nodes.values())
+        self._node_count = sum(not info.is_tier and not info.is_cloud for info in self._nodes.values())
         self._holders: dict[str, frozenset[str]] = {}
         self._somebody: dict[Domain, bool] = {}
 
@@ -59,6 +62,12 @@ class FleetView:
     @property
     def nodes(self) -> Mapping[str, PeerInfo]:
         return self._nodes
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether this node is a cloud node, which takes no copies."""
+        own = self._nodes.get(self.node_id)
+        return own is not None and own.is_cloud
 
     def is_apart(self, node_id: str, other: str, domain: Domain) -> bool:
         """Whether what takes one away leaves the other; a node that isn't known is never apart."""
@@ -75,7 +84,11 @@ class FleetView:
         """Whether there is a node that what takes us away leaves. It is asked with each sample of an age, so it is kept."""
         found = self._somebody.get(domain)
         if found is None:
-            found = any(self.is_apart(self.node_id, node_id, domain) for node_id in self._nodes)
+            found = any(
+                self.is_apart(self.node_id, node_id, domain)
+                for node_id, info in self._nodes.items()
+                if not info.is_cloud
+            )
             self._somebody[domain] = found
         return found
 
@@ -90,7 +103,7 @@ class FleetView:
         if origin not in self._nodes or node_id not in self._nodes or origin == node_id:
             return False
         info = self._nodes[node_id]
-        if info.is_tier:
+        if info.is_tier or info.is_cloud:
             return False
         if self._node_count <= HOLD_ALL_NODE_COUNT_MAX:
             return True
@@ -105,7 +118,7 @@ class FleetView:
             others = [
                 info
                 for info in self._nodes.values()
-                if info.site_id != site and not info.is_relay and not info.is_tier
+                if info.site_id != site and not (info.is_relay or info.is_tier or info.is_cloud)
             ]
             others.sort(key=lambda info: (self._is_same_region(origin, info), _rank(origin, info.node_id)))
             found = frozenset(info.node_id for info in others[:HOLDERS_ELSEWHERE_COUNT])

@@ -94,6 +94,8 @@ class Puller:
     def part(self, state: PeerState, part: ChunkPart, now_ms: int) -> None:
         """A part came, asked for or pushed."""
         stream = state.aliases.get(part.stream, part.stream)
+        if self._core.fleet.is_cloud and not part.request:
+            return  # pushed by a release that knows no cloud nodes
         if part.request:
             chunk = self._asked_part(state, stream, part, now_ms)
         else:

@@ -137,7 +137,12 @@ class Pusher:
 
     def _choose(self, stream: StreamId) -> list[str]:
         core = self._core
-        told = [name for name, state in core.peers.items() if state.is_told and name in core.fleet]
+        nodes = core.fleet.nodes
+        told = [
+            name
+            for name, state in core.peers.items()
+            if state.is_told and name in nodes and not nodes[name].is_cloud
+        ]
         told.sort(
             key=lambda name: (
                 not core.fleet.is_holder(name, core.node_id),
@@ -146,7 +151,7 @@ class Pusher:
             )
         )
         site = [name for name in told if core.fleet.distance(name) == 0][:PUSH_SITE_COUNT_MAX]
-        relays = [name for name in told if core.fleet.nodes[name].is_relay][:PUSH_RELAY_COUNT_MAX]
+        relays = [name for name in told if nodes[name].is_relay][:PUSH_RELAY_COUNT_MAX]
         return list(dict.fromkeys([*told[:PUSH_COUNT], *site, *relays]))
 
     def _push_to(self, state: PeerState, held: Held, now_ms: int) -> None:

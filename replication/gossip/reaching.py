@@ -76,6 +76,8 @@ class Reacher:
         state.news[node_id] = now_ms + NEWS_MS
         if node_id == core.node_id or core.fleet.is_holder(core.node_id, node_id):
             return
+        if core.fleet.is_cloud:
+            return
         if node_id not in core.passing:
             self._ask_at_ms[node_id] = now_ms
         core.passing[node_id] = now_ms + NEWS_MS

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -37,6 +37,7 @@ SLOWEST_BYTES_S: Final = 2_000
 """A third of a line of 50 kbit/s."""
 EPOCHS_AGAIN_S: Final = 600.0
 """How often it is looked which epochs there are: another one's new epoch is seen so late, one's own at once."""
+Listed = TypeVar("Listed")
 CALL_ERRORS: Final = (HomeportError, trio.TooSlowError)
 
 
@@ -172,7 +173,7 @@ class RegionCalls:
 
 
 @asynccontextmanager
-async def ended(names: AsyncIterator[PieceName]) -> AsyncIterator[AsyncIterator[PieceName]]:
+async def ended(names: AsyncIterator[Listed]) -> AsyncIterator[AsyncIterator[Listed]]:
     """Ends an engine's listing that is left before its end."""
     try:
         yield names

@@ -8,6 +8,7 @@ import msgspec
 
 from appliance.management.replication_state import ForkState
 from storage.site.statistics import SiteStatistics, StreamStatistics
+from tests.unit.test_ui_replication import AT_CLOUD as CLOUD
 from tests.unit.test_ui_replication import AWAY, STATE, B, C
 
 LONG: Final = "a-name-of-a-box-that-somebody-made-as-long-as-it-may-be-and-more"
@@ -26,6 +27,10 @@ FLEET: Final = msgspec.structs.replace(
     forks=(ForkState(node_id=B, name="telemetry", epoch=1, seq=3, holders=(B, C), found_at_ms=2),),
     problem="The disk is full.",
 )
+AT_CLOUD: Final = msgspec.structs.replace(
+    CLOUD, sites=(*CLOUD.sites, msgspec.structs.replace(CLOUD.sites[0], node_id="e" * 32, name=LONG[:63]))
+)
+"""A cloud node with boxes of two sites, one of them with the longest name."""
 READ: Final = SiteStatistics(
     streams=(
         StreamStatistics(

@@ -53,7 +53,7 @@ from storage.log.reader import LogReader
 from storage.site.statistics import SiteStatistics
 from tests.acts import ACT
 from tests.broker_stand_in import STATISTICS, AnsweringBroker
-from tests.browser.fleet_world import FLEET, READ
+from tests.browser.fleet_world import AT_CLOUD, FLEET, READ
 from tests.ca_kit import certificate_services
 from tests.keeper_stand_in import Keeper
 from tests.letter_kit import grouped
@@ -400,7 +400,7 @@ class TestNode:
             BridgeStatistics(name="cloud", address="mqtt.example.com:8883", state="connected"),
             BridgeStatistics(name="hall", address="127.0.0.1:1883", state="connected"),
         ]
-        self.has_peers = False
+        self.has_peers = self.is_cloud = False
         self.services: Services
         self.port = 0
         self._speaking = trio.Event()
@@ -461,7 +461,7 @@ class TestNode:
             self._ready.set()
 
     async def _replication(self) -> ReplicationState | None:
-        return FLEET if self.has_peers else None
+        return AT_CLOUD if self.is_cloud else FLEET if self.has_peers else None
 
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()

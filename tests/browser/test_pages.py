@@ -163,6 +163,27 @@ def test_sites_is_accessible_whatever_is_wrong(
     check_looks(page, check_axe)
 
 
+@pytest.fixture
+def cloud(node: TestNode) -> Iterator[TestNode]:
+    """The box is a cloud node for some sites, meanwhile."""
+    node.is_cloud = True
+    yield node
+    node.is_cloud = False
+
+
+def test_all_sites_of_a_cloud_node_are_accessible(
+    cloud: TestNode, watched: Watched, check_axe: Callable[[Page], None]
+) -> None:
+    page = watched.page(reduced_motion="reduce")
+    page.goto(f"{cloud.url}/sites")
+    expect(page.locator("#link")).to_have_text("Live")
+    expect(page.get_by_text("2 sites with 4 boxes")).to_be_visible()
+    check_looks(page, check_axe)
+    page.set_viewport_size(PHONE)
+    expect(page.get_by_text("not heard from").first).to_be_visible()
+    assert not has_horizontal_scroll(page)
+
+
 def test_sites_works_without_scripts(peers: TestNode, watched: Watched) -> None:
     page = watched.page(java_script_enabled=False, viewport=PHONE)
     page.goto(f"{peers.url}/sites")

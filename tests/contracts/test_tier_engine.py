@@ -19,6 +19,7 @@ from replication.tier.engines.opening import opening
 from replication.tier.envelope import name_of_piece, open_piece, seal_piece
 from replication.tier.pieces import Piece, PieceName
 from storage.replicas.streams import Chunk, StreamId
+from tests.gateway_kit import behind_cloud_node
 from tests.nats_kit import Cluster, credentials, nats_cluster
 from tests.postgres_kit import PostgresServer, postgres_server
 from tests.s3_stand_in import S3StandIn, s3_stand_in
@@ -110,6 +111,13 @@ class InMemory:
         self.tier.is_away = False
 
 
+class BehindCloudNode(InMemory):
+    """The same one, reached over a link by a cloud node."""
+
+    def opening(self) -> Opening:
+        return behind_cloud_node({"eu": self.tier.open}, "eu")
+
+
 class Nats:
     """A stream in a JetStream cluster of three servers."""
 
@@ -129,6 +137,7 @@ class Nats:
 
 SUBJECTS: dict[str, Callable[[pytest.FixtureRequest], Subject]] = {
     "memory": lambda _: InMemory(),
+    "cloud node": lambda _: BehindCloudNode(),
     "jetstream": lambda request: Nats(request.getfixturevalue("nats")),
     "object store": lambda request: Seaweed(request.getfixturevalue("seaweed")),
     "object store stand-in": lambda request: StandIn(request.getfixturevalue("stand_in")),

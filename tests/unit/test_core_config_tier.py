@@ -41,8 +41,21 @@ def test_regions_are_in_the_order_in_which_they_are_written(tmp_path: Path) -> N
         ('[[tier_region]]\nname = "EU west"\n', "name"),
         ("[tier]\npace_s = 0\n", "pace_s"),
         ('[tier]\nencrypt = "maybe"\n', "encrypt"),
+        ('[node]\nrole = "cloud"\n', "there is no .*tier_region"),
+        ('[node]\nrole = "cloudy"\n', "role"),
+        (
+            '[node]\nrole = "cloud"\n[[tier_region]]\nname = "eu"\n[[bridge]]\nname = "up"\n[[bridge_topic]]\nbridge = "up"\n',
+            "there is a .*bridge",
+        ),
     ],
 )
 def test_a_mistake_is_said(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load(written(tmp_path, text), {})
+
+
+def test_a_cloud_node_has_a_region(tmp_path: Path) -> None:
+    text = '[node]\nrole = "cloud"\n[[tier_region]]\nname = "eu"\n'
+    assert load(written(tmp_path, text), {}).node.role == "cloud"
+    with pytest.raises(ConfigError, match=r"node\.role is cloud"):
+        load(written(tmp_path, ""), {"HOMEPORT_NODE__ROLE": "cloud"})

@@ -16,6 +16,8 @@ from appliance.management.replication_state import (
     PastState,
     PeerState,
     ReplicationState,
+    SiteNodeState,
+    StoredState,
     TierRegionState,
 )
 from storage.site.statistics import SiteStatistics, StreamStatistics
@@ -118,7 +120,68 @@ def with_state(node: Node, state: ReplicationState | Unavailable | None) -> Node
     return replace(node, services=services, app=create_app(services))
 
 
-CLOUDY_FORKED = msgspec.structs.replace(FORKED, tier=(EU, US))
+AT_CLOUD = msgspec.structs.replace(
+    CLOUDY,
+    role="cloud",
+    sites=(
+        SiteNodeState(
+            node_id=B,
+            name="mill<b>",
+            site_id="5" * 32,
+            region="",
+            link="up",
+            heard_at_ms=NOW_MS,
+            is_fresh=True,
+            rpo_ms=900,
+            rpo_worst_ms=61_000,
+            unsafe_entries=2,
+            lag_ms=900,
+            lag_entries=2,
+            stored=(
+                StoredState(
+                    node_id=B,
+                    name="telemetry",
+                    region="eu",
+                    epoch=1,
+                    next_seq=4_322,
+                    last_at_ms=NOW_MS,
+                    at_ms=NOW_MS,
+                ),
+                StoredState(
+                    node_id=B,
+                    name="catalog",
+                    region="eu",
+                    epoch=1,
+                    next_seq=9,
+                    last_at_ms=NOW_MS,
+                    at_ms=NOW_MS,
+                ),
+            ),
+        ),
+        SiteNodeState(
+            node_id=C,
+            name="quarry",
+            site_id="6" * 32,
+            region="",
+            link="down",
+            heard_at_ms=None,
+            is_fresh=False,
+        ),
+        SiteNodeState(
+            node_id=D,
+            name="barn",
+            site_id="5" * 32,
+            region="",
+            link="up",
+            heard_at_ms=NOW_MS,
+            is_fresh=True,
+            rpo_ms=400_000,
+            unsafe_entries=9,
+            problem="no route <i>",
+        ),
+    ),
+)
+CLOUDY_FORKED = msgspec.structs.replace(FORKED, tier=(EU, US), sites=AT_CLOUD.sites)
 
 SILENT = Unavailable("The replicator does not answer.", hint="It is started again <soon>.")
 
@@ -336,3 +399,69 @@ def test_what_is_not_read_of_other_boxes_is_said() -> None:
     assert "Readings of ffffffff…" in third
     texts = [line.text for line in sites_attention(now)]
     assert second in texts
+
+
+async def test_a_cloud_node_shows_the_boxes_of_all_sites(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node, with_state(node, AT_CLOUD).admin() as client:
+        page = (await client.get("/sites")).text
+        assert (
+            "2 sites with 3 boxes, 1 not heard from, 1 with more than moments that are nowhere else." in page
+        )
+        assert "mill&lt;b&gt;" in page
+        assert "Site 55555555" in page
+        assert count_text(4_321) in page
+        assert "the last 900 ms" in page
+        assert "not yet" in page
+        assert "barn: no route &lt;i&gt;" in page
+        assert "It keeps none of them itself" in page
+        answer = (await client.get("/api/v1/replication")).json()
+        assert [each["name"] for each in answer["state"]["sites"]] == ["mill<b>", "quarry", "barn"]
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [(1, "1 site with 1 box, all safe."), (0, "No box of a site belongs to the fleet yet.")],
+)
+async def test_how_all_sites_do_is_said_in_a_sentence(tmp_path: Path, count: int, says: str) -> None:
+    state = msgspec.structs.replace(AT_CLOUD, sites=AT_CLOUD.sites[:count])
+    async with running_node(tmp_path) as node, with_state(node, state).admin() as client:
+        assert says in (await client.get("/sites")).text
+
+
+async def test_a_cloud_node_measures_boxes_and_says_nothing_of_the_silent_one(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        asked = with_state(node, AT_CLOUD)
+        collected = render(
+            asked.services, log_head=None, replication=await replication(asked.services)
+        ).decode()
+    labels = f'name="mill<b>",node="{B}",site="{"5" * 32}"'
+    silent = f'name="quarry",node="{C}",site="{"6" * 32}"'
+    assert f"homeport_cloud_box_heard{{{labels}}} 1.0" in collected
+    assert f"homeport_cloud_box_rpo_seconds{{{labels}}} 0.9" in collected
+    assert f"homeport_cloud_box_heard{{{silent}}} 0.0" in collected
+    assert f"homeport_cloud_box_rpo_seconds{{{silent}}}" not in collected
+
+
+async def test_on_a_cloud_node_all_that_is_about_devices_is_left_out(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        config = replace(node.services.config, node=replace(node.services.config.node, role="cloud"))
+        services = replace(with_state(node, AT_CLOUD).services, config=config)
+        cloud = replace(node, services=services, app=create_app(services))
+        async with cloud.admin() as client:
+            home = await client.get("/", follow_redirects=False)
+            assert (home.status_code, home.headers["location"]) == (303, "/sites")
+            page = (await client.get("/sites")).text
+            assert 'href="/settings"' in page
+            for path in ("/devices", "/telemetry", "/firmware", "/broker"):
+                assert f'href="{path}"' not in page
+        assert (await node_facts(cloud.services))["broker"] == 0
+
+
+async def test_a_box_says_of_a_cloud_node_that_it_holds_nothing(tmp_path: Path) -> None:
+    cloud = msgspec.structs.replace(ROOF, role="cloud", lag_entries=0)
+    away = msgspec.structs.replace(cloud, node_id=C, link="down")
+    state = msgspec.structs.replace(STATE, peers=(cloud, away))
+    async with running_node(tmp_path) as node, with_state(node, state).admin() as client:
+        page = (await client.get("/sites")).text
+    assert "what is shipped by it goes to its regions" in page
+    assert "waits here meanwhile" in page

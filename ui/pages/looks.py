@@ -100,6 +100,14 @@ REFUGE: Final[dict[str, Look]] = {
 }
 """How safe what this box holds is (ui/replication.py)."""
 
+SITE_NODE: Final[dict[str, Look]] = {
+    "safe": Look("safe elsewhere", "ok", "good"),
+    "only_there": Look("partly only there", "warn", "warn"),
+    "stopped": Look("can't copy", "warn", "warn"),
+    "silent": Look("not heard from", "bad", "bad"),
+}
+"""How a box of a site does, as a cloud node knows it (ui/pages/cloud_sites_facts.py)."""
+
 DRILL: Final[dict[str, Look]] = {
     "good": Look("came back whole", "ok", "good"),
     "different": Look("came back different", "bad", "bad"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from ui.live import sse
 from ui.live.hub import Frame
@@ -16,7 +16,9 @@ from ui.pages.views import OverviewView
 
 
 async def show(shell: Shell, request: Request) -> Response:
-    """`GET /`."""
+    """`GET /`; on a cloud node, which has no devices, the page of all sites."""
+    if shell.services.config.node.role == "cloud":
+        return RedirectResponse("/sites", 303)
     return await shell.render(
         request,
         "overview.html",

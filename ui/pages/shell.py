@@ -64,6 +64,10 @@ WORK_QUEUE_KEY: Final = "work_queue"
 ALARMS_KEY: Final = "alarms"
 BRIDGES_KEY: Final = "bridges"
 """Only where a bridge is configured: most boxes have none."""
+CLOUD_KEYS: Final = frozenset(
+    {ALARMS_KEY, "notifications", "maintenance", "backups", "sites", "settings", "people", "audit"}
+)
+"""What a cloud node has: it has no devices, and no readings of its own."""
 NAV: Final = (
     NavGroup("Overview", (NavItem("overview", "Overview", "/", "node.read"),)),
     NavGroup(
@@ -250,7 +254,9 @@ class Shell:
                 if item.key in waiting
                 else item
                 for item in group.items
-                if item.needs in allowed and (item.key != BRIDGES_KEY or self.services.config.bridge)
+                if item.needs in allowed
+                and (item.key != BRIDGES_KEY or self.services.config.bridge)
+                and (item.key in CLOUD_KEYS or self.services.config.node.role != "cloud")
             )
             if items:
                 groups.append(NavGroup(group.label if len(items) > 1 else items[0].label, items))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from appliance.management.replication_state import ForkState, HeldState, PeerState, ReplicationState
+from ui.pages.cloud_sites_facts import SiteView, site_views, sites_text
 from ui.pages.format import duration_text, plural, visible
 from ui.pages.looks import LINK, MEMBER, REFUGE, UNKNOWN, Look, Tone
 from ui.pages.sites_words import FRESH_MS, outlook, past_text, safe_text
@@ -69,6 +70,9 @@ class SitesView:
     regions: tuple[RegionView, ...] = ()
     unread: tuple[str, ...] = ()
     """What of other boxes' readings does not come into this box's store, and why."""
+    is_cloud: bool = False
+    sites: tuple[SiteView, ...] = ()
+    sites_text: str = ""
 
 
 def sites_view(now: ReplicationNow) -> SitesView:
@@ -113,6 +117,9 @@ def sites_view(now: ReplicationNow) -> SitesView:
         ),
         regions=region_views(state),
         unread=unread(now),
+        is_cloud=state.role == "cloud",
+        sites=site_views(state),
+        sites_text=sites_text(state),
     )
 
 

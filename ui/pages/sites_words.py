@@ -49,6 +49,12 @@ def outlook(peer: PeerState) -> str:
         return "It was taken out for good: it is let in no more, and what it had stays on the others."
     if peer.link == "refused":
         return "It is tried again by itself; the reason has to be put right first."
+    if peer.role == "cloud":
+        if peer.link == "up":
+            return "A cloud node: what is shipped by it goes to its regions, and it holds nothing itself."
+        return (
+            f"{_AWAY} It is a cloud node: what is shipped by it waits here meanwhile, and goes on by itself."
+        )
     waiting = (
         f"{plural(peer.lag_entries, 'record')} of the last {duration_text(peer.lag_ms)}"
         if peer.lag_entries
