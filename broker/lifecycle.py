@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import trio
 
+from appliance.core.believed_time import BelievedTime, is_known_wrong
 from appliance.management.access import AccessPolicy, Principal
 from storage.log.columns import Kind
 
@@ -49,11 +50,20 @@ class Lifecycle:
 
     Args:
         sessions_per_device_max: Sessions of one device, under any client ids; the one left longest ago gives way.
+        believed: By which sessions end that were left before the start.
     """
 
     plane: DataPlane
 
-    def __init__(self, sessions: Sessions, policy: AccessPolicy, *, sessions_per_device_max: int) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        policy: AccessPolicy,
+        *,
+        sessions_per_device_max: int,
+        believed: BelievedTime,
+    ) -> None:
+        self._believed = believed
         self.sessions = sessions
         self.listening = Listening(sessions)
         self._sessions_per_device_max = sessions_per_device_max
@@ -205,6 +215,7 @@ class Lifecycle:
         their delay like others, and those that don't outlive a connection end.
         """
         plane = self.plane
+        now_ms = self._believed.look()
         for session in list(self.sessions):
             if session.is_open:
                 session.is_open = session.outbound.keeps_all = False
@@ -212,8 +223,9 @@ class Lifecycle:
             if not session.is_durable:
                 self.end(session, "restart")
                 continue
-            # A clock that was set back since is no reason to end anything early.
-            since_ms = max(plane.now_ms - session.closed_at_ms, 0)
+            # A clock that was set back since is no reason to end anything early, and neither is one that leapt ahead, or was
+            # wrong when the client went: nobody knows how long ago that is.
+            since_ms = 0 if is_known_wrong(session.closed_at_ms) else max(now_ms - session.closed_at_ms, 0)
             self.sessions.set_deadlines(session, since_ms=since_ms, mono_ms=plane.mono_ms)
             if session.outbound.lag_seq is not None:
                 plane.refill.want(session)

@@ -14,6 +14,7 @@ import msgpack
 import structlog
 import trio
 
+from appliance.core.believed_time import BelievedTime
 from appliance.core.clock import Clock
 from appliance.core.config import BrokerConfig
 from appliance.management.access import AccessPolicy, Principal
@@ -87,6 +88,7 @@ class BrokerServer:
         on_revoke: Called when the node revokes a device's or an application's access, before its connections are closed.
         credentials: Numbers of what devices' credentials are read from, for the statistics.
         tracer: Chooses which messages are traced; without it those whose publishers ask for it.
+        believed: How late it is as far as can be believed; begun here when None.
         site: The other nodes of the site, whose messages this node's subscribers get; None for a box that is alone.
     """
 
@@ -112,7 +114,9 @@ class BrokerServer:
         credentials: Callable[[], Mapping[str, int | bool]] = dict,
         site: SiteNodes | None = None,
         tracer: Tracer | None = None,
+        believed: BelievedTime | None = None,
     ) -> None:
+        believed = believed or BelievedTime(clock)
         self._config = config
         self._tracer = tracer or Tracer()
         self._credentials = credentials
@@ -139,12 +143,15 @@ class BrokerServer:
         self._refill = Refill(reader, state.retained, self.local.kept, clock)
         self._shared_refill = SharedRefill(shared_reader, clock)
         lifecycle = Lifecycle(
-            state.sessions, policy, sessions_per_device_max=config.connections_per_device_max
+            state.sessions,
+            policy,
+            sessions_per_device_max=config.connections_per_device_max,
+            believed=believed,
         )
         talk = Conversations(state.sessions, lifecycle.listening, self._places, limits, clock)
         self._talk, slow_path.requests = talk, talk.requests
         self.state = state
-        self.keeper = StateKeeper(checkpoint_path, state, clock, lifecycle.settled)
+        self.keeper = StateKeeper(checkpoint_path, state, clock, lifecycle.settled, believed=believed)
         self.plane = DataPlane(
             writer,
             clock,

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from appliance.alarms.book import AlarmBook
 from appliance.alarms.desk import AlarmDesk
 from appliance.core.arrays import F64, I64, U8
+from appliance.core.believed_time import BelievedTime
 from appliance.core.clock import ManualClock
 from appliance.core.config import Config, NodeConfig
 from appliance.core.errors import HomeportError, Unavailable
@@ -495,6 +496,7 @@ async def running_node(tmp_path: Path, *, with_pages: bool = False, **changes: A
             config=config,
             version="0.1.0",
             clock=clock,
+            believed=BelievedTime(clock),
             started_at_ms=NOW_MS - 5_000,
             catalog=catalog,
             live=live,

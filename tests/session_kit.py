@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
+from appliance.core.believed_time import BelievedTime
 from appliance.core.clock import ManualClock
 from appliance.core.config import BrokerConfig
 from appliance.core.errors import StorageError
@@ -233,6 +234,7 @@ class Stage:
     clock: ManualClock = field(default_factory=ManualClock)
     log: ListLog = field(default_factory=ListLog)
     roles: dict[str, Role] = field(default_factory=dict)
+    believed: BelievedTime | None = None
 
     def __post_init__(self) -> None:
         self.clients: list[Client] = []
@@ -248,7 +250,10 @@ class Stage:
         self.shared_refill = SharedRefill(self.log, self.clock)
         self.fan_out = FanOut(self.router, self.refill, self.shared_refill)
         self.lifecycle = Lifecycle(
-            self.sessions, self.policy, sessions_per_device_max=self.config.connections_per_device_max
+            self.sessions,
+            self.policy,
+            sessions_per_device_max=self.config.connections_per_device_max,
+            believed=self.believed or BelievedTime(self.clock),
         )
         self.slow_path = SlowPath(
             self.router,

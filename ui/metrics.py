@@ -48,6 +48,7 @@ from ui.metrics_audit import add_audit
 from ui.metrics_backup import add_backups
 from ui.metrics_catalog import add_catalog, add_device_credentials
 from ui.metrics_certificates import add_certificates, read_counts
+from ui.metrics_clock import add_clock
 from ui.metrics_delivery import add_delivery
 from ui.metrics_drills import add_drills
 from ui.metrics_freshness import add_freshness
@@ -196,6 +197,7 @@ class NodeCollector:
         add_device_credentials(out, services.broker)
         add_audit(out, services.audit)
         add_backups(out, services)
+        add_clock(out, services)
         add_drills(out, services)
         add_twins(out, services)
         add_artifacts(out, services)

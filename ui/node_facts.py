@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import trio
 
+from appliance.core.clock_state import clock_state
 from appliance.management.drill import is_failing
 from appliance.pipeline.watch_statistics import WatchState
 from storage.log.disk_level import DiskLevel
-from ui.pages.clock_state import clock_state
 from ui.replication import ReplicationNow, replication
 from ui.services import Services
 from ui.storage_room import disk_room_bytes

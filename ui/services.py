@@ -15,13 +15,13 @@ import trio
 
 from appliance.alarms.desk import AlarmDesk
 from appliance.alarms.rule_desk import RuleChanges
+from appliance.core.believed_time import BelievedTime
 from appliance.core.clock import Clock
 from appliance.core.config import Config
 from appliance.core.errors import Unavailable
 from appliance.core.limits import DEVICE_IMPORT_CONCURRENCY_MAX
 from appliance.identity import Passwords, SetupCode, SiteKeys, TlsIdentity
 from appliance.identity.crl import CrlKeeper
-from appliance.identity.device_rate_limit import DeviceRateStatistics
 from appliance.identity.issuing import Issuing
 from appliance.management.freshness import stale_after_ms
 from appliance.management.replication_state import ReplicationState
@@ -41,6 +41,7 @@ from storage.telemetry.sql_box import SqlAnswer
 from ui.artifact_desk import ArtifactDesk
 from ui.audit_desk import AuditDesk
 from ui.backup_desk import BackupDesk
+from ui.device_port_numbers import DevicePortNumbers
 from ui.drill_desk import DrillDesk
 from ui.letters import DeadLetter, LetterGroup
 from ui.live.hub import Hub
@@ -261,23 +262,6 @@ class ArchiveKeeper(Protocol):
     def restore_soon(self, day: int, until_day: int, /) -> None: ...
 
 
-class DevicePortNumbers(Protocol):
-    """Numbers of the devices' HTTPS port (appliance.device_port.statistics)."""
-
-    @property
-    def connections(self) -> int: ...
-    @property
-    def accepted(self) -> int: ...
-    @property
-    def refused_by_code(self) -> Mapping[str, int]: ...
-    @property
-    def answers(self) -> Mapping[tuple[str, int], int]:
-        """By route and status."""
-
-    @property
-    def rate(self) -> DeviceRateStatistics: ...
-
-
 async def no_fleet() -> ReplicationState | None:
     """What a box says of its fleet that belongs to none."""
     return None
@@ -300,6 +284,7 @@ class Services:
 
     Attributes:
         version: Of the program.
+        believed: How late it is as far as can be believed, and whether the clock is.
         started_at_ms: When the node process started, UTC ms.
         keeper: The archive's, or None until there is one.
         scrub: The scrubber's numbers, or None while it is off.
@@ -333,6 +318,7 @@ class Services:
     version: str
     clock: Clock
     started_at_ms: int
+    believed: BelievedTime
     catalog: AsyncCatalog
     live: LiveView
     telemetry: TelemetryReader

@@ -95,6 +95,8 @@ class AlarmDesk:
         self.recorder: Recorder | None = None
         """Takes what traced readings did to alarms; set before `run`."""
         self.are_rules_caught_up: Callable[[], bool] = lambda: True
+        self.tidies_by = clock.now_ms
+        """How late it is where what is old goes, UTC ms; a clock that can't leap is set before `run`."""
         self._subscribers: list[Subscriber] = []
         self._wake = trio.Event()
         self._cursor = AlarmCursor()
@@ -290,7 +292,7 @@ class AlarmDesk:
         now_mono_ms = self._clock.mono_ms()
         if self._tidied_mono_ms is not None and now_mono_ms - self._tidied_mono_ms < ALARM_TIDY_INTERVAL_MS:
             return False
-        now_ms = self._clock.now_ms()
+        now_ms = self.tidies_by()
 
         def tidy(catalog: Catalog) -> int:
             catalog.remove_old_maintenances(now_ms - MAINTENANCE_AGE_MS_MAX)

@@ -8,6 +8,7 @@ import click
 
 from appliance.cli.common import Context, printable, verb
 from appliance.cli.copies_text import only_here
+from appliance.core.clock_words import CLOCK_HINT
 from appliance.run import announcement
 
 
@@ -46,11 +47,23 @@ def _lines(health: dict[str, Any], node: dict[str, Any]) -> list[str]:
     return [
         f"{node['node']} {node['version']}, up {uptime_s} s: {'ready' if health['ready'] else 'NOT READY'}",
         *(f"  {each['name']}: {_dependency(each)}" for each in health["dependencies"]),
+        *_clock(node),
         f"devices: {_counts(devices['state'])}; {_counts(devices['presence'])}",
         f"messages: {node['message_rate']:.1f}/s",
         f"store: {pipeline['lag_s']:.1f} s behind, {pipeline['behind_records']} records to go, "
         f"{pipeline['rows_total']} rows, {pipeline['dead_letters']} dead letters, breaker {pipeline['breaker']}",
     ]
+
+
+def _clock(node: dict[str, Any]) -> list[str]:
+    """Only where there is something to say of it."""
+    clock = node["clock"]
+    if clock["doubt"]:
+        return [f"clock: NOT BELIEVED {clock['text']} {CLOCK_HINT}"]
+    if clock["steps_total"]:
+        by_s = clock["last_step_ms"] // 1000
+        return [f"clock: was set {clock['steps_total']} times since the node started, last by {by_s:+} s"]
+    return []
 
 
 def _alarms(counts: dict[str, Any]) -> str:

@@ -179,6 +179,20 @@ EPOCH_2000_MS: Final = 946_684_800_000
 """2000-01-01 UTC. A device's time before it is a clock that was never set."""
 CLOCK_AHEAD_MS_MAX: Final = 86_400_000
 """One day: a device's time further ahead of ours is not believed."""
+CLOCK_WRONG_BEFORE_MS: Final = 1_672_531_200_000
+"""2023-01-01 UTC. This program did not exist before: a box that says so starts without a battery or a time server."""
+CLOCK_UNCHECKED_MS_MAX: Final = 4_102_444_800_000
+"""2100-01-01 UTC. While our own clock is known to be wrong a device's time can't be held against it, and is believed up to here."""
+CLOCK_LEAP_MS: Final = 3 * 86_400_000
+"""Our clock this far from where it was last, plus what has passed, is doubted. A box that was off over a weekend has not leapt."""
+CLOCK_BACK_HELD_MS: Final = 86_400_000
+"""A clock that went back by a leap is believed once it has stood for so long: then it was wrong before."""
+CLOCK_STEP_MS: Final = 10_000
+"""Our clock set by less is not told of: time servers slew that."""
+CLOCK_STEP_TOLD_MS: Final = 86_400_000
+"""For so long the Overview says that the clock was set."""
+CLOCK_SAVE_MS: Final = 3_600_000
+"""The believed time is written so often: 100 bytes an hour; less than CLOCK_LEAP_MS is lost by a power cut."""
 CLOCK_AHEAD_TOLERANCE_MS: Final = 10_000
 """A reading this far ahead of its arrival was timed by a wrong clock. Devices that ask a time server are off by less than a second;
 a crystal of 100 ppm drifts 8.6 s a day."""

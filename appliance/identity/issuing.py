@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.core.clock import Clock
+from appliance.core.clock_words import day_text
 from appliance.core.errors import Conflict, HomeportError, NotAuthorized, Unavailable
 from appliance.core.limits import (
     CERTIFICATE_BACKDATE_MS,
@@ -72,6 +73,8 @@ class Issuing:
         self._catalog = catalog
         self._clock = clock
         self._life_ms = life_days * _DAY_MS
+        self.is_clock_ahead: Callable[[], bool] = lambda: False
+        """Whether the clock leapt ahead of what can be believed; set before anything is issued."""
         self._renewal_subscribers: list[Callable[[], None]] = []
         self._issued: dict[str, int] = {}
         self._refused: dict[str, int] = {}
@@ -207,10 +210,11 @@ class Issuing:
         return IssuingStatistics(issued=dict(self._issued), refused=dict(self._refused))
 
     def _life(self, now_ms: int, authority: SiteCa) -> tuple[dt.datetime, dt.datetime]:
-        if now_ms < ms(CLOCK_WRONG_BEFORE) + CERTIFICATE_BACKDATE_MS:
+        is_behind = now_ms < ms(CLOCK_WRONG_BEFORE) + CERTIFICATE_BACKDATE_MS
+        if is_behind or self.is_clock_ahead():
+            what = "have ended before it is used" if is_behind else "begin long after it is used"
             raise Unavailable(
-                f"This box's clock says {dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC):%Y-%m-%d}: a certificate would have "
-                "ended before it is used.",
+                f"This box's clock says {day_text(now_ms)}: a certificate would {what}.",
                 hint="Set the clock, or let it synchronize; then ask again.",
                 code="clock_wrong",
             )

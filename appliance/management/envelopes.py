@@ -22,6 +22,8 @@ from appliance.core.limits import (
     BOOT_ID_BYTES_MAX,
     CLOCK_AHEAD_MS_MAX,
     CLOCK_AHEAD_TOLERANCE_MS,
+    CLOCK_UNCHECKED_MS_MAX,
+    CLOCK_WRONG_BEFORE_MS,
     EPOCH_2000_MS,
 )
 from appliance.management.decoding import REFUSED
@@ -303,7 +305,12 @@ def observe(times: I64 | None, said: U8 | None, received: I64, index: I64, opene
         absurd: Mask = np.ones(len(received), np.bool_)
         observed = received
     else:
-        absurd = (times < EPOCH_2000_MS) | (times > received + CLOCK_AHEAD_MS_MAX)
+        absurd = (times < EPOCH_2000_MS) | (
+            times
+            > np.where(
+                received < CLOCK_WRONG_BEFORE_MS, CLOCK_UNCHECKED_MS_MAX, received + CLOCK_AHEAD_MS_MAX
+            )
+        )
         observed = np.where(absurd, received, times)
         if count := int(np.count_nonzero(absurd)):
             opened.clocks_absurd += count

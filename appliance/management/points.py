@@ -22,6 +22,8 @@ from appliance.core.limits import (
     BOOT_ID_BYTES_MAX,
     CLOCK_AHEAD_MS_MAX,
     CLOCK_AHEAD_TOLERANCE_MS,
+    CLOCK_UNCHECKED_MS_MAX,
+    CLOCK_WRONG_BEFORE_MS,
     EPOCH_2000_MS,
     JSON_DEPTH_MAX,
     METRIC_COUNT_PER_MESSAGE_MAX,
@@ -144,10 +146,15 @@ def _timed(point: Point, ts: object, received_at_ms: int) -> Point:
 
 
 def believed_ms(ts: float, received_at_ms: int) -> int | None:
-    """A device's time as whole ms, or None when it can't be true (before 2000, or over a day ahead of us)."""
-    if EPOCH_2000_MS <= ts <= received_at_ms + CLOCK_AHEAD_MS_MAX:
-        return int(ts)
-    return None
+    """A device's time as whole ms, or None when it can't be true (before 2000, or later than latest_ms)."""
+    return int(ts) if EPOCH_2000_MS <= ts <= latest_ms(received_at_ms) else None
+
+
+def latest_ms(received_at_ms: int) -> int:
+    """Up to which time a device's is believed, UTC ms: a day ahead of us, unless our own clock was known to be wrong when it came."""
+    if received_at_ms < CLOCK_WRONG_BEFORE_MS:
+        return CLOCK_UNCHECKED_MS_MAX
+    return received_at_ms + CLOCK_AHEAD_MS_MAX
 
 
 def _bounded_ms(ts: float) -> int:

@@ -50,6 +50,8 @@ class Scheduler:
         self._catalog = catalog
         self._telling = telling
         self._clock = clock
+        self.tidies_by = clock.now_ms
+        """As of AlarmDesk."""
         self._wake = trio.Event()
         self._is_to_look_at_all = False
         self._tidied_mono_ms: int | None = None
@@ -101,7 +103,7 @@ class Scheduler:
         now_mono_ms = self._clock.mono_ms()
         if self._tidied_mono_ms is not None and now_mono_ms - self._tidied_mono_ms < _TIDY_INTERVAL_MS:
             return
-        before_ms = self._clock.now_ms() - NOTIFICATION_AGE_MS_MAX
+        before_ms = self.tidies_by() - NOTIFICATION_AGE_MS_MAX
         count = _TIDY_COUNT
         while count == _TIDY_COUNT:
             count = await self._catalog.write(

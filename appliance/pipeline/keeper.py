@@ -19,17 +19,17 @@ from typing import Any, Final, Protocol
 import trio
 
 from appliance.core import logs
+from appliance.core.believed_time import BelievedTime, ClockDoubt
 from appliance.core.clock import Clock
 from appliance.core.errors import Conflict, HomeportError, NotFound, Unavailable
 from appliance.management.retention import FOR_EVER, Retention, default_class, is_expired
-from appliance.pipeline.clock_trust import ClockTrust
 from appliance.pipeline.keeper_erasing import Erasing, ErasureCatalog
 from appliance.pipeline.keeper_forecast import RATE_DAYS, Forecast, forecast
 from appliance.pipeline.keeper_requests import Requests
 from appliance.pipeline.keeper_statistics import DayView, KeeperState, KeeperStatistics
 from appliance.pipeline.keeper_steps import Steps
-from appliance.pipeline.keeper_views import view_of
-from appliance.pipeline.keeping import Lateness, Situation, Step, next_step, step_text
+from appliance.pipeline.keeper_views import Generations, view_of
+from appliance.pipeline.keeping import Lateness, Situation, Step, is_false_day, next_step, step_text
 from appliance.pipeline.store_work import StoreWork
 from storage.archive.checking import Fault
 from storage.archive.days import DayState
@@ -43,6 +43,7 @@ TICK_MS: Final = 60_000
 RETRY_MS: Final = 60_000
 RETRY_DAY_MS: Final = 600_000
 PAUSE_MS: Final = 5_000
+CLOCK_AHEAD: Final = "The clock leapt ahead: days are let go by the time that can be believed."
 FREE_SHARE_MIN: Final = 10
 """While a tenth of the store's file is free, it doesn't grow: nothing is gained by taking more days out of it."""
 CHECK_AGAIN_MS: Final = 30 * DAY_MS
@@ -71,6 +72,7 @@ class Keeper:
         store: Open; the caller closes it after `run` has ended. work: To its writer.
         forget: As Erasing's.
         lateness_ms: How long a day waits after its end. at_step: For tests, see Steps.
+        believed: By which days are let go; None to begin one here.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Keeper:
         forget: Callable[[], None] = lambda: None,
         clock: Clock,
         lateness_ms: int,
+        believed: BelievedTime | None = None,
         at_step: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._steps = Steps(store, work, clock=clock, on_progress=self._note_progress, at_step=at_step)
@@ -90,7 +93,7 @@ class Keeper:
         self._conditions = conditions
         self._clock = clock
         self._lateness = Lateness(lateness_ms)
-        self._trust = ClockTrust(clock)
+        self._believed = believed or BelievedTime(clock)
         self._wake = trio.Event()
         self._requests = Requests(self.look)
         self._states: list[DayState] = []
@@ -171,9 +174,11 @@ class Keeper:
                     await self._erasing.complete()
                     self._show(state="idle", step="", progress=(0, 0))
                     if not self._not_before_ms and erasure is None:
-                        why = self._trust.words()
+                        is_held = self._believed.doubt is ClockDoubt.AHEAD
                         self._show(
-                            state="idle", incident=why, hint="See that the time is right." if why else ""
+                            state="idle",
+                            incident=CLOCK_AHEAD if is_held else "",
+                            hint="See that the time is right." if is_held else "",
                         )
                     return TICK_MS
                 words = f"verifying {day_text(due.day)}"
@@ -189,41 +194,31 @@ class Keeper:
     async def _begin(self) -> Retention:
         retention = await self._conditions.retention()
         if not self._has_begun:
-            today = self._clock.now_ms() // DAY_MS
-            await self._steps.begin(lambda day: all(is_expired(day, today, each) for each in retention.all()))
+            today = self._believed.look() // DAY_MS
+            await self._steps.begin(
+                lambda day: (
+                    not is_false_day(day) and all(is_expired(day, today, each) for each in retention.all())
+                )
+            )
             self._states = await self._steps.days()
-            manifests = [each.manifest for each in self._steps.newest.values() if each.manifest is not None]
-            self._trust.begin(max((each.made_at_ms for each in manifests), default=None))
             self._has_begun = True
         return retention
 
     def _next(self, retention: Retention) -> Step | None:
         now_ms = self._clock.now_ms()
         self._lateness.note(self._states, now_ms)
-        newest = self._steps.newest
-        patterns = tuple((each.class_id, each.metric) for each in retention.classes)
-
-        def manifest_classes(day: int) -> frozenset[str]:
-            found = newest.get(day)
-            manifest = found.manifest if found is not None else None
-            return (
-                frozenset(file.class_id for file in manifest.files) if manifest is not None else frozenset()
-            )
-
-        def is_current(day: int) -> bool:
-            found = newest.get(day)
-            return found is not None and found.manifest is not None and found.manifest.classes == patterns
-
+        generations = Generations(self._steps.newest, retention)
         faulty = {view.day for view in self.days() if view.faults}
         states = [each for each in self._states if self._not_before_ms.get(each.day, 0) <= now_ms]
         situation = Situation(
             now_ms=now_ms,
             retention=retention,
             lateness=self._lateness,
-            classes_of=manifest_classes,
-            is_current=is_current,
+            classes_of=generations.classes_of,
+            is_current=generations.is_current,
             is_faulty=faulty.__contains__,
-            may_let_go=self._trust.may_let_go(),
+            made_at_ms=generations.made_at_ms,
+            believed_ms=self._believed.look(),
             is_short=self._conditions.is_disk_short()
             and self._steps.size.free_bytes * FREE_SHARE_MIN < self._steps.size.total_bytes,
         )

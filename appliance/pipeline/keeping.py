@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from appliance.management.retention import Retention, is_cold, is_expired
+from appliance.core.believed_time import is_known_wrong
+from appliance.management.retention import Retention, RetentionClass, is_cold, is_expired
 from storage.archive.days import DayState
 from storage.archive.layout import day_text
 from storage.telemetry.batch import DAY_MS
@@ -86,22 +87,42 @@ class Situation:
         classes_of: The classes that a day's generation has files of. is_current: Whether its metrics were put into
             files by the classes that there are now.
         is_faulty: Whether a day's generation is not what was written, as far as is known.
+        made_at_ms: When a day's generation was made, UTC ms; None where there is none.
         is_short: The disk is filling up, and the store has little free room of its own.
-        may_let_go: Whether readings may go for good: the clock is trusted (clock_trust.py).
+        believed_ms: How late it is as far as can be believed (appliance/core/believed_time.py), UTC ms: days leave store and archive by it.
     """
 
     now_ms: int
+    believed_ms: int
     retention: Retention
     lateness: Lateness
     classes_of: Callable[[int], frozenset[str]]
     is_current: Callable[[int], bool]
     is_faulty: Callable[[int], bool] = lambda _: False
+    made_at_ms: Callable[[int], int | None] = lambda _: None
     is_short: bool = False
-    may_let_go: bool = True
 
     @property
     def today(self) -> int:
-        return self.now_ms // DAY_MS
+        return self.believed_ms // DAY_MS
+
+    def is_expired(self, day: int, retention_class: RetentionClass) -> bool:
+        """Whether a day's readings of a class are to go for good.
+
+        A day from before this program existed counts from when its generation was made: most of its readings came while the clock was wrong,
+        and are not as old as they seem. If the clock was wrong then, too, nobody knows how old they are, and they stay.
+        """
+        if not is_false_day(day):
+            return is_expired(day, self.today, retention_class)
+        made_at_ms = self.made_at_ms(day)
+        if made_at_ms is None or is_known_wrong(made_at_ms):
+            return False
+        return is_expired(made_at_ms // DAY_MS, self.today, retention_class)
+
+
+def is_false_day(day: int) -> bool:
+    """Whether a day lies before this program existed, so that readings of it are older than the box or came while its clock was wrong."""
+    return is_known_wrong(day * DAY_MS)
 
 
 def next_step(states: list[DayState], situation: Situation) -> Step | None:
@@ -115,7 +136,7 @@ def next_step(states: list[DayState], situation: Situation) -> Step | None:
 
 def _step_of(state: DayState, now: Situation) -> Step | None:
     classes = now.retention.all()
-    if now.may_let_go and all(is_expired(state.day, now.today, each) for each in classes):
+    if all(now.is_expired(state.day, each) for each in classes):
         return Step("forget", state.day, "archive_days")
     is_kept = state.restored_until is not None and now.today <= state.restored_until
     cold = frozenset(each.class_id for each in classes if not is_kept and is_cold(state.day, now.today, each))
@@ -167,12 +188,12 @@ def _parted(state: DayState, now: Situation, cold: frozenset[str], *, is_all: bo
 
 
 def _expired(state: DayState, now: Situation) -> Step | None:
-    if state.generation is None or not now.may_let_go:
+    if state.generation is None:
         return None
     gone = frozenset(
         class_id
         for class_id in now.classes_of(state.day)
-        if is_expired(state.day, now.today, now.retention.named(class_id))
+        if now.is_expired(state.day, now.retention.named(class_id))
     )
     # A class whose readings are in the store too would come back with the next generation.
     gone &= state.cold_classes
@@ -180,7 +201,20 @@ def _expired(state: DayState, now: Situation) -> Step | None:
 
 
 def _is_behind(state: DayState, now: Situation) -> bool:
-    return state.generation is None or bool(state.pending) or (state.is_whole and now.is_faulty(state.day))
+    if state.generation is None or state.pending:
+        return True
+    return state.is_whole and (now.is_faulty(state.day) or _is_made_falsely(state.day, now))
+
+
+def _is_made_falsely(day: int, now: Situation) -> bool:
+    """Whether a generation is to be made again for the time to be right from which it counts."""
+    made_at_ms = now.made_at_ms(day)
+    return (
+        is_false_day(day)
+        and not is_known_wrong(now.now_ms)
+        and made_at_ms is not None
+        and is_known_wrong(made_at_ms)
+    )
 
 
 def _under_pressure(states: list[DayState], now: Situation) -> Step | None:

@@ -26,6 +26,7 @@ from appliance.identity.keys import SiteKeys
 from appliance.run import layout
 from appliance.run.box_certificate import box_certificate
 from appliance.run.child import ChildLink
+from appliance.run.clock_file import open_believed_time
 from appliance.run.process import run_process
 from appliance.run.roles import access_policy
 from appliance.run.site_nodes import site_nodes
@@ -196,6 +197,7 @@ async def serve(config: Config, link: ChildLink) -> None:
                 on_revoke=credentials.revoke,
                 credentials=lambda: dataclasses.asdict(credentials.statistics()),
                 site=site_nodes(config, keys.node_id.hex()),
+                believed=open_believed_time(layout.clock_file(config), clock),
                 tracer=Tracer(
                     sample_ratio=config.tracing.sample_ratio, per_second_max=config.tracing.per_second_max
                 ),

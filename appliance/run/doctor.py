@@ -6,7 +6,6 @@ running appliance or without one. Each check answers for itself: one that fails 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import statistics
@@ -25,6 +24,7 @@ from appliance.run import layout
 from appliance.run.doctor_authority import check_authority
 from appliance.run.doctor_backup import check_backups
 from appliance.run.doctor_check import Check, Result
+from appliance.run.doctor_clock import check_clock
 from appliance.run.doctor_fleet import check_copies, check_fleet
 from appliance.run.doctor_notifications import check_notifications
 from appliance.run.doctor_processes import check_processes
@@ -48,9 +48,6 @@ FILES_BESIDE_CONNECTIONS: Final = 1024
 """Segments, databases, sockets and libraries, with room to spare."""
 FSYNC_SLOW_MS: Final = 50
 FSYNC_ROUNDS: Final = 20
-EARLIEST_NOW_MS: Final = 1_735_689_600_000
-"""2025-01-01: no box that runs this can rightly believe that it is earlier."""
-CLOCK_BACK_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
 CRL_WARN_DAYS: Final = 2
 """Lists are usually issued for a week and renewed daily."""
@@ -61,10 +58,6 @@ AUTHORITY_HINT: Final = (
 CRL_HINT: Final = (
     "Put the authority's newest list in broker.tls_client_crl: with one that ended, no certificate is taken."
 )
-_TIMEX_BYTES: Final = 512
-"""More than the kernel's struct timex, which has 208 on 64-bit machines."""
-_TIME_ERROR: Final = 5
-"""What adjtimex(2) answers while the clock is not synchronised."""
 
 
 def examine(config: Config, clock: Clock) -> list[Check]:
@@ -74,7 +67,7 @@ def examine(config: Config, clock: Clock) -> list[Check]:
         ("disk space", lambda: check_disk_space(config.node.data_dir)),
         ("disk level", lambda: check_disk_level(config)),
         ("file limit", lambda: check_file_limit(config.broker)),
-        ("clock", lambda: check_clock(config.node.data_dir, clock)),
+        ("clock", lambda: check_clock(config, clock)),
         ("sync time", lambda: check_sync_time(config.node.data_dir)),
         ("log", lambda: check_log(layout.telemetry_log(config))),
         ("scrubbing", lambda: check_scrub(config, clock)),
@@ -199,24 +192,6 @@ def check_file_limit(broker: BrokerConfig) -> Check:
         hint = f"Set LimitNOFILE={needed} in the unit, or lower broker.connections_max."
         return Check(name="file limit", result=Result.WARNING, detail=detail, hint=hint)
     return Check(name="file limit", result=Result.OK, detail=detail)
-
-
-def check_clock(data_dir: Path, clock: Clock) -> Check:
-    """The clock can be right: not before this release, not before what was written already, and synchronised."""
-    now_ms = clock.now_ms()
-    newest_ms = max((path.stat().st_mtime_ns // 1_000_000 for path in _files(data_dir)), default=0)
-    hint = "Set the clock, and see that a time service such as systemd-timesyncd runs."
-    if now_ms < EARLIEST_NOW_MS:
-        return Check(
-            name="clock", result=Result.FAILED, detail="The clock says a time before 2025.", hint=hint
-        )
-    if now_ms < newest_ms - CLOCK_BACK_MS:
-        detail = f"The clock is {(newest_ms - now_ms) // 1000} s behind the newest file in {data_dir}."
-        return Check(name="clock", result=Result.FAILED, detail=detail, hint=hint)
-    if not is_synchronised():
-        detail = "The clock is plausible, but the kernel doesn't know it to be synchronised."
-        return Check(name="clock", result=Result.WARNING, detail=detail, hint=hint)
-    return Check(name="clock", result=Result.OK, detail="The clock is plausible and synchronised.")
 
 
 def check_sync_time(folder: Path) -> Check:
@@ -369,12 +344,3 @@ def _existing(folder: Path) -> Path:
 def _files(folder: Path) -> Iterable[Path]:
     """Files two levels deep: enough to see the log's segments and the databases."""
     return (path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern) if path.is_file())
-
-
-def is_synchronised() -> bool | None:
-    """Whether a time service disciplines the kernel's clock; None if the kernel doesn't say.
-
-    Source: adjtimex(2), which only reads when its modes are 0.
-    """
-    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    return None if state == -1 else state != _TIME_ERROR

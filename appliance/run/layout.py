@@ -127,3 +127,8 @@ def drill_lock(config: Config) -> Path:
 def drill_reports(config: Config) -> Path:
     """What the newest drills found; the node writes it."""
     return config.node.data_dir / "drills.json"
+
+
+def clock_file(config: Config) -> Path:
+    """The time that was believed last; the node writes it."""
+    return config.node.data_dir / "clock.json"

@@ -28,7 +28,6 @@ from appliance.identity.enrolment import Enrolment
 from appliance.identity.issuing import Issuing
 from appliance.management.request_topics import PROVISION
 from appliance.pipeline.day_repair import DayRepair
-from appliance.pipeline.keeper import Keeper
 from appliance.pipeline.kept_messages import KeptMessages
 from appliance.pipeline.live import LiveView
 from appliance.pipeline.mapping_desk import MappingDesk
@@ -45,6 +44,7 @@ from appliance.run.artifacts_wiring import open_desk as open_artifacts
 from appliance.run.box_certificate import box_certificate
 from appliance.run.child import ChildLink
 from appliance.run.claimed import Claimed
+from appliance.run.clock_file import ClockFile
 from appliance.run.delivery_wiring import make_delivery, make_device_port, make_urls, statistics_of
 from appliance.run.directory import CatalogDirectory, FirstContacts
 from appliance.run.drilling_wiring import make_drills
@@ -60,7 +60,7 @@ from appliance.run.replication_asking import decommissioner, replication_source
 from appliance.run.scrubbing import scrubbing_of
 from appliance.run.site_catalog import make_site_catalog
 from appliance.run.site_wiring import open_site
-from appliance.run.stores_wiring import configured_mappings, make_sql, open_store
+from appliance.run.stores_wiring import configured_mappings, make_keeper, make_sql, open_store
 from appliance.run.tier_wiring import begin_tier
 from appliance.run.tracing_wiring import make_tracing
 from appliance.run.twins_wiring import twin_room
@@ -87,7 +87,6 @@ from ui.sign_in import SignInLimiter
 SWITCH_INTERVAL_S: Final = 0.000_5
 """How long the pipeline's thread may keep the interpreter from the event loop: an answer of the API changes hands
 many times, and the default of 5 ms each would be most of its time while readings pour in."""
-HOUR_MS: Final = 3_600_000
 KEEPER_TABLES: Final = frozenset({"retention_classes", "erasures"})
 
 
@@ -112,6 +111,7 @@ class Node:
         config, clock = self._config, self._clock
         async with AsyncExitStack() as held:
             held.enter_context(lock(layout.node_lock(config), holder="the node"))
+            clock_file = ClockFile.opened(layout.clock_file(config), clock)
             keys = SiteKeys.load_or_create(config.node.data_dir)
             begin_tier(config, keys, clock)
             authority = SiteCa.load_or_create(config.node.data_dir, keys, clock=clock)
@@ -121,6 +121,7 @@ class Node:
             )
             issuing = Issuing(authority, catalog, clock=clock, life_days=config.devices.certificate_days)
             crl = CrlKeeper(issuing, catalog, layout.devices_crl(config), clock=clock)
+            issuing.is_clock_ahead = clock_file.believed.is_ahead
             held.callback(catalog.subscribe(crl.note))
             issuing.on_renewal(crl.look_again)
             site = await trio.to_thread.run_sync(open_site, config, keys, clock)
@@ -217,15 +218,7 @@ class Node:
                 broker=broker,
                 first_seq=site.reader().first_seq,
             )
-            keeper = Keeper(
-                store,
-                pipeline.work,
-                conditions=conditions,
-                erasures=conditions,
-                forget=pipeline.start_anew,
-                clock=clock,
-                lateness_ms=config.store.lateness_hours * HOUR_MS,
-            )
+            keeper = make_keeper(config, store, pipeline, conditions, clock_file.believed, clock=clock)
             held.callback(
                 catalog.subscribe(
                     lambda changes: keeper.look() if {c.table for c in changes} & KEEPER_TABLES else None
@@ -248,10 +241,13 @@ class Node:
                 config, catalog, keys, broker, clock=clock, recorder=tracing.recorder
             )
             alarms.book.on_moves = notifications.desk.telling.on_moves
+            for tidying in (alarms, notifications.desk.scheduler, twins.commands):
+                tidying.tidies_by = clock_file.believed.look
             services = Services(
                 config=config,
                 version=VERSION,
                 clock=clock,
+                believed=clock_file.believed,
                 started_at_ms=clock.now_ms(),
                 catalog=catalog,
                 live=live,
@@ -329,6 +325,7 @@ class Node:
                 nursery.start_soon(notifications.run)
                 nursery.start_soon(broker.run)
                 nursery.start_soon(report_lag, pipeline, broker)
+                nursery.start_soon(clock_file.run)
                 for room in (contacts, catalog.watch, site_catalog, crl, claimed, erased, watch, tracing):
                     nursery.start_soon(room.run)
                 nursery.start_soon(look_after_node, services, alarms.book, site.suffix)

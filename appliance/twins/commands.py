@@ -27,6 +27,7 @@ from appliance.core.limits_twins import (
     COMMAND_DEAF_DEVICE_COUNT_MAX,
     COMMAND_DEAF_TRY_COUNT_MAX,
     COMMAND_DEAF_TRY_WINDOW_S,
+    COMMAND_KEPT_MS,
     COMMAND_PRUNE_INTERVAL_MS,
     COMMAND_PUSH_COUNT_MAX,
     COMMAND_WAIT_COUNT_MAX,
@@ -112,6 +113,7 @@ class CommandDesk:
         self._is_released = False
         self._look_at_mono_ms = 0
         self._prune_at_mono_ms = 0
+        self.tidies_by = clock.now_ms  # as of AlarmDesk
         self._commanded: set[str] = set()
         """Devices that were sent something since the last removal of old commands."""
         self._is_device_gone = True
@@ -360,7 +362,10 @@ class CommandDesk:
             return
         device_ids = list(self._commanded)[:COMMAND_BATCH_COUNT_MAX]
         removed = await self._catalog.write(
-            lambda catalog: catalog.remove_old_commands(device_ids, limit=COMMAND_BATCH_COUNT_MAX), by=_BY
+            lambda catalog: catalog.remove_old_commands(
+                device_ids, before_ms=self.tidies_by() - COMMAND_KEPT_MS, limit=COMMAND_BATCH_COUNT_MAX
+            ),
+            by=_BY,
         )
         if removed < COMMAND_BATCH_COUNT_MAX:
             self._commanded.difference_update(device_ids)

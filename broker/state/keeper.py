@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import structlog
 import trio
 
+from appliance.core.believed_time import BelievedTime
 from appliance.core.clock import Clock
 from appliance.core.errors import CursorExpired, LogDamaged
 from storage.log.block import Block
@@ -98,11 +99,19 @@ class StateKeeper:
     Args:
         state: As `recover` gave it.
         settled: Waits until all that was taken before the call is on disk.
+        believed: By which retained messages that expired are forgotten; a clock that is ahead only hides them.
     """
 
     def __init__(
-        self, path: Path, state: BrokerState, clock: Clock, settled: Callable[[], Awaitable[None]]
+        self,
+        path: Path,
+        state: BrokerState,
+        clock: Clock,
+        settled: Callable[[], Awaitable[None]],
+        *,
+        believed: BelievedTime | None = None,
     ) -> None:
+        self._believed = believed or BelievedTime(clock)
         self._settled = settled
         self._path = path
         self._state = state
@@ -119,7 +128,7 @@ class StateKeeper:
         """Write when it is time. Runs until cancelled."""
         while True:
             await trio.sleep(CHECK_S)
-            self._state.retained.remove_expired(self._clock.now_ms())
+            self._state.retained.remove_expired(self._believed.look())
             if self._is_due():
                 await self.write()
 

@@ -1,8 +1,8 @@
 """Who may have a link, and why not. Pure: certificate, first message, roster and the time are arguments.
 
 TLS has seen to it before that the certificate is this fleet's authority's and that the other end has its key. Its end is judged
-here and not by TLS, so that it is told, and by a clock that a box without a battery can't have wrong by decades: the time is
-at least that of the newest certificate in the roster.
+here and not by TLS, so that it is told, and by a clock that a box without a battery can't have wrong by decades: where the clock says what
+can't be, the time is that of the newest certificate in the roster. Nowhere else: a certificate that a box made in 2099 would end all others'.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from appliance.core.believed_time import is_known_wrong
 from appliance.management.fleet import Roster
 from replication.link.messages import LINK_VERSION, Hello, Welcome
 
@@ -32,7 +33,7 @@ WORDS: Final = {
     STRANGER: "Its certificate is not of this fleet's authority.",
     IDENTITY: "It says to be somebody else than its certificate does.",
     VERSION: "It speaks another version of the protocol: update the older box.",
-    EXPIRED: "Its certificate is over: have it join again by a new invitation.",
+    EXPIRED: "Its certificate is over: see that the clocks of both boxes are right, or have it join again by a new invitation.",
     DECOMMISSIONED: "It was decommissioned, which is for good: it can come back as a new node only.",
     CLONE: "Another copy of this node is known: one of the two was cloned, or came back from a backup. Have the one that is to go on join again.",
     SELF: "It says to be this very node.",
@@ -86,6 +87,8 @@ def refusal(reason: str, more: str = "") -> Refusal:
 
 def trusted_now_ms(now_ms: int, roster: Roster) -> int:
     """The time by which certificates are judged."""
+    if not is_known_wrong(now_ms):
+        return now_ms
     return max(now_ms, max((node.issued_at_ms for node in roster), default=0))
 
 

@@ -16,7 +16,6 @@ from appliance.core.limits import PAGE_ITEM_COUNT_DEFAULT, PAGE_ITEM_COUNT_MAX
 from appliance.core.limits_twins import (
     COMMAND_ANSWER_GRACE_MS,
     COMMAND_KEPT_COUNT_MAX,
-    COMMAND_KEPT_MS,
     COMMAND_OPEN_COUNT_MAX,
 )
 from appliance.management.commands import (
@@ -285,18 +284,17 @@ class CommandTable(DeviceQueries):
         assert found is not None
         return bool(found[0])
 
-    def remove_old_commands(self, device_ids: Sequence[str], *, limit: int) -> int:
-        """Remove ended commands that are older than they are kept, and of these devices more than are kept; how many these were."""
-        oldest_ms = self._clock.now_ms() - COMMAND_KEPT_MS
+    def remove_old_commands(self, device_ids: Sequence[str], *, before_ms: int, limit: int) -> int:
+        """Remove ended commands of before then, and of these devices more than are kept; how many these were."""
         with self.transaction():
             # Rows are in the order of their making: where the first one is young, none needs to be looked at.
             first = self.row("SELECT created_at_ms FROM commands ORDER BY rowid LIMIT 1")
             count = 0
-            if first is not None and first[0] < oldest_ms:
+            if first is not None and first[0] < before_ms:
                 count = self.execute(
                     "DELETE FROM commands WHERE command_id IN (SELECT command_id FROM commands WHERE created_at_ms < ? "
                     "AND state NOT IN ('queued', 'sent') ORDER BY rowid LIMIT ?)",
-                    (oldest_ms, limit),
+                    (before_ms, limit),
                 )
             for device_id in device_ids:
                 count += self.execute(

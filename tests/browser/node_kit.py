@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.alarms.book import AlarmBook
 from appliance.alarms.desk import AlarmDesk
+from appliance.core.believed_time import BelievedTime
 from appliance.core.bridge_config import BridgeConfig, BridgeTopicConfig
 from appliance.core.clock import SystemClock
 from appliance.core.config import ApiConfig, Config, DevicesConfig, NodeConfig
@@ -507,6 +508,7 @@ class TestNode:
                 site=lambda: READ if self.has_peers else SiteStatistics(),
                 version="0.1.0",
                 clock=clock,
+                believed=BelievedTime(clock),
                 started_at_ms=clock.now_ms(),
                 catalog=catalog,
                 live=self.live,

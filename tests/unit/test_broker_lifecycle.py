@@ -9,6 +9,7 @@ import msgpack
 import pytest
 
 import broker.lifecycle
+from appliance.core.believed_time import BelievedTime
 from appliance.management.access import Principal, Role
 from broker.mqtt.packets import Will
 from broker.mqtt.properties import Properties
@@ -375,6 +376,27 @@ class TestRestart:
         stage.clock.advance(60_000)
         stage.crash()
         stage.advance(39_999)
+        assert session_of(stage) is not None
+        stage.advance(1)
+        assert session_of(stage) is None
+
+    def test_a_clock_that_leapt_to_2099_ends_nothing(self, stage: Stage) -> None:
+        stage.connect(expiry_s=100).leave()
+        stage.believed = BelievedTime(stage.clock, last_ms=stage.clock.now_ms() + 60_000)
+        stage.clock.set_wall(4_070_908_800_000)
+        stage.crash()
+        stage.advance(39_999)
+        assert session_of(stage) is not None
+        stage.advance(1)
+        assert session_of(stage) is None
+
+    def test_what_was_left_in_1970_has_its_time_from_the_start_on(self, stage: Stage) -> None:
+        right_ms = stage.clock.now_ms()
+        stage.clock.set_wall(1_000)
+        stage.connect(expiry_s=100).leave()
+        stage.clock.set_wall(right_ms)
+        stage.crash()
+        stage.advance(99_999)
         assert session_of(stage) is not None
         stage.advance(1)
         assert session_of(stage) is None

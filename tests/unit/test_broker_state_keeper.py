@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 import broker.state.keeper
+from appliance.core.believed_time import BelievedTime
 from appliance.core.errors import CursorExpired, LogDamaged
 from broker.state.broker_state import BrokerState
 from broker.state.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -147,6 +148,23 @@ class TestKeeper:
         stage.publish(b"5", topic="t/5", retain=True)
         stage.clock.advance(CHECKPOINT_INTERVAL_MS)
         assert keeper._is_due()
+
+    async def test_a_clock_in_2099_hides_retained_messages_and_forgets_none(
+        self, stage: Stage, path: Path, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        now_ms = stage.clock.now_ms()
+        (kept,) = [each for each in stage.state.retained.messages() if each.topic == b"t/0"]
+        stage.state.retained.keep(kept._replace(expires_at_ms=now_ms + 1_000))
+        believed = BelievedTime(stage.clock, last_ms=now_ms)
+        keeper = StateKeeper(path, stage.state, stage.clock, trio.lowlevel.checkpoint, believed=believed)
+        stage.clock.set_wall(4_070_908_800_000)
+        with trio.move_on_after(3 * CHECK_S):
+            await keeper.run()
+        assert topics(stage.state) == ALL
+        stage.clock.set_wall(now_ms + 1_000)
+        with trio.move_on_after(3 * CHECK_S):
+            await keeper.run()
+        assert topics(stage.state) == ALL[1:]
 
     def test_when_it_is_due(self, stage: Stage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         keeper = self.keeper(path, stage)

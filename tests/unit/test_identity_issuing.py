@@ -139,6 +139,18 @@ async def test_a_clock_that_is_not_set(tmp_path: Path) -> None:
         assert "1970" in refused.value.message
 
 
+async def test_a_clock_that_leapt_ahead(tmp_path: Path) -> None:
+    """What it issued would not be valid once it is right, and the device's earlier ones would be forgotten for having ended."""
+    async with site(tmp_path) as here:
+        await here.add_device("pump")
+        here.issuing.is_clock_ahead = lambda: True
+        with pytest.raises(Unavailable) as refused:
+            await issue(here)
+        assert (refused.value.code, "begin long after" in refused.value.message) == ("clock_wrong", True)
+        here.issuing.is_clock_ahead = lambda: False
+        assert (await issue(here)).serial
+
+
 async def test_no_certificate_outlives_the_authority(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await here.add_device("pump")

@@ -9,11 +9,13 @@ import pytest
 from appliance.core.limits import (
     CLOCK_AHEAD_MS_MAX,
     CLOCK_AHEAD_TOLERANCE_MS,
+    CLOCK_UNCHECKED_MS_MAX,
+    CLOCK_WRONG_BEFORE_MS,
     EPOCH_2000_MS,
     POINT_COUNT_PER_MESSAGE_MAX,
 )
 from appliance.management import points
-from appliance.management.points import ABSURD_MS_MAX, Point, boot_id_of, flatten, points_of
+from appliance.management.points import ABSURD_MS_MAX, Point, boot_id_of, flatten, latest_ms, points_of
 from appliance.management.readings import Quality, Reason, Refusal
 
 NOW = 1_700_000_000_000
@@ -74,6 +76,34 @@ def test_times(ts: object, observed: int, quality: Quality, absurd: int | None) 
     for document in ({"ts": ts, "v": {"t": 1}}, {"ts": ts, "t": 1}):
         point = one(document)
         assert (point.observed_at_ms, point.quality, point.absurd_ms) == (observed, quality, absurd)
+
+
+IN_1970 = 5 * 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("ts", "observed", "absurd"),
+    [
+        (NOW, NOW, None),
+        (EPOCH_2000_MS, EPOCH_2000_MS, None),
+        (CLOCK_UNCHECKED_MS_MAX, CLOCK_UNCHECKED_MS_MAX, None),
+        (CLOCK_UNCHECKED_MS_MAX + 1, IN_1970, CLOCK_UNCHECKED_MS_MAX + 1),
+        (IN_1970, IN_1970, IN_1970),
+        (None, IN_1970, None),
+    ],
+)
+def test_a_box_in_1970_takes_the_time_of_a_device_that_has_one(
+    ts: int | None, observed: int, absurd: int | None
+) -> None:
+    found = points_of({"ts": ts, "v": {"t": 1}}, IN_1970)
+    assert not isinstance(found, Refusal), found
+    (point,) = found[0]
+    assert (point.observed_at_ms, point.quality, point.absurd_ms) == (observed, Quality.UNCERTAIN, absurd)
+
+
+def test_a_box_that_may_be_right_takes_a_day_ahead_and_no_more() -> None:
+    assert latest_ms(CLOCK_WRONG_BEFORE_MS) == CLOCK_WRONG_BEFORE_MS + CLOCK_AHEAD_MS_MAX
+    assert latest_ms(CLOCK_WRONG_BEFORE_MS - 1) == CLOCK_UNCHECKED_MS_MAX
 
 
 def test_quality_is_the_devices_but_never_better_than_its_clock() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from appliance.core.limits import CLOCK_WRONG_BEFORE_MS
 from appliance.management.retention import Retention, RetentionClass, default_class
-from appliance.pipeline.keeping import DIRTY_MS_MAX, Lateness, Situation, Step, next_step
+from appliance.pipeline.keeping import DIRTY_MS_MAX, Lateness, Situation, Step, is_false_day, next_step
 from storage.archive.days import DayState
 from storage.telemetry.batch import DAY_MS
 
@@ -33,7 +34,7 @@ def due(
     lateness.note(states, now_ms - noted_ms_ago)
     lateness.note(states, now_ms)
     values: dict[str, Any] = {
-        "now_ms": now_ms, "retention": retention, "lateness": lateness,
+        "now_ms": now_ms, "believed_ms": now_ms, "retention": retention, "lateness": lateness,
         "classes_of": lambda _: frozenset({"default", "vib"}), "is_current": lambda _: True,
     }  # fmt: skip
     return next_step(list(states), Situation(**(values | changes)))
@@ -118,8 +119,6 @@ def test_late_readings_of_a_day_in_the_archive_are_brought_there() -> None:
 def test_a_day_goes_when_the_time_of_all_classes_is_over() -> None:
     assert due(day(31)) == Step("forget", TODAY - 31, "archive_days")
     assert due(day(31, restored_until=TODAY + 5)) == Step("forget", TODAY - 31, "archive_days")
-    # A clock that has just gone ahead takes readings out of the store, but not for good.
-    assert due(day(31), may_let_go=False) == Step("cool", TODAY - 31, "hot_days")
     for_ever = replace(DEFAULT, default=default_class(10, 0))
     gone = day(3_000, is_whole=False, hot=0, archived=0, cold_classes=frozenset({"default"}))
     assert due(gone, retention=for_ever) is None
@@ -172,3 +171,47 @@ def test_under_pressure_the_oldest_archived_day_leaves_early(is_short: bool) -> 
     step = due(*states, is_short=is_short)
     assert step == (Step("cool", TODAY - 8, "disk_pressure") if is_short else None)
     assert due(day(2), day(1, generation=None), day(0), is_short=True) is None
+
+
+def test_days_leave_by_the_time_that_is_believed() -> None:
+    """The clock leapt 20 days ahead."""
+    believed: dict[str, Any] = {"believed_ms": (TODAY - 20) * DAY_MS}
+    assert due(day(31), **believed) == Step("cool", TODAY - 31, "hot_days")
+    assert due(day(30), **believed) is None
+    # It is archived as it comes all the same.
+    new = day(3, generation=None, archived=0)
+    assert due(new, **believed) == Step("archive", TODAY - 3, "archive", needs_generation=True)
+
+
+FALSE_DAY = 1
+FALSE_STATE = DayState(day=FALSE_DAY, is_whole=True, generation=1, hot=100, archived=100)
+GONE_FROM_STORE = replace(FALSE_STATE, is_whole=False, hot=0, cold_classes=frozenset({"default", "vib"}))
+
+
+def made(ago: int) -> dict[str, Any]:
+    return {"made_at_ms": lambda _: (TODAY - ago) * DAY_MS}
+
+
+def test_a_day_of_1970_counts_from_when_it_was_archived() -> None:
+    assert due(replace(FALSE_STATE, generation=None, archived=0)) == Step(
+        "cool", FALSE_DAY, "hot_days", needs_generation=True
+    )
+    assert due(FALSE_STATE, **made(0)) == Step("cool", FALSE_DAY, "hot_days")
+    assert due(GONE_FROM_STORE, **made(30)) is None
+    assert due(GONE_FROM_STORE, **made(31)) == Step("forget", FALSE_DAY, "archive_days")
+    step = due(GONE_FROM_STORE, retention=CLASSED, **made(21))
+    assert step == Step("expire", FALSE_DAY, "archive_days", classes=frozenset({"vib"}))
+
+
+def test_a_generation_made_in_1970_is_made_again_by_a_clock_that_can_be_right() -> None:
+    in_1970: dict[str, Any] = {"made_at_ms": lambda _: 2 * DAY_MS}
+    assert due(FALSE_STATE, **in_1970) == Step("cool", FALSE_DAY, "hot_days", needs_generation=True)
+    # Nobody knows how old it is.
+    assert due(GONE_FROM_STORE, **in_1970) is None
+    still: dict[str, Any] = {"now_ms": 30 * DAY_MS, "believed_ms": 30 * DAY_MS}
+    assert due(FALSE_STATE, **(in_1970 | still)) == Step("cool", FALSE_DAY, "hot_days")
+
+
+def test_the_day_before_this_program_existed_is_the_last_false_one() -> None:
+    first = CLOCK_WRONG_BEFORE_MS // DAY_MS
+    assert (is_false_day(first - 1), is_false_day(first)) == (True, False)

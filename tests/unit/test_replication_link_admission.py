@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from appliance.core.limits import CLOCK_WRONG_BEFORE_MS
 from appliance.identity.fleet_certificates import LinkIdentity
 from appliance.management.fleet import Roster
 from replication.link.admission import judge, trusted_now_ms, wins
@@ -66,6 +67,12 @@ def test_a_certificate_has_an_end_whatever_our_clock_says() -> None:
     newest = roster(entry("d" * 32, issued_at_ms=2_000_001))
     assert judged(hello(), known=newest, now_ms=0) == "expired"
     assert trusted_now_ms(0, newest) == 2_000_001
+
+
+def test_a_box_that_made_a_certificate_in_2099_ends_nobody_elses() -> None:
+    newest = roster(entry("d" * 32, issued_at_ms=4_070_908_800_000))
+    assert trusted_now_ms(CLOCK_WRONG_BEFORE_MS, newest) == CLOCK_WRONG_BEFORE_MS
+    assert trusted_now_ms(CLOCK_WRONG_BEFORE_MS - 1, newest) == 4_070_908_800_000
 
 
 def test_a_decommissioned_node_is_refused_before_all_else_that_may_be_wrong_with_it() -> None:

@@ -15,8 +15,10 @@ from appliance.core.config import BrokerConfig, BrokerRoleConfig, Config, NodeCo
 from appliance.core.settings import Bind
 from appliance.identity import tls
 from appliance.identity.keys import SiteKeys
-from appliance.run import doctor, doctor_processes
+from appliance.run import doctor, doctor_processes, layout
+from appliance.run.clock_file import write_believed_ms
 from appliance.run.doctor import Check, Result
+from appliance.run.doctor_clock import check_clock
 from appliance.run.first_run import prepare_folders
 from storage.catalog.catalog import Catalog
 from storage.log.disk import OsDisk
@@ -208,23 +210,35 @@ def test_too_few_files_for_the_connections_warn(monkeypatch: pytest.MonkeyPatch)
     assert doctor.check_file_limit(BrokerConfig(connections_max=10_000)).result is Result.OK
 
 
-def test_a_clock_that_cannot_be_right_fails(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_cannot_be_right_fails(config: Config) -> None:
     now_ms = 1_800_000_000_000
-    assert doctor.check_clock(config.node.data_dir, ManualClock(now_ms=0)).result is Result.FAILED
+    check = check_clock(config, ManualClock(now_ms=0))
+    assert check.result is Result.FAILED
+    assert "says 1970-01-01" in check.detail
     written = config.node.data_dir / "log" / "segment"
     written.parent.mkdir()
     written.touch()
     os.utime(written, (now_ms // 1000, now_ms // 1000))
-    check = doctor.check_clock(config.node.data_dir, ManualClock(now_ms=now_ms - 3_600_000))
+    check = check_clock(config, ManualClock(now_ms=now_ms - 3_600_000))
     assert check.result is Result.FAILED
     assert "3600 s behind" in check.detail
-    for synchronised, result in ((True, Result.OK), (False, Result.WARNING), (None, Result.WARNING)):
-        monkeypatch.setattr(doctor, "is_synchronised", lambda answer=synchronised: answer)
-        assert doctor.check_clock(config.node.data_dir, ManualClock(now_ms=now_ms)).result is result
+    for state, result in (
+        ("synchronized", Result.OK),
+        ("unsynchronized", Result.WARNING),
+        ("unknown", Result.WARNING),
+    ):
+        assert check_clock(config, ManualClock(now_ms=now_ms), lambda state=state: state).result is result  # type: ignore[misc]
 
 
-def test_the_kernel_answers_about_its_clock() -> None:
-    assert doctor.is_synchronised() in (True, False, None)
+def test_a_clock_that_leapt_fails_and_says_by_how_much(config: Config) -> None:
+    now_ms = 1_800_000_000_000
+    write_believed_ms(layout.clock_file(config), now_ms)
+    os.utime(layout.clock_file(config), (now_ms // 1000, now_ms // 1000))
+    check = check_clock(config, ManualClock(now_ms=4_070_908_800_000))
+    assert (check.result, "says 2099-01-01, 26283 days after" in check.detail) == (Result.FAILED, True)
+    check = check_clock(config, ManualClock(now_ms=now_ms - 10 * 86_400_000))
+    assert (check.result, "10 days before what it said last" in check.detail) == (Result.FAILED, True)
+    assert check_clock(config, ManualClock(now_ms=now_ms), lambda: "synchronized").result is Result.OK
 
 
 def test_a_slow_disk_warns(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

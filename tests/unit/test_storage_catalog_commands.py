@@ -199,19 +199,24 @@ def test_a_page_has_the_newest_first(catalog: Catalog) -> None:
 def test_ended_ones_are_kept_for_a_time_and_up_to_a_number(
     catalog: Catalog, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def remove(device_ids: list[str], limit: int) -> int:
+        return catalog.remove_old_commands(
+            device_ids, before_ms=clock.now_ms() - COMMAND_KEPT_MS, limit=limit
+        )
+
     add(catalog, "old")
     catalog.cancel_command("pump", "old")
     add(catalog, "open", CommandWish(method="x", expires_in_ms=7 * 86_400_000))
     clock.advance(COMMAND_KEPT_MS + 1)
-    assert catalog.remove_old_commands([], limit=10) == 1
-    assert catalog.remove_old_commands([], limit=10) == 0
+    assert remove([], 10) == 1
+    assert remove([], 10) == 0
     monkeypatch.setattr(module, "COMMAND_KEPT_COUNT_MAX", 2)
     for number in range(4):
         add(catalog, f"c{number}")
         catalog.cancel_command("pump", f"c{number}")
-    assert catalog.remove_old_commands(["fan"], limit=10) == 0
-    assert catalog.remove_old_commands(["fan", "pump"], limit=1) == 1
-    assert catalog.remove_old_commands(["pump"], limit=10) == 1
+    assert remove(["fan"], 10) == 0
+    assert remove(["fan", "pump"], 1) == 1
+    assert remove(["pump"], 10) == 1
     assert [each.command_id for each in catalog.list_commands("pump").commands] == ["c3", "c2", "open"]
 
 

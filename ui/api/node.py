@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Final, get_args
 
 from starlette.responses import Response
 
+from appliance.core.clock_state import clock_state
+from appliance.core.clock_words import clock_doubt_text
 from appliance.core.errors import Conflict, NotAuthorized
 from appliance.identity import SetupState
 from appliance.pipeline.watch_statistics import WatchFeedStatistics
 from ui import auth
 from ui.api import structs
 from ui.api.endpoint import Call, Endpoint, Reply
+from ui.services import Services
 from ui.setup import claim_box
 from ui.sign_in_browser import sign_in
 from ui.store_words import store_state, store_text
+
+_SYNCHRONIZED: Final = {"synchronized": True, "unsynchronized": False}
 
 
 async def get_status(call: Call) -> Reply:
@@ -37,7 +42,8 @@ async def get_status(call: Call) -> Reply:
             node=services.node_name,
             version=services.version,
             now_ms=services.clock.now_ms(),
-            started_at_ms=services.started_at_ms,
+            clock=_clock(services),
+            started_at_ms=services.started_at_ms + services.believed.stepped_ms,
             devices=structs.Counts(state=by_state, presence=presence),
             message_rate=services.live.message_rate,
             broker=structs.BrokerState(
@@ -69,6 +75,20 @@ async def get_status(call: Call) -> Reply:
             tls_fingerprint=services.tls.fingerprint,
             tls_not_after_ms=services.tls.not_after_ms,
         )
+    )
+
+
+def _clock(services: Services) -> structs.ClockState:
+    believed, now_ms = services.believed, services.clock.now_ms()
+    believed.look()
+    step = believed.last_step
+    return structs.ClockState(
+        doubt=believed.doubt.value,
+        text=clock_doubt_text(believed.doubt, now_ms, believed.off_by_ms),
+        off_by_ms=believed.off_by_ms,
+        synchronized=_SYNCHRONIZED.get(clock_state(now_ms=now_ms)),
+        steps_total=believed.steps_total,
+        last_step_ms=None if step is None else step.by_ms,
     )
 
 

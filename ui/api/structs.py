@@ -109,12 +109,28 @@ class RulesState(Answer, kw_only=True, frozen=True):
     late_total: int
 
 
+class ClockState(Answer, kw_only=True, frozen=True):
+    """This box's clock. `doubt` says why it is not believed ("" when it is): `before` this program existed, leapt `back` or `ahead`.
+
+    `off_by_ms` is how far it is ahead of what is believed (negative: behind). `synchronized` is the kernel's word, null where it has
+    none. `steps_total` counts how often it was set since the node started, last by `last_step_ms`.
+    """
+
+    doubt: Literal["", "before", "back", "ahead"]
+    text: str
+    off_by_ms: int
+    synchronized: bool | None
+    steps_total: int
+    last_step_ms: int | None
+
+
 class Status(Answer, kw_only=True, frozen=True):
     """The node at a glance. `rules` is null where they are switched off."""
 
     node: str
     version: str
     now_ms: int
+    clock: ClockState
     started_at_ms: int
     devices: Counts
     message_rate: float

@@ -9,9 +9,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from appliance.core.clock_state import clock_state
 from appliance.core.errors import HomeportError
 from appliance.management.site_settings import SITE_SETTINGS
-from ui.pages.clock_state import clock_state
 from ui.pages.first_run_progress import note_done, step_after
 from ui.pages.looks import CLOCK
 from ui.pages.shell import Shell, form_of, problem_text

@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from appliance.core.clock_state import clock_state
 from appliance.core.limits import OVERVIEW_CACHE_MS, OVERVIEW_SCOPE_COUNT_MAX
 from appliance.management.alarms import UNACKNOWLEDGED
 from appliance.management.permissions import Scope
@@ -25,7 +26,7 @@ from ui.pages.backup_attention import backup_attention
 from ui.pages.bridge_facts import attention_to
 from ui.pages.catalog_attention import catalog_attention
 from ui.pages.certificate_attention import certificate_attention
-from ui.pages.clock_state import clock_state
+from ui.pages.clock_attention import clock_attention
 from ui.pages.device_list import WRONG_CLOCK, DeviceCounts, read_counts
 from ui.pages.disk_attention import disk_attention
 from ui.pages.first_run_progress import kit_attention, setup_attention
@@ -115,6 +116,7 @@ class OverviewFacts:
                 is_whole_site=scope is None,
                 common_clock_offset_ms=services.live.common_clock_offset_ms(),
             )
+            + clock_attention(services.believed, services.clock)
             + update_attention(updates, services.clock.now_ms())
             + (await self._of_the_site() if scope is None else ()),
             rollouts=updates.under_way(),
