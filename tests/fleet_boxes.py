@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from appliance.cli import main
 from tests.integration.test_broker_verbs import Appliance, free_port, until
 
-LAST_RESORT_S = 300.0
+LAST_RESORT_S = 900.0
 
 
 class FleetBox(Appliance):
