@@ -7,21 +7,21 @@ share of what is older, so that all of it is walked in WALK_COUNT walks and each
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
-
-import trio
 
 from appliance.core.errors import NotFound
 from appliance.core.limits_replication import TIER_PIECE_BYTES_MAX
 from replication.effects import Place
 from replication.randomness import Randomness
+from replication.tier.engine import Fenced
 from replication.tier.envelope import PieceDamaged, open_piece
 from replication.tier.keys import TierKeys
 from replication.tier.pieces import Piece, PieceName
 from replication.tier.region_calls import CALL_ERRORS, CALL_S, RegionCalls, ended, failed
-from replication.tier.steps import Audit, Audited, Failed
+from replication.tier.steps import EMPTY, Audit, Audited, Failed
+from replication.tier.waiting import waits
 from storage.replicas.streams import SEQUENCE_MAX, StreamId
 
 WALK_COUNT: Final = 30
@@ -44,9 +44,9 @@ class Walked:
 
 
 class OtherRegions(Protocol):
-    """Regions that may have what is kept here no longer."""
+    """Regions that may have what is kept here no longer; None for one that doesn't answer: whoever waited for it would hold up what is new."""
 
-    def __call__(self, besides: str) -> list[RegionCalls]: ...
+    def __call__(self, besides: str) -> Sequence[RegionCalls | None]: ...
 
 
 class Auditor:
@@ -76,6 +76,7 @@ class Auditor:
         try:
             state = self.walked.setdefault(stream, Walked())
             there = await self._calls.epochs(stream)
+            await self._look_at_beginnings(stream, there, walk)
             for epoch in sorted({*there, *state.firsts}):
                 if epoch in there:
                     await self._walk(stream, epoch, state, walk)
@@ -100,11 +101,12 @@ class Auditor:
             after = _place(epoch, begin) if share == 0 else None
             if low < high:
                 await self._walk_range(stream, epoch, low, high, after, walk)
-            state.shares[epoch] = share + 1
+            if not walk.is_unfinished:
+                state.shares[epoch] = share + 1
         before = _place(epoch, state.ends[epoch]) if epoch in state.ends else None
         low = 0 if before is None else before.next_seq
         walked = await self._walk_range(stream, epoch, low, SEQUENCE_MAX, before, walk)
-        if walked is not None:
+        if walked is not None and not walk.is_unfinished:
             state.firsts.setdefault(epoch, (walked[0].first_seq, walked[0].prev_hash))
             state.ends[epoch] = (walked[1].next_seq, walked[1].hash)
 
@@ -129,24 +131,78 @@ class Auditor:
                     break
         return None if first is None or last is None else (first, last)
 
+    async def _look_at_beginnings(self, stream: StreamId, there: Sequence[int], walk: _Walk) -> None:
+        """Puts what is lacking before an epoch's first piece, which no piece there shows: it follows the epoch before, or whoever has the most.
+
+        A box that has no more than the end of another's stream may have begun it there; and a region that lost its oldest pieces shows the next
+        ones as its first.
+        """
+        before = await self._oldest(stream)
+        for epoch in there:
+            first = await self._first(self._calls, stream, epoch)
+            last = await self._calls.engine.last(stream, epoch)
+            if first is None or last is None:
+                continue
+            if before is not None and before.next_seq < first.first_seq:
+                await self._mend(stream, before, first.first_seq, walk)
+            before = Place(epoch=epoch, next_seq=last.next_seq, hash=last.hash)
+
+    async def _oldest(self, stream: StreamId) -> Place | None:
+        """Where the oldest begins that is kept here or in another region."""
+        places: list[Place] = []
+        found = await self._calls.cut(stream, EMPTY, bytes_max=1)
+        if isinstance(found, tuple):
+            chunk = found[0]
+            places.append(Place(epoch=chunk.epoch, next_seq=chunk.first_seq, hash=chunk.prev_hash))
+        for other in self._others(self._region):
+            if other is None:
+                continue
+            try:
+                epochs = await other.epochs(stream)
+                name = await self._first(other, stream, epochs[0]) if epochs else None
+            except CALL_ERRORS:
+                continue  # what it may have is looked for with the next audit
+            if name is not None:
+                places.append(Place(epoch=name.epoch, next_seq=name.first_seq, hash=name.prev_hash))
+        return min(places, key=lambda place: (place.epoch, place.next_seq), default=None)
+
+    @staticmethod
+    async def _first(calls: RegionCalls, stream: StreamId, epoch: int) -> PieceName | None:
+        async with ended(calls.engine.pieces(stream, epoch)) as names:
+            return await _next(names)
+
     async def _mend(self, stream: StreamId, place: Place, upto_seq: int, walk: _Walk) -> None:
         """Puts again what lies between a place and a sequence: from what is held here, else from another region."""
         while place.next_seq < upto_seq:
-            piece = await self._piece_at(stream, place, upto_seq)
-            if piece is None or piece.name.epoch != place.epoch or piece.name.next_seq <= place.next_seq:
+            piece = await self._piece_at(stream, place, upto_seq, walk)
+            if piece is None and walk.is_unfinished:
+                return
+            if piece is None or piece.name.head.place <= (place.epoch, place.next_seq):
                 walk.lose(place.next_seq, upto_seq - place.next_seq)
                 return
-            await self._calls.put(piece, is_mending=True)
+            try:
+                await self._calls.put(piece, is_mending=True)
+            except Fenced:
+                walk.is_unfinished = True  # somebody else mends it too
+                return
             walk.mended_count += 1
-            place = Place(epoch=place.epoch, next_seq=piece.name.next_seq, hash=piece.name.hash)
+            place = Place(epoch=piece.name.epoch, next_seq=piece.name.next_seq, hash=piece.name.hash)
 
-    async def _piece_at(self, stream: StreamId, place: Place, upto_seq: int) -> Piece | None:
+    async def _piece_at(self, stream: StreamId, place: Place, upto_seq: int, walk: _Walk) -> Piece | None:
         found = await self._calls.cut(stream, place, bytes_max=TIER_PIECE_BYTES_MAX, upto_seq=upto_seq)
         if isinstance(found, tuple):
             return await self._calls.seal(found[0])
         for other in self._others(self._region):
-            piece = await other.piece_at(stream, place)
-            if piece is not None and piece.name.next_seq <= upto_seq:
+            if other is None:
+                walk.is_unfinished = True
+                continue
+            try:
+                piece = await other.piece_at(stream, place, upto_seq)
+            except CALL_ERRORS:
+                # That it can't be asked now is no word against the region that is looked at: the next audit asks again.
+                walk.is_unfinished = True
+                continue
+            if piece is not None:
                 return piece
         return None
 
@@ -154,12 +210,12 @@ class Auditor:
         """Opens one piece; one that is damaged is replaced by what is held here."""
         try:
             data = await self._calls.engine.get(name)
-            await trio.to_thread.run_sync(
-                lambda: open_piece(data, self._keys.opening(name.stream), wanted=name)
-            )
+            await waits().in_thread(lambda: open_piece(data, self._keys.opening(name.stream), wanted=name))
         except PieceDamaged:
             place = Place(epoch=name.epoch, next_seq=name.first_seq, hash=name.prev_hash)
-            piece = await self._piece_at(name.stream, place, name.next_seq)
+            piece = await self._piece_at(name.stream, place, name.next_seq, walk)
+            if piece is None and walk.is_unfinished:
+                return
             if piece is None or piece.name.next_seq != name.next_seq:
                 walk.lose(name.first_seq, name.next_seq - name.first_seq)
                 return
@@ -171,12 +227,17 @@ class Auditor:
 
 
 class _Walk:
-    """What one audit has come to so far; one piece of all that it saw is its sample, each with the same chance."""
+    """What one audit has come to so far; one piece of all that it saw is its sample, each with the same chance.
+
+    Attributes:
+        is_unfinished: Something is lacking that a region may have which could not be asked: it is looked at again.
+    """
 
     def __init__(self, rng: Randomness) -> None:
         self._rng = rng
         self.looked_count = self.mended_count = self.lost_count = self.lost_first_seq = 0
         self.sample: PieceName | None = None
+        self.is_unfinished = False
 
     def look(self, name: PieceName) -> None:
         self.looked_count += 1
@@ -198,5 +259,5 @@ async def _next(names: AsyncIterator[PieceName]) -> PieceName | None:
     Raises:
         TooSlowError: it did not come in time. TierAway, TierUnfit: as the engine does.
     """
-    with trio.fail_after(CALL_S):
+    with waits().within(CALL_S):
         return await anext(names, None)

@@ -106,7 +106,7 @@ def open_piece(data: bytes, key_of: KeyOf, *, wanted: PieceName | None = None) -
         if not 0 <= size_bytes <= TIER_PIECE_UNPACKED_BYTES_MAX:
             raise PieceDamaged("it doesn't say its size, or is too large")
         chunk = _decode(zstandard.ZstdDecompressor().decompress(packed, max_output_size=size_bytes))
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PieceDamaged(f"it can't be unpacked ({error})") from error
     if _place(_name(chunk, len(data))) != _place(name):
         raise PieceDamaged("its content is of another piece")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 import trio
 
@@ -13,6 +13,7 @@ from replication.gossip.fleet_view import PeerInfo
 from replication.gossip.machine import Gossip
 from replication.tier.pieces import tier_holder
 from replication.tier.shipper import Shipper
+from replication.tier.shipping import Shipping
 from replication.tier.steps import Tell
 from storage.replicas.streams import StreamHead, StreamId
 
@@ -29,37 +30,44 @@ class MakeShipper(Protocol):
     ) -> Shipper: ...
 
 
-class TierFeed:
-    """See the module. Without regions it does nothing.
+class Ships(Protocol):
+    """What ships: the machine, and what is told to it."""
+
+    machine: Shipping
+
+    def holds(self, stream: StreamId, head: StreamHead, *, is_own: bool) -> None: ...
+
+    def told(self, region: str, stream: StreamId, head: StreamHead) -> None: ...
+
+    def dropped(self, stream: StreamId) -> None: ...
+
+
+AnyShips = TypeVar("AnyShips", bound=Ships)
+
+
+class Feed(Generic[AnyShips]):
+    """What is between the two, whatever does the shipping and on whatever clock. Without a shipper it does nothing.
 
     Args:
         infos: The regions as holders.
-        make: Makes the shipper; None where there are no regions.
-        problem: Why there are none though there should be.
     """
 
-    def __init__(
-        self, infos: Sequence[PeerInfo] = (), make: MakeShipper | None = None, *, problem: str = ""
-    ) -> None:
+    def __init__(self, infos: Sequence[PeerInfo] = ()) -> None:
         self.infos = tuple(infos)
-        self.problem = problem
-        self._make = make
-        self.shipper: Shipper | None = None
+        self.shipper: AnyShips | None = None
         self._held: dict[StreamId, bool] = {}
         self._site: frozenset[str] = frozenset()
 
-    def attach(
-        self, node_id: str, gossip: Gossip, tick: Ticks, directory: Callable[[StreamId], Path], clock: Clock
+    def join(
+        self, node_id: str, gossip: Gossip, tick: Ticks, mono_ms: Callable[[], int], shipper: AnyShips | None
     ) -> None:
-        """Connect it with the machine of a node.
+        """Connect the two.
 
         Args:
-            tick: Carries out what the machine wants done.
-            directory: Where a stream is that is held here.
+            tick: Carries out what the gossip machine wants done.
         """
-        self._node_id, self._gossip, self._tick, self._clock = node_id, gossip, tick, clock
-        if self._make is not None:
-            self.shipper = self._make(directory=directory, on_tell=self._tell)
+        self._node_id, self._gossip, self._tick, self._mono_ms = node_id, gossip, tick, mono_ms
+        self.shipper = shipper
 
     def set_site(self, node_ids: frozenset[str]) -> None:
         """The nodes whose streams can be sealed here: those of this site."""
@@ -79,17 +87,11 @@ class TierFeed:
         if self.shipper is not None and self._held.pop(stream, None) is not None:
             self.shipper.dropped(stream)
 
-    async def run(self) -> None:
-        """Ships until cancelled."""
-        if self.shipper is None:
+    def look(self) -> None:
+        """What others say of regions, and what other nodes have, is told to what ships."""
+        shipper = self.shipper
+        if shipper is None:
             return
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.shipper.run)
-            while True:
-                self._look(self.shipper)
-                await trio.sleep(LOOK_INTERVAL_S)
-
-    def _look(self, shipper: Shipper) -> None:
         regions = {tier_holder(name): name for name in (state.name for state in shipper.machine.states)}
         for stream, is_own in self._held.items():
             if is_own:
@@ -98,7 +100,47 @@ class TierFeed:
                 if holder in regions:
                     shipper.told(regions[holder], stream, head)
 
-    def _tell(self, tell: Tell) -> None:
-        now_ms = self._clock.mono_ms()
-        self._gossip.tiers.has(tier_holder(tell.region), tell.stream, tell.head, now_ms, is_less=tell.is_less)
+    def tell(self, tell: Tell) -> None:
+        """What a region has is told to everybody."""
+        holder = tier_holder(tell.region)
+        self._gossip.tiers.has(holder, tell.stream, tell.head, self._mono_ms(), is_less=tell.is_less)
         self._tick()
+
+
+class TierFeed(Feed[Shipper]):
+    """Of a real node.
+
+    Args:
+        make: Makes the shipper; None where there are no regions.
+        problem: Why there are none though there should be.
+    """
+
+    def __init__(
+        self, infos: Sequence[PeerInfo] = (), make: MakeShipper | None = None, *, problem: str = ""
+    ) -> None:
+        super().__init__(infos)
+        self.problem = problem
+        self._make = make
+
+    def attach(
+        self, node_id: str, gossip: Gossip, tick: Ticks, directory: Callable[[StreamId], Path], clock: Clock
+    ) -> None:
+        """Connect it with the machine of a node.
+
+        Args:
+            tick: Carries out what the machine wants done.
+            directory: Where a stream is that is held here.
+        """
+        make = self._make
+        shipper = make(directory=directory, on_tell=self.tell) if make is not None else None
+        self.join(node_id, gossip, tick, clock.mono_ms, shipper)
+
+    async def run(self) -> None:
+        """Ships until cancelled."""
+        if self.shipper is None:
+            return
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.shipper.run)
+            while True:
+                self.look()
+                await trio.sleep(LOOK_INTERVAL_S)

@@ -71,6 +71,7 @@ class Lane:
     Attributes:
         end: How far the region has the stream; None while that isn't known.
         busy: The number of the step under way; 0 while there is none.
+        audit: The number of the audit under way, which holds up nothing that is new.
         told: How far somebody else said that the region has it.
         said: How far the region itself did.
         is_cut: The last piece was cut: there is a backlog, and the next one is due at once.
@@ -83,6 +84,7 @@ class Lane:
     source: Source
     end: Place | None = None
     busy: int = 0
+    audit: int = 0
     began_ms: int = 0
     told: tuple[int, int] = (0, 0)
     said: tuple[int, int] = (0, 0)

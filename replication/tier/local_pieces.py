@@ -8,32 +8,60 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from appliance.core.errors import CursorExpired, LogDamaged
 from replication.effects import Place
 from replication.tier.steps import EMPTY, Failed, Gone, Nothing, Parted
 from storage.log.disk import Disk, OsDisk
-from storage.log.names import live_segments, segments_in_order
+from storage.replicas.chunk_part import part_of
 from storage.replicas.chunk_source import ChunkSource
 from storage.replicas.errors import OtherHistory
 from storage.replicas.streams import SEQUENCE_MAX, Chunk, StreamHead, StreamId
 
+PartOf = Callable[[Chunk, int, bytes, int], Chunk | None]
+"""(chunk, first sequence, hash before it, sequence before which the part's frames begin)."""
 SOURCE_COUNT_MAX: Final = 64
 """Streams that are open: a few descriptors each."""
+
+
+class Source(Protocol):
+    """One stream as it is held here: a `ChunkSource` (storage/replicas/chunk_source.py), which says what each call gives and raises."""
+
+    def head(self) -> StreamHead: ...
+
+    def after(
+        self, epoch: int, next_seq: int, frame_hash: bytes, *, bytes_max: int, upto_seq: int = SEQUENCE_MAX
+    ) -> Chunk | None: ...
+
+    def begin(self, seq: int = 0, *, bytes_max: int) -> Chunk | None: ...
+
+    def begins_after(self, epoch: int) -> int | None: ...
+
+    def close(self) -> None: ...
 
 
 class LocalPieces:
     """See the module.
 
     Args:
-        directory: Where a stream is.
+        opens: Opens a stream.
+        part_of: Gives some of a chunk's frames; as storage/replicas/chunk_part.py, where frames are real.
     """
 
-    def __init__(self, directory: Callable[[StreamId], Path], *, disk: Disk | None = None) -> None:
-        self._directory = directory
-        self._disk = disk or OsDisk()
-        self._sources: OrderedDict[StreamId, ChunkSource] = OrderedDict()
+    def __init__(self, opens: Callable[[StreamId], Source], *, part_of: PartOf = part_of) -> None:
+        self._opens = opens
+        self.part_of = part_of
+        self._sources: OrderedDict[StreamId, Source] = OrderedDict()
+
+    @classmethod
+    def in_files(cls, directory: Callable[[StreamId], Path], *, disk: Disk | None = None) -> LocalPieces:
+        """Of streams in their directories.
+
+        Args:
+            directory: Where a stream is.
+        """
+        return cls(lambda stream: ChunkSource(directory(stream), stream, disk=disk or OsDisk()))
 
     def cut(
         self, stream: StreamId, place: Place, *, bytes_max: int, upto_seq: int = SEQUENCE_MAX
@@ -68,7 +96,7 @@ class LocalPieces:
         for stream in list(self._sources):
             self.forget(stream)
 
-    def _chunk(self, source: ChunkSource, place: Place, bytes_max: int, upto_seq: int) -> Chunk | None:
+    def _chunk(self, source: Source, place: Place, bytes_max: int, upto_seq: int) -> Chunk | None:
         if place == EMPTY:
             return source.begin(bytes_max=bytes_max)
         try:
@@ -85,22 +113,21 @@ class LocalPieces:
         self, stream: StreamId, place: Place, bytes_max: int
     ) -> tuple[Chunk, StreamHead] | Nothing | Parted | Failed:
         """Where the region has another branch of an epoch, the next epoch begins anew: its first segment says what it continues."""
-        names = live_segments(segments_in_order(self._disk.names(self._directory(stream))))
-        first = next((name for name in names if name.epoch > place.epoch), None)
-        if first is None:
-            return Parted()
         try:
             source = self._source(stream)
-            head, chunk = source.head(), source.begin(first.first_seq, bytes_max=bytes_max)
+            first_seq = source.begins_after(place.epoch)
+            if first_seq is None:
+                return Parted()
+            head, chunk = source.head(), source.begin(first_seq, bytes_max=bytes_max)
         except (LogDamaged, CursorExpired, OSError) as error:
             self.forget(stream)
             return Failed(reason=str(error), is_here=True)
         return Nothing() if chunk is None or chunk.next_seq == chunk.first_seq else (chunk, head)
 
-    def _source(self, stream: StreamId) -> ChunkSource:
+    def _source(self, stream: StreamId) -> Source:
         source = self._sources.get(stream)
         if source is None:
-            source = self._sources[stream] = ChunkSource(self._directory(stream), stream, disk=self._disk)
+            source = self._sources[stream] = self._opens(stream)
             while len(self._sources) > SOURCE_COUNT_MAX:
                 self._sources.popitem(last=False)[1].close()
         self._sources.move_to_end(stream)

@@ -13,7 +13,7 @@ import trio
 from appliance.core.errors import HomeportError, NotFound
 from replication.effects import Place
 from replication.tier.engine import Engine, Fenced, TierUnfit
-from replication.tier.envelope import NO_NONCE, NONCE_BYTES, seal_piece
+from replication.tier.envelope import NO_NONCE, NONCE_BYTES, open_piece, seal_piece
 from replication.tier.keys import TierKeys
 from replication.tier.local_pieces import LocalPieces
 from replication.tier.pieces import Piece, PieceName
@@ -29,6 +29,7 @@ from replication.tier.steps import (
     Ship,
     Shipped,
 )
+from replication.tier.waiting import waits
 from storage.replicas.streams import SEQUENCE_MAX, Chunk, StreamHead, StreamId
 
 CALL_S: Final = 60.0
@@ -66,7 +67,7 @@ class RegionCalls:
     async def find(self, step: FindEnd) -> PieceName | Failed | None:
         """How far the region has a stream."""
         try:
-            with trio.fail_after(CALL_S):
+            with waits().within(CALL_S):
                 return await self.end(step.stream)
         except CALL_ERRORS as error:
             return failed(error)
@@ -89,7 +90,7 @@ class RegionCalls:
         Raises:
             TierAway, TierUnfit: as the engine does.
         """
-        now_s = trio.current_time()
+        now_s = waits().now_s()
         # That there is nothing of a stream is never said from memory: the region itself has to have answered so.
         if not self._epochs.get(stream) or now_s - self._epochs_s >= EPOCHS_AGAIN_S:
             self._epochs, self._epochs_s = await self.engine.epochs(), now_s
@@ -119,13 +120,13 @@ class RegionCalls:
     ) -> tuple[Chunk, StreamHead] | Nothing | Gone | Parted | Failed:
         """As LocalPieces.cut, in a thread."""
         work = partial(self._local.cut, stream, place, bytes_max=bytes_max, upto_seq=upto_seq)
-        return await trio.to_thread.run_sync(work, limiter=self._one_reads)
+        return await waits().in_thread(work, self._one_reads)
 
     async def seal(self, chunk: Chunk) -> Piece:
         """The piece of a chunk, made in a thread."""
         key, generation = self._keys.sealing(chunk.stream)
         nonce = NO_NONCE if key is None else os.urandom(NONCE_BYTES)
-        return await trio.to_thread.run_sync(seal_piece, chunk, key, generation, nonce)
+        return await waits().in_thread(partial(seal_piece, chunk, key, generation, nonce))
 
     async def put(self, piece: Piece, *, is_mending: bool = False) -> None:
         """Keep a piece.
@@ -133,36 +134,51 @@ class RegionCalls:
         Raises:
             TooSlowError: it took longer than on the slowest line. Fenced, TierAway, TierUnfit: as the engine does.
         """
-        with trio.fail_after(CALL_S + len(piece.data) / SLOWEST_BYTES_S):
+        with waits().within(CALL_S + len(piece.data) / SLOWEST_BYTES_S):
             await self.engine.put(piece, is_mending=is_mending)
         epochs = self._epochs.setdefault(piece.name.stream, [])
         if piece.name.epoch not in epochs:
             epochs.append(piece.name.epoch)
             epochs.sort()
 
-    async def piece_at(self, stream: StreamId, place: Place) -> Piece | None:
-        """The piece that begins at a place of the region's history, in whatever epoch; None where there is none.
+    async def piece_at(self, stream: StreamId, place: Place, upto_seq: int = SEQUENCE_MAX) -> Piece | None:
+        """The piece that goes on from a place of the region's history; None where there is none.
 
+        Regions' pieces end in other places: of one that holds more, the part from the place on is made a piece of its own. Where the writer began a
+        later epoch at or before the place, its first piece goes on.
+
+        Args:
+            upto_seq: No frame in it begins there or later.
         Raises:
-            TierAway, TierUnfit: as the engine does.
+            TierAway, TierUnfit: as the engine does. PieceDamaged, NotFound: a piece can't be opened.
         """
         for epoch in await self.epochs(stream):
             if epoch < place.epoch:
                 continue
             async with ended(self.engine.pieces(stream, epoch, max(0, place.next_seq))) as names:
-                async for name in names:
-                    if place == EMPTY or (name.first_seq, name.prev_hash) == (place.next_seq, place.hash):
-                        return Piece(name=name, data=await self.engine.get(name))
-                    if epoch != place.epoch or name.first_seq > place.next_seq:
-                        break
+                name = await anext(names, None)
+            if name is None:
+                continue
+            is_later = epoch > place.epoch and name.first_seq <= place.next_seq
+            is_next = (name.first_seq, name.prev_hash) == (place.next_seq, place.hash)
+            if name.next_seq <= upto_seq and (place == EMPTY or is_later or is_next):
+                return Piece(name=name, data=await self.engine.get(name))
+            if epoch == place.epoch and name.first_seq <= place.next_seq:
+                return await self._part(name, place, upto_seq)
         return None
+
+    async def _part(self, name: PieceName, place: Place, upto_seq: int) -> Piece | None:
+        data = await self.engine.get(name)
+        opens = partial(open_piece, data, self._keys.opening(name.stream), wanted=name)
+        chunk = self._local.part_of(await waits().in_thread(opens), place.next_seq, place.hash, upto_seq)
+        return None if chunk is None else await self.seal(chunk)
 
     async def _copy(self, step: Ship) -> Outcome:
         other = self._others(step.from_region)
         if other is None:
             return Gone()
         try:
-            with trio.fail_after(CALL_S + self.engine.piece_bytes_max / SLOWEST_BYTES_S):
+            with waits().within(CALL_S + self.engine.piece_bytes_max / SLOWEST_BYTES_S):
                 piece = await other.piece_at(step.stream, step.place)
         except (HomeportError, trio.TooSlowError, NotFound):
             return Gone()

@@ -127,4 +127,5 @@ class Regions:
 
     def _is_steady(self, name: str, now_ms: int) -> bool:
         state = self._states[name]
-        return state.well_ms is not None and now_ms - state.well_ms >= STEADY_MS and not state.lags
+        is_well = state.well_ms is not None and now_ms - state.well_ms >= STEADY_MS
+        return is_well and not state.lags and not self.is_doubtful(name, now_ms)

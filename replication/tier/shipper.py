@@ -51,7 +51,7 @@ class Shipper:
         random: Randomness,
     ) -> None:
         self._openings = regions
-        self._local = LocalPieces(directory)
+        self._local = LocalPieces.in_files(directory)
         self._folder, self._keys, self._on_tell, self._clock, self._random = (
             folder,
             keys,
@@ -205,8 +205,13 @@ class Shipper:
             case Audit():
                 self._do(self.machine.audited(step, outcome, now_ms))
 
-    def _others(self, besides: str) -> list[RegionCalls]:
-        return [calls for region, calls in self._calls.items() if region != besides]
+    def _others(self, besides: str) -> list[RegionCalls | None]:
+        now_ms, regions = self._clock.mono_ms(), self.machine.regions
+        return [
+            None if regions.is_doubtful(region, now_ms) else self._calls.get(region)
+            for region in self._openings
+            if region != besides
+        ]
 
     def _say(self) -> None:
         """What changes about a region is said once."""

@@ -4,7 +4,7 @@ Theory of operation: each stream has a lane to each region, which knows how far 
 that was put is the region's word, told to gossip. What is new goes to the live region within `pace_ms` (later where another failure
 domain has it already), the other regions are filled behind it. While the live one doesn't answer, the others get what is new at once,
 and after a while one of them is the live one (regions.py). What a region should have and this box keeps no longer is copied from another
-region. A lane has one step under way, so pieces follow each other; a region that fails is tried by one lane at a time, ever more rarely.
+region. A lane has one step under way, so pieces follow each other, and an audit beside it; a region that fails is tried by one lane at a time, ever more rarely.
 
 Every method takes the monotonic time in ms and returns the steps to be done; steps.py says how outcomes come back.
 """
@@ -85,7 +85,8 @@ class Shipping:
         self._rng = rng
         self._sources: dict[StreamId, Source] = {}
         self._lanes: dict[tuple[str, StreamId], Lane] = {}
-        self._steps: dict[int, tuple[Lane, FindEnd | Ship | Audit]] = {}
+        self._steps: dict[int, tuple[Lane, int]] = {}
+        """Under way: whose, and since when."""
         self._number = 0
         self._retry_at_ms: dict[str, int] = dict.fromkeys(regions, 0)
         self._retry_ms: dict[str, int] = dict.fromkeys(regions, RETRY_MIN_MS)
@@ -175,7 +176,7 @@ class Shipping:
                 lane.is_parted, lane.nothing_at = True, lane.source.head.place
                 lane.problem = "another history of this stream is there"
             case Gone():
-                self._gone(lane, step)
+                self._gone(lane, step, now_ms)
         return out + self.tick(now_ms)
 
     def audited(self, step: Audit, outcome: Audited | Failed, now_ms: int) -> list[Step]:
@@ -281,7 +282,7 @@ class Shipping:
         if lane.end is None:
             return retry_ms
         times = [lane.look_at_ms]
-        if self.options.audit_ms:
+        if self.options.audit_ms and not lane.audit:
             times.append(lane.audit_at_ms)
         if ship_ms is not None:
             times.append(ship_ms)
@@ -318,26 +319,32 @@ class Shipping:
                 from_region=lane.fill_from[0] if lane.fill_from else "",
                 skips_gap=lane.fill_from == [],
             )
-        elif self.options.audit_ms and lane.audit_at_ms <= now_ms:
+        elif self.options.audit_ms and not lane.audit and lane.audit_at_ms <= now_ms:
             step = Audit(number=self._number, region=region, stream=stream)
         else:
             return None
-        self._steps[step.number] = (lane, step)
-        lane.busy, lane.began_ms = step.number, now_ms
+        self._steps[step.number] = (lane, now_ms)
+        if isinstance(step, Audit):
+            lane.audit = step.number
+        else:
+            lane.busy, lane.began_ms = step.number, now_ms
         self.regions.tries(region, now_ms)
         return step
 
     def _ended(self, step: FindEnd | Ship | Audit, outcome: object, now_ms: int) -> Lane | None:
         """The lane of a step that is over; None where the stream was dropped meanwhile."""
-        lane, _ = self._steps.pop(step.number, (None, None))
+        lane, began_ms = self._steps.pop(step.number, (None, 0))
         if isinstance(outcome, PieceName | None | Shipped | Refused | Audited):
             # The region itself has answered.
             self._worked(step.region, now_ms)
         elif lane is not None and not (isinstance(outcome, Failed) and not outcome.is_here):
-            self.regions.spared(step.region, lane.began_ms)
+            self.regions.spared(step.region, began_ms)
         if lane is None:
             return None
-        lane.busy = 0
+        if isinstance(step, Audit):
+            lane.audit = 0
+        else:
+            lane.busy = 0
         return lane if self._lanes.get((lane.region, lane.source.stream)) is lane else None
 
     def _worked(self, region: str, now_ms: int) -> None:
@@ -358,10 +365,11 @@ class Shipping:
         self._retry_at_ms[region] = now_ms + wait_ms // 2 + self._rng.randrange(wait_ms)
         self._retry_ms[region] = min(RETRY_MAX_MS, wait_ms * 2)
 
-    def _gone(self, lane: Lane, step: Ship) -> None:
-        """What should come next isn't here: it is asked of the other regions in turn, and at last passed over."""
+    def _gone(self, lane: Lane, step: Ship, now_ms: int) -> None:
+        """What should come next isn't here: it is asked of other regions that answer, and at last passed over; an audit fills it in."""
         if lane.fill_from is None:
-            lane.fill_from = [state.name for state in self.regions.states if state.name != lane.region]
+            others = (state.name for state in self.regions.states if state.name != lane.region)
+            lane.fill_from = [name for name in others if not self.regions.is_doubtful(name, now_ms)]
         elif step.from_region in lane.fill_from:
             lane.fill_from.remove(step.from_region)
         elif step.skips_gap:

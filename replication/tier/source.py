@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
-
-import trio
+from functools import partial
+from typing import Final, Protocol
 
 from appliance.core.errors import HomeportError, NotFound, Unavailable
 from replication.sources import Holders, Progress
@@ -19,9 +18,9 @@ from replication.tier.envelope import PieceDamaged, open_piece
 from replication.tier.keys import TierKeys
 from replication.tier.pieces import PieceName
 from replication.tier.region_calls import ended
+from replication.tier.waiting import waits
 from storage.replicas.errors import ReplicaRefused
-from storage.replicas.replica_log import ReplicaLog
-from storage.replicas.streams import StreamHead, StreamId
+from storage.replicas.streams import Chunk, StreamHead, StreamId
 
 AHEAD_COUNT: Final = 4
 """Pieces that are fetched at the same time: 32 MiB at most."""
@@ -30,6 +29,19 @@ RETRY_S: Final = 2.0
 """A region that is away is asked again so often, and after so long, for as long as nothing comes."""
 CLAIM_COUNT_MAX: Final = 100
 """Epochs that are tried: more than boxes that ever were restored of one node."""
+
+
+class Copy(Protocol):
+    """What pieces are appended to: a `ReplicaLog` (storage/replicas/replica_log.py), which verifies each byte."""
+
+    @property
+    def is_empty(self) -> bool: ...
+
+    def head(self) -> StreamHead: ...
+
+    def begin(self, chunk: Chunk) -> StreamHead: ...
+
+    def append(self, chunk: Chunk) -> StreamHead: ...
 
 
 class TierSource:
@@ -79,7 +91,7 @@ class TierSource:
     async def copy(
         self,
         stream: StreamId,
-        log: ReplicaLog,
+        log: Copy,
         *,
         until: tuple[int, int] | None = None,
         progress: Progress = lambda stream, done, total: None,
@@ -99,10 +111,10 @@ class TierSource:
                 before = log.head().place
                 if failures >= TRY_COUNT:
                     raise
-                await trio.sleep(RETRY_S)
+                await waits().sleep(RETRY_S)
 
     async def _copy(
-        self, stream: StreamId, log: ReplicaLog, until: tuple[int, int] | None, progress: Progress
+        self, stream: StreamId, log: Copy, until: tuple[int, int] | None, progress: Progress
     ) -> StreamHead:
         target = (await self.holders(stream.node_id)).get(stream, {}).get(self.region)
         head = log.head()
@@ -115,7 +127,7 @@ class TierSource:
                 async for name, data in pieces:
                     if (name.epoch, name.next_seq) <= head.place and not log.is_empty:
                         continue
-                    head = await trio.to_thread.run_sync(self._append, log, name, data)
+                    head = await waits().in_thread(partial(self._append, log, name, data))
                     progress(stream, head.next_seq - 1, target.next_seq - 1)
                     if until is not None and head.place >= until:
                         return head
@@ -142,12 +154,12 @@ class TierSource:
     async def _is_ours(self, name: PieceName) -> bool:
         try:
             data = await self._engine.get(name)
-            await trio.to_thread.run_sync(lambda: open_piece(data, self._keys.opening(name.stream)))
+            await waits().in_thread(lambda: open_piece(data, self._keys.opening(name.stream)))
         except (PieceDamaged, NotFound):
             return False
         return True
 
-    def _append(self, log: ReplicaLog, name: PieceName, data: bytes) -> StreamHead:
+    def _append(self, log: Copy, name: PieceName, data: bytes) -> StreamHead:
         try:
             chunk = open_piece(data, self._keys.opening(name.stream), wanted=name)
             if log.is_empty and chunk.segment_first_seq > 1:
@@ -177,9 +189,7 @@ async def _fetched(
                     ahead.append(name)
             data: dict[PieceName, bytes] = {}
             errors: list[HomeportError] = []
-            async with trio.open_nursery() as nursery:
-                for name in ahead:
-                    nursery.start_soon(_get, engine, name, data, errors)
+            await waits().together([partial(_get, engine, name, data, errors) for name in ahead])
             if errors:
                 raise errors[0]
             for name in ahead:

@@ -153,8 +153,13 @@ class ChunkSource:
             return None
         at = segment_at(self._segments, max(seq, self._segments[0].first_seq))
         segment = self._segment(at, head)
-        start = self._header_of(segment).continues_hash
-        return self.after(0, segment.name.first_seq, start, bytes_max=bytes_max)
+        continues = self._header_of(segment).continues_hash
+        return self.after(0, segment.name.first_seq, continues, bytes_max=bytes_max)
+
+    def begins_after(self, epoch: int) -> int | None:
+        """The first sequence of a later epoch's first segment; None where there is none."""
+        self._list()
+        return next((name.first_seq for name in self._segments if name.epoch > epoch), None)
 
     def footer_after(self, sealed_seq: int) -> Chunk | None:
         """The signed end of the first sealed segment that begins at or after a sequence; None when there is none.
@@ -201,8 +206,7 @@ class ChunkSource:
             if footer is None or not 0 <= number < len(footer.leaves):
                 return None
             offset = number * LEAF_BYTES
-            length = min(LEAF_BYTES, footer.frames_end - offset)
-            data = self._disk.pread(segment.descriptor, length, offset)
+            data = self._disk.pread(segment.descriptor, min(LEAF_BYTES, footer.frames_end - offset), offset)
             if sha256(data) != footer.leaves[number]:
                 raise LogDamaged(f"Leaf {number} of {name} is not what was sealed.", hint=HINT)
             return data
@@ -279,9 +283,8 @@ class ChunkSource:
 
     def _other(self, head: Head, seq: int, ours: bytes, theirs: bytes) -> OtherHistory:
         """What was asked for is not here: the evidence, and the beginning of the segment before as a place to go on from."""
-        first = self._segments[0].first_seq
-        segment = self._segment(segment_at(self._segments, max(first, seq - 1)), head)
-        name = segment.name
+        at = segment_at(self._segments, max(self._segments[0].first_seq, seq - 1))
+        segment, name = self._segment(at, head), self._segments[at]
         place = (name.epoch, name.first_seq, self._header_of(segment).continues_hash)
         return OtherHistory(
             f"Before record {seq}, {self.stream} has {ours.hex()[:8]} here, and {theirs.hex()[:8]} where it was asked from.",
@@ -371,9 +374,8 @@ class ChunkSource:
         self._segments = live_segments(segments_in_order(names))
         kept = {name.key for name in self._segments}
         for key in [key for key in self._open if key not in kept]:
-            self._disk.close(
-                self._open.pop(key).descriptor
-            )  # an open descriptor would keep a removed file's space
+            # An open descriptor would keep a removed file's space.
+            self._disk.close(self._open.pop(key).descriptor)
 
 
 def _check(
@@ -392,8 +394,7 @@ def _check(
         frame = data[at : at + header.frame_bytes]
         checked = check_frame(header, frame, frame[HEADER_BYTES : HEADER_BYTES + header.stored_bytes], None)
         return checked if isinstance(checked, str) and checked else (header, frame_hash)
-    if data[content_end : content_end + 4] != crc32c(segment.salt, data[at:content_end]).to_bytes(
-        4, "little"
-    ):
+    checksum = crc32c(segment.salt, data[at:content_end]).to_bytes(4, "little")
+    if data[content_end : content_end + 4] != checksum:
         return "the frame's checksum is wrong"
     return header, frame_hash

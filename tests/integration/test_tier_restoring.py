@@ -39,7 +39,7 @@ async def ship(tier: MemoryTier, box: Box, *names: str) -> None:
         "telemetry": layout.telemetry_log(box.config),
         "catalog": layout.catalog_log(box.config),
     }
-    local = LocalPieces(lambda stream: directories[stream.name])
+    local = LocalPieces.in_files(lambda stream: directories[stream.name])
     async with tier.open() as engine:
         keys = site_tier_keys(box.config, box.keys)
         calls = RegionCalls(engine, local, keys, trio.CapacityLimiter(1), lambda name: None)

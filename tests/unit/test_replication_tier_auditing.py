@@ -56,7 +56,7 @@ class Rig:
 
 @asynccontextmanager
 async def rig(directory: Path, *, others: list[RegionCalls] | None = None) -> AsyncIterator[Rig]:
-    tier, local = MemoryTier(), LocalPieces(lambda stream: directory)
+    tier, local = MemoryTier(), LocalPieces.in_files(lambda stream: directory)
     async with tier.open() as engine:
         calls = RegionCalls(engine, local, KEYS, trio.CapacityLimiter(1), lambda name: None)
         names: list[PieceName] = []
@@ -134,7 +134,7 @@ async def test_what_is_not_kept_here_comes_from_the_other_region_and_else_is_los
             async with rig(directory, others=others) as box:
                 gone = box.names[2]
                 box.tier.lose(gone)
-                box.calls._local = LocalPieces(lambda stream: tmp_path / "nothing")
+                box.calls._local = LocalPieces.in_files(lambda stream: tmp_path / "nothing")
                 found = await box.audit()
                 assert found.mended_count == mended
                 assert (found.lost_count > 0) == bool(lost)

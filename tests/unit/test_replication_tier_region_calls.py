@@ -33,7 +33,7 @@ def log(tmp_path: Path) -> Iterator[LogWriter]:
 
 @pytest.fixture
 def local(tmp_path: Path, log: LogWriter) -> Iterator[LocalPieces]:
-    pieces = LocalPieces(lambda stream: tmp_path / "own")
+    pieces = LocalPieces.in_files(lambda stream: tmp_path / "own")
     yield pieces
     pieces.close()
 
@@ -137,7 +137,7 @@ async def test_what_is_not_kept_here_is_copied_from_another_region(
         source = RegionCalls(other, local, KEYS, one, lambda name: None)
         names = await ship_all(source)
         regions = {"us": source}
-        nowhere = LocalPieces(lambda stream: tmp_path / "nothing")
+        nowhere = LocalPieces.in_files(lambda stream: tmp_path / "nothing")
         calls = RegionCalls(engine, nowhere, KEYS, one, regions.get)
         assert isinstance(await calls.ship(ship(EMPTY, from_region="ap")), Gone)
         first = await calls.ship(ship(EMPTY, from_region="us"))
@@ -155,7 +155,7 @@ async def test_what_is_not_kept_here_is_copied_from_another_region(
 async def test_a_log_that_can_not_be_read_is_no_fault_of_the_region(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "head").write_bytes(b"rubbish")
-    local = LocalPieces(lambda stream: tmp_path / "own")
+    local = LocalPieces.in_files(lambda stream: tmp_path / "own")
     async with MemoryTier().open() as engine:
         calls = RegionCalls(engine, local, KEYS, trio.CapacityLimiter(1), lambda name: None)
         outcome = await calls.ship(ship(EMPTY))

@@ -98,3 +98,17 @@ def test_what_was_not_asked_after_all_says_nothing() -> None:
     regions.failed("eu", "no route")
     regions.spared("eu", 2_000)
     assert regions.silent_ms("eu", 100_000) == 98_000
+
+
+def test_a_preferred_region_that_went_silent_is_not_live_again_before_it_answers() -> None:
+    """Found by `homeport simulate --tier`: without a failure it looked steady, and the two took turns."""
+    regions = Regions(["west", "east"])
+    for name in ("west", "east"):
+        regions.worked(name, 0)
+        regions[name].lags = False
+    now_ms = 2 * STEADY_MS
+    regions.tries("west", now_ms)
+    assert regions.choose(now_ms + 2 * AWAY_AFTER_MS)
+    for later_ms in range(1_000, 60_000, 1_000):
+        assert not regions.choose(now_ms + 2 * AWAY_AFTER_MS + later_ms)
+    assert regions.live == "east"
