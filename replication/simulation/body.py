@@ -9,9 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from appliance.management.row_change import RowChange
 from replication.effects import Append, Effect, KeepFork, KeepVote, Read, Refused, Send, SetAside
 from replication.fences import Promise, Voter
 from replication.gossip.fleet_view import PeerInfo
@@ -20,38 +19,27 @@ from replication.membership.events import Became, MembershipEffect
 from replication.membership.membership import Membership
 from replication.membership.messages import MembershipMessage
 from replication.messages import ClaimAnswer, ClaimEpoch, Heads, Message, Stored
-from storage.replicas.streams import StreamHead, StreamId
+from replication.tier.feeding import Feed
+from storage.replicas.streams import StreamId
 
-from .catalog import CatalogNode
+from .catalog import CatalogNode, catalog_of
 from .disk import Disk
-from .frames import Frame
 from .log_appending import append, full
 from .log_model import LogModel
 from .log_reading import read
 from .network import End, Network
 from .scheduler import Scheduler
+from .standing import Standing
+from .tier_shipper import ModelFeed, feed_of
 from .writer import SYNC_MS, Writer
+
+if TYPE_CHECKING:
+    from .observer import Observer
 
 READ_MS: Final = 4
 
 
-class Observer(Protocol):
-    """Whoever judges what happens."""
-
-    def became(self, body: Body, event: Became) -> None: ...
-
-    def acknowledged(self, body: Body, frame: Frame) -> None: ...
-
-    def stored(self, body: Body, stream: StreamId, head: StreamHead) -> None: ...
-
-    def safe(self, body: Body, from_seq: int, to_seq: int) -> None: ...
-
-    def claimed(self, body: Body) -> None: ...
-
-    def changed(self, body: Body, change: RowChange) -> None: ...
-
-
-class Body:
+class Body(Standing):
     """See the module's docstring.
 
     Args:
@@ -73,7 +61,7 @@ class Body:
         write_interval_ms: int,
     ) -> None:
         self.name = name
-        self.node_id = disk.node_id
+        super().__init__(disk.node_id, roster)
         self.disk = disk
         self.write_interval_ms = write_interval_ms
         self.body_bytes = 40
@@ -81,9 +69,9 @@ class Body:
         self.is_full = False
         self.clock_offset_ms = 0
         self.is_up = False
+        self.is_lost = False
         self.refuses_links = False
         self.links: dict[str, None] = {}
-        self.roster = tuple(roster)
         self.scheduler = scheduler
         self._network = network
         self.source = source
@@ -93,6 +81,7 @@ class Body:
         self._timer_ms: int | None = None
         self.writer = Writer(self)
         self.catalog: CatalogNode | None = None
+        self.tier: ModelFeed = Feed()
         self._safe_seq = 1
 
     # --- Life ---------------------------------------------------------------------------------------------------
@@ -101,6 +90,11 @@ class Body:
     def own(self) -> StreamId:
         """The stream that it writes."""
         return StreamId(self.node_id, "telemetry")
+
+    @property
+    def is_troubled(self) -> bool:
+        """Its own disk or process keeps it from its work."""
+        return self.is_stalled or self.is_full or self.slow_disk_factor > 1 or self.disk.must_claim
 
     @property
     def is_reachable(self) -> bool:
@@ -128,7 +122,8 @@ class Body:
         self.gossip = Gossip(self.node_id, random.Random(self.source.getrandbits(64)), now_ms)
         for info in self.roster:
             self.membership.admit(info.node_id, now_ms)
-        self.do(self.gossip.set_fleet(self.roster, now_ms))
+        self.tier = feed_of(self, self.tier_settings)
+        self.do(self.gossip.set_fleet([*self.roster, *self.tier.infos], now_ms))
         for proof in self.disk.proofs.values():
             self.gossip.forks.known_before(proof)
         own = self.disk.logs.setdefault(self.own, LogModel(self.own, is_own=True))
@@ -136,11 +131,8 @@ class Body:
             own.begin_epoch(self.disk.epoch)
         for stream, log in self.disk.logs.items():
             self.holds(stream, log)
-        self.catalog = None
-        if self.disk.catalog is not None:
-            site = next(info.site_id for info in self.roster if info.node_id == self.node_id)
-            mates = {info.node_id for info in self.roster if info.site_id == site} - {self.node_id}
-            self.catalog = CatalogNode(self, frozenset(mates), self.disk.catalog)
+        self.catalog = catalog_of(self)
+        if self.catalog is not None:
             self.catalog.start()
         self._network.back(self.name)
         self._schedule()
@@ -153,10 +145,11 @@ class Body:
         head = log.head()
         if head.epoch:
             self.gossiped(self.gossip.holds(stream, head, self.scheduler.now_ms))
+            self.tier.holds(stream, head)
 
     def ensure_up(self) -> None:
         """Somebody switches it on, if it isn't."""
-        if not self.is_up:
+        if not self.is_up and not self.is_lost:
             self.start()
 
     def crash(self) -> None:
@@ -167,9 +160,15 @@ class Body:
         self._generation += 1
         self.is_up = False
         self._stalled = None
+        self.close()
         self._network.gone(self.name)
         self.links.clear()
         self.disk.crash()
+
+    def close(self) -> None:
+        """Ends what is under way to regions."""
+        if self.tier.shipper is not None:
+            self.tier.shipper.stop()
 
     def stall(self) -> None:
         """The process stands still."""
@@ -302,6 +301,11 @@ class Body:
             self.writer.renew()
         self._schedule()
 
+    def tick_gossip(self) -> None:
+        """Something was told to the machine that it hands on with its next tick."""
+        self.gossiped(self.gossip.tick(self.scheduler.now_ms))
+        self._look_at_what_is_safe()
+
     def _look_at_what_is_safe(self) -> None:
         safe_seq = self.gossip.safe_seq(self.own)
         if safe_seq > self._safe_seq:
@@ -352,11 +356,11 @@ class Body:
                 self.gossiped(self.gossip.appended(effect, outcome, now_ms))
                 return
             self.disk.logs[stream] = log
-            self.scheduler.note(
-                f"{self.name} stores {stream} {outcome.epoch} {outcome.next_seq} {outcome.hash.hex()[:8]}"
-            )
+            place = f"{outcome.epoch} {outcome.next_seq} {outcome.hash.hex()[:8]}"
+            self.scheduler.note(f"{self.name} stores {stream} {place}")
             self.observer.stored(self, stream, outcome)
             self.gossiped(self.gossip.appended(effect, outcome, now_ms))
+            self.tier.holds(stream, outcome)
             if self.catalog is not None and stream.name == "catalog":
                 self.catalog.follow()
             if branch is not None:
@@ -366,17 +370,15 @@ class Body:
         return take
 
     def _keep_fork(self, effect: KeepFork) -> None:
-        self.scheduler.note(
-            f"{self.name} knows of a fork of {effect.stream} {effect.place.epoch} {effect.place.next_seq}"
-        )
         place = effect.place
+        self.scheduler.note(f"{self.name} knows of a fork of {effect.stream} {place.epoch} {place.next_seq}")
         proof = next(
             each
             for each in self.gossip.forks.proofs
             if (each.stream, each.epoch, each.next_seq) == (effect.stream, place.epoch, place.next_seq)
         )
         self.disk.proofs[(proof.stream, proof.epoch)] = proof
-        if effect.stream == self.own and effect.place.epoch >= self.disk.epoch and self.writer.claim is None:
+        if effect.stream == self.own and place.epoch >= self.disk.epoch and self.writer.claim is None:
             self.writer.renew()
 
     def _set_aside(self, stream: StreamId) -> None:
@@ -386,9 +388,9 @@ class Body:
         branch = StreamId(stream.node_id, stream.name, log.head().hash.hex()[:8])
         log.stream = branch
         self.disk.logs[branch] = log
-        now_ms = self.scheduler.now_ms
         self.scheduler.note(f"{self.name} sets {stream} aside")
-        self.do(self.gossip.dropped(stream, now_ms))
+        self.tier.dropped(stream)
+        self.do(self.gossip.dropped(stream, self.scheduler.now_ms))
         self.holds(branch, log)
 
     def _keep_vote(self, effect: KeepVote) -> None:

@@ -172,3 +172,10 @@ class CatalogNode:
             if table != "settings":
                 row["updated_at_ms"] = now_ms
         return written_change(before, table, key, row, clock, self._state.position + 1)
+
+
+def catalog_of(body: Body) -> CatalogNode | None:
+    """A process's catalog, where its disk has one."""
+    if body.disk.catalog is None:
+        return None
+    return CatalogNode(body, body.mates, body.disk.catalog)

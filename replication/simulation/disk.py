@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from replication.fences import Promise
 from replication.messages import ForkProof
+from replication.tier.auditing import Walked
 from storage.replicas.streams import StreamId
 
 from .catalog import CatalogState
@@ -24,6 +25,7 @@ class Disk:
         promises: Epochs of other nodes that this one has given its voice for.
         proofs: Evidence of forks.
         catalog: Rows, in a world that has a catalog.
+        walked: How far audits have walked each region of the tier.
     """
 
     node_id: str
@@ -34,6 +36,7 @@ class Disk:
     promises: dict[str, Promise] = field(default_factory=dict)
     proofs: dict[tuple[StreamId, int], ForkProof] = field(default_factory=dict)
     catalog: CatalogState | None = None
+    walked: dict[str, dict[StreamId, Walked]] = field(default_factory=dict)
 
     def image(self) -> Disk:
         """A copy as a snapshot or `dd` makes it: what is durable."""
@@ -46,6 +49,7 @@ class Disk:
             promises=dict(self.promises),
             proofs=dict(self.proofs),
             catalog=self.catalog.image() if self.catalog is not None else None,
+            walked=dict(self.walked),
         )
 
     def crash(self) -> None:

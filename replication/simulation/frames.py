@@ -12,7 +12,8 @@ from storage.replicas.streams import StreamHead, StreamId
 
 FRAME_OVERHEAD_BYTES: Final = 160
 """Of a packed frame beside its body: header, hash, checksums."""
-ZERO_HASH: Final = bytes(32)
+HASH_BYTES: Final = 32
+ZERO_HASH: Final = bytes(HASH_BYTES)
 NOTHING: Final = StreamHead(0, 1, ZERO_HASH)
 
 

@@ -5,6 +5,7 @@ It sees all disks, which no node does. A breach is a sentence with the time; the
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
@@ -43,7 +44,7 @@ class Judge:
         self._ended: dict[tuple[str, str, str, int], Value] = {}
         self._epochs: dict[tuple[str, int], str] = {}
         self._accepted: dict[tuple[StreamId, int, int], bytes] = {}
-        self._safe: dict[bytes, tuple[StreamId, Frame, tuple[Disk, ...]]] = {}
+        self._safe: dict[bytes, tuple[StreamId, Frame, tuple[object, ...]]] = {}
 
     def breach(self, what: str) -> None:
         """Something that must hold doesn't."""
@@ -69,35 +70,49 @@ class Judge:
     def acknowledged(self, body: Body, frame: Frame) -> None:
         """A block is on the disk of its writer, and its devices were told so."""
         self.acknowledged_total += 1
-        self._accept(body, body.own, frame.epoch, frame.next_seq, frame.hash)
+        self.accept(body.name, body.own, frame.epoch, frame.next_seq, frame.hash)
 
     def stored(self, body: Body, stream: StreamId, head: StreamHead) -> None:
         """A copy has grown."""
         if not stream.branch:
-            self._accept(body, stream, head.epoch, head.next_seq, head.hash)
+            self.accept(body.name, stream, head.epoch, head.next_seq, head.hash)
 
-    def _accept(self, body: Body, stream: StreamId, epoch: int, next_seq: int, frame_hash: bytes) -> None:
+    def accept(self, who: str, stream: StreamId, epoch: int, next_seq: int, frame_hash: bytes) -> None:
+        """Somebody has a record from now on: nobody has another one in its place."""
         known = self._accepted.setdefault((stream, epoch, next_seq), frame_hash)
         if known != frame_hash and (stream.node_id, epoch) not in self.may_fork:
-            self.breach(f"{body.name} accepts another record as {stream} {epoch} {next_seq}")
+            self.breach(f"{who} accepts another record as {stream} {epoch} {next_seq}")
 
     def safe(self, body: Body, from_seq: int, to_seq: int) -> None:
         """A node calls own records safe: another one must have them, durably, now."""
         log = body.disk.logs[body.own]
         if to_seq > log.head().next_seq:
             self.breach(f"{body.name} calls {to_seq} safe, and ends at {log.head().next_seq}")
-        for frame in log.frames:
-            if not from_seq < frame.next_seq <= to_seq:
-                continue
-            disks = tuple(
-                other.disk
-                for other in self.bodies.values()
-                if other.node_id != body.node_id and _has(other.disk, body.own, frame)
-            )
-            if not disks:
+        at = bisect_right(log.frames, from_seq, key=lambda frame: frame.next_seq)
+        for frame in log.frames[at:]:
+            if frame.next_seq > to_seq:
+                break
+            holders = self.holders(body, frame)
+            if not holders:
                 self.breach(f"{body.name} calls {frame.epoch} {frame.next_seq} safe, which nobody else has")
             self.safe_total += 1
-            self._safe.setdefault(frame.hash, (body.own, frame, (*disks, body.disk)))
+            self._safe.setdefault(frame.hash, (body.own, frame, (*holders, body.disk)))
+
+    def holders(self, body: Body, frame: Frame) -> tuple[object, ...]:
+        """Whoever but a body itself has one of its records durably."""
+        return tuple(
+            other.disk
+            for other in self.bodies.values()
+            if other.node_id != body.node_id and _has(other.disk, body.own, frame)
+        )
+
+    def lives(self, holder: object, stream: StreamId, frame: Frame) -> bool:
+        """Whether a holder is still there, as far as it keeps what it took."""
+        return any(holder is body.disk for body in self.bodies.values())
+
+    def is_somewhere(self, stream: StreamId, frame: Frame) -> bool:
+        """Whether anybody has a record."""
+        return any(_has(body.disk, stream, frame) for body in self.bodies.values())
 
     def claimed(self, body: Body) -> None:
         """An epoch belongs to one body: nobody else has written in it, or claimed it."""
@@ -107,7 +122,7 @@ class Judge:
 
     def changed(self, body: Body, change: RowChange) -> None:
         """A person changed a row of a site's catalog; what was deleted or decommissioned is so for good."""
-        key = (self._site(body), change.table, change.key, change.generation)
+        key = (body.site_id, change.table, change.key, change.generation)
         if change.op == "delete":
             self._ended[key] = None
         elif change.table == "devices" and change.row.get("state") == FINAL:
@@ -154,18 +169,14 @@ class Judge:
         first: dict[str, Body] = {}
         for body in up:
             ours = body.disk.catalog
-            theirs = first.setdefault(self._site(body), body).disk.catalog
+            theirs = first.setdefault(body.site_id, body).disk.catalog
             if ours is None or theirs is None:
                 continue
             yield from (
-                f"{body.name} has {table} {key} otherwise than {first[self._site(body)].name}"
+                f"{body.name} has {table} {key} otherwise than {first[body.site_id].name}"
                 for table, key in sorted({*ours.keys, *theirs.keys})
                 if ours.keys.get((table, key)) != theirs.keys.get((table, key))
             )
-
-    @staticmethod
-    def _site(body: Body) -> str:
-        return next(info.site_id for info in body.roster if info.node_id == body.node_id)
 
     def _unknown_forks(self, up: list[Body]) -> Iterable[str]:
         """Two records under one (stream, epoch, sequence), and somebody who doesn't know of it.
@@ -193,15 +204,14 @@ class Judge:
 
     def final(self) -> None:
         """What was called safe is there as long as one of those who had it has its disk."""
-        disks = [body.disk for body in self.bodies.values()]
         for stream, epoch in self.forked():
             if (stream.node_id, epoch) not in self.may_fork:
                 self.breach(f"two records lie under {stream} in epoch {epoch}")
         for body in self.bodies.values():
             self._look_at_what_ended(body)
         for stream, frame, holders in self._safe.values():
-            if any(holder is disk for holder in holders for disk in disks) and not any(
-                _has(disk, stream, frame) for disk in disks
+            if any(self.lives(holder, stream, frame) for holder in holders) and not self.is_somewhere(
+                stream, frame
             ):
                 self.breach(f"{stream} {frame.epoch} {frame.next_seq} was called safe and is lost")
 
@@ -211,7 +221,7 @@ class Judge:
             return
         for (site, table, key, generation), how in self._ended.items():
             state = body.disk.catalog.keys.get((table, key), KeyState())
-            if site != self._site(body) or state.dead >= generation:
+            if site != body.site_id or state.dead >= generation:
                 continue
             if how is None or state.row is None or state.row.values["state"] != how:
                 self.breach(f"{body.name} has {table} {key} back, which was {how or 'deleted'}")

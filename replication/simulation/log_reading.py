@@ -6,6 +6,7 @@ from bisect import bisect_left
 
 from replication.effects import NotThere, PackedChunk, Place
 from replication.messages import Wanted
+from storage.replicas.streams import SEQUENCE_MAX
 
 from .frames import ZERO_HASH, Frame, Piece, pack
 from .log_model import LogModel
@@ -28,11 +29,18 @@ def read(log: LogModel, place: Place, bytes_max: int, wanted: Wanted = "frames")
 
 
 def _after(log: LogModel, epoch: int, next_seq: int, after_hash: bytes, bytes_max: int) -> Piece | NotThere:
-    end = log.end
     if epoch and log.segments[-1].epoch > epoch:
         later = next(segment for segment in log.segments if segment.epoch > epoch)
         if later.first_seq < next_seq:
             return _after(log, later.epoch - 1, later.first_seq, later.continues, bytes_max)
+    return piece_from(log, epoch, next_seq, after_hash, bytes_max)
+
+
+def piece_from(
+    log: LogModel, epoch: int, next_seq: int, after_hash: bytes, bytes_max: int, upto_seq: int = SEQUENCE_MAX
+) -> Piece | NotThere:
+    """What follows a place that no later epoch replaced; frames that begin at `upto_seq` or later are left out."""
+    end = log.end
     if next_seq > end.next_seq:
         return NotThere(reason="nothing")
     number = log.segment_at(next_seq)
@@ -45,10 +53,10 @@ def _after(log: LogModel, epoch: int, next_seq: int, after_hash: bytes, bytes_ma
     ours = log.hash_before(next_seq)
     if ours != after_hash:
         return NotThere(reason="parted", hash=ours or ZERO_HASH)
-    return _piece(log, number, next_seq, after_hash, bytes_max)
+    return _piece(log, number, next_seq, after_hash, bytes_max, upto_seq)
 
 
-def _piece(log: LogModel, number: int, seq: int, before: bytes, bytes_max: int) -> Piece:
+def _piece(log: LogModel, number: int, seq: int, before: bytes, bytes_max: int, upto_seq: int) -> Piece:
     segment = log.segments[number]
     bound = log.segments[number + 1].at if number + 1 < len(log.segments) else len(log.frames)
     at = bisect_left(log.frames, seq, key=lambda frame: frame.first_seq)
@@ -56,7 +64,7 @@ def _piece(log: LogModel, number: int, seq: int, before: bytes, bytes_max: int) 
     size_bytes = 0
     for frame in log.frames[at:bound]:
         size_bytes += frame.size_bytes
-        if taken and size_bytes > bytes_max:
+        if frame.first_seq >= upto_seq or (taken and size_bytes > bytes_max):
             break
         taken.append(frame)
     next_seq, end_hash = (taken[-1].next_seq, taken[-1].hash) if taken else (seq, before)

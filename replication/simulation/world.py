@@ -80,10 +80,11 @@ class World:
         self.source = random.Random(seed)
         self.scheduler = Scheduler()
         self.network = Network(self.scheduler, self.source)
-        self.judge = Judge(self.scheduler)
+        self.judge = self.make_judge()
         self.faults: list[str] = []
         self.is_chaotic = False
         self.faults_ms = self.source.choice(FAULTS_MS)
+        self.check_ms = CHECK_MS
         site_count = self.source.randrange(1, max(2, node_count // 2 + 1))
         region_count = self.source.randrange(1, 3)
         self.roster = list(roster or ()) or [
@@ -103,6 +104,10 @@ class World:
         for at, number in pairs:
             one, other = self.bodies[at], self.bodies[number]
             self.network.join(one, other, self.quality(one, other))
+
+    def make_judge(self) -> Judge:
+        """Who judges this world."""
+        return Judge(self.scheduler)
 
     def add_body(self, name: str, disk: Disk) -> Body:
         """A box of this world."""
@@ -149,17 +154,15 @@ class World:
         self.scheduler.run_until(writing_until_ms)
         for body in self.judge.bodies.values():
             body.write_interval_ms = 0
-        deadline_ms = self.faults_ms + CONVERGED_WITHIN_MS + self.transfer_ms()
-        if self.is_chaotic:
-            # A message that vanished from a link that stands is told again by the next full digest, of which each peer has its turn.
-            deadline_ms += FULL_DIGEST_INTERVAL_MS * (len(self.roster) - 1)
+        deadline_ms = self.deadline_ms()
         missing = self.judge.missing(self.fleet)
         while missing and self.scheduler.now_ms < deadline_ms:
-            self.scheduler.run_until(min(deadline_ms, self.scheduler.now_ms + CHECK_MS))
+            self.scheduler.run_until(min(deadline_ms, self.scheduler.now_ms + self.check_ms))
             missing = self.judge.missing(self.fleet)
         for each in missing[:5]:
             self.judge.breach(f"not converged: {each}")
         self.judge.final()
+        self.close()
         return Outcome(
             seed=self.seed,
             node_count=len(self.roster),
@@ -174,6 +177,19 @@ class World:
             wire_bytes=self.network.bytes_total,
             tail=tuple(self.scheduler.tail()),
         )
+
+    def close(self) -> None:
+        """Ends what is under way."""
+        for body in self.judge.bodies.values():
+            body.close()
+
+    def deadline_ms(self) -> int:
+        """When everything must be everywhere."""
+        deadline_ms = self.faults_ms + CONVERGED_WITHIN_MS + self.transfer_ms()
+        if self.is_chaotic:
+            # A message that vanished from a link that stands is told again by the next full digest, of which each peer has its turn.
+            deadline_ms += FULL_DIGEST_INTERVAL_MS * (len(self.roster) - 1)
+        return deadline_ms
 
     def transfer_ms(self) -> int:
         """How long the slowest way takes for all that was written."""
@@ -201,5 +217,4 @@ class World:
             body.go_on()
             body.slow_disk_factor = 1
             body.is_full = False
-            if not body.is_up:
-                body.start()
+            body.ensure_up()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import trio
 
 from appliance.core.errors import NotFound
 from appliance.core.limits_replication import TIER_CALL_S
+from replication.simulation.region import Line, Region
 from replication.tier.engine import OBJECT_BYTES_MAX, Engine, Fenced, Opening, TierAway
 from replication.tier.engines.opening import opening
 from replication.tier.envelope import name_of_piece, open_piece, seal_piece
@@ -118,6 +120,28 @@ class BehindCloudNode(InMemory):
         return behind_cloud_node({"eu": self.tier.open}, "eu")
 
 
+class Simulated:
+    """The region of `homeport simulate --tier`."""
+
+    def __init__(self) -> None:
+        self._region = Region("simulated")
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Engine]:
+        line = Line(self._region, random.Random(1))
+        await line.epochs()
+        yield line
+
+    def opening(self) -> Opening:
+        return self._open
+
+    def kill(self) -> None:
+        self._region.state = "refuses"
+
+    def start(self) -> None:
+        self._region.state = "well"
+
+
 class Nats:
     """A stream in a JetStream cluster of three servers."""
 
@@ -138,6 +162,7 @@ class Nats:
 SUBJECTS: dict[str, Callable[[pytest.FixtureRequest], Subject]] = {
     "memory": lambda _: InMemory(),
     "cloud node": lambda _: BehindCloudNode(),
+    "simulated": lambda _: Simulated(),
     "jetstream": lambda request: Nats(request.getfixturevalue("nats")),
     "object store": lambda request: Seaweed(request.getfixturevalue("seaweed")),
     "object store stand-in": lambda request: StandIn(request.getfixturevalue("stand_in")),

@@ -1,0 +1,45 @@
+"""Boxes that ship to two regions, with faults of regions, boxes and links: what is promised holds, and a seed is one world."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from appliance.cli import main
+from replication.simulation.runner import replay_command, run_tier_seed
+from tests.simulation_kit import simulate, told
+
+
+def test_sixty_worlds_with_two_regions() -> None:
+    answer = simulate("--tier", "--seeds", "60", "--seed", "0")
+    assert not answer["broken"], told(answer)
+    assert answer["blocks"] > 10_000
+    assert answer["safe"] > 10_000
+
+
+@pytest.mark.long
+def test_a_thousand_worlds_with_two_regions() -> None:
+    answer = simulate("--tier", "--seeds", "1000", "--seed", "60")
+    assert not answer["broken"], told(answer)
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_a_seed_gives_the_same_trace_in_every_process(nodes: int) -> None:
+    here = run_tier_seed(5, nodes, ["lost_pieces", "restarts"])
+    arguments = replay_command(here, ["lost_pieces", "restarts"], has_tier=True).split()[2:]
+    assert "--tier" in arguments
+    assert {simulate(*arguments, hash_seed=each)["trace"] for each in ("0", "1")} == {here.trace_hash}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fault", "region_away"], "--tier"),
+        (["--nodes", "2"], "3 nodes or more"),
+        (["--tier", "--nodes", "1", "--fault", "clone"], "--nodes 3 or more"),
+    ],
+)
+def test_worlds_that_can_not_be_are_refused_with_the_reason(arguments: list[str], words: str) -> None:
+    result = CliRunner().invoke(main, ["simulate", "--seeds", "1", *arguments])
+    assert result.exit_code == 2
+    assert words in result.output
