@@ -17,6 +17,7 @@ from appliance.core.errors import NotFound
 from appliance.core.limits_replication import TIER_PIECE_BYTES_MAX
 from replication.tier.engine import Fenced, TierAway
 from replication.tier.engines.names import check_key
+from replication.tier.engines.requests import EngineStatistics, Requests
 from replication.tier.envelope import seal_piece
 from replication.tier.pieces import Piece, PieceName
 from storage.replicas.streams import Chunk, StreamId
@@ -98,6 +99,10 @@ class MemoryEngine:
 
     def __init__(self, tier: MemoryTier) -> None:
         self._tier = tier
+        self.requests = Requests()
+
+    def statistics(self) -> EngineStatistics:
+        return self.requests.statistics(None)
 
     @property
     def piece_bytes_max(self) -> int:
@@ -113,6 +118,7 @@ class MemoryEngine:
 
     async def put(self, piece: Piece, *, is_mending: bool = False) -> None:
         self._tier.put_count += 1
+        self.requests.count("put")
         await self.answer()
         name = piece.name
         names = self._tier.of_epoch.setdefault((name.stream, name.epoch), [])
@@ -132,11 +138,13 @@ class MemoryEngine:
         self._tier.data[name.stream, name.epoch, name.first_seq] = piece.data
 
     async def last(self, stream: StreamId, epoch: int) -> PieceName | None:
+        self.requests.count("list")
         await self.answer()
         names = self._tier.of_epoch.get((stream, epoch))
         return names[-1] if names else None
 
     async def epochs(self) -> dict[StreamId, list[int]]:
+        self.requests.count("list")
         await self.answer()
         found: dict[StreamId, list[int]] = {}
         for (stream, epoch), names in sorted(self._tier.of_epoch.items()):
@@ -145,12 +153,14 @@ class MemoryEngine:
         return found
 
     async def pieces(self, stream: StreamId, epoch: int, from_seq: int = 0) -> AsyncIterator[PieceName]:
+        self.requests.count("list")
         await self.answer()
         for name in list(self._tier.of_epoch.get((stream, epoch), ())):
             if name.next_seq > from_seq:
                 yield name
 
     async def get(self, name: PieceName) -> bytes:
+        self.requests.count("get")
         await self.answer()
         data = self._tier.data.get((name.stream, name.epoch, name.first_seq))
         if data is None:
@@ -158,6 +168,7 @@ class MemoryEngine:
         return data
 
     async def remove(self, name: PieceName) -> None:
+        self.requests.count("remove")
         await self.answer()
         if (name.stream, name.epoch, name.first_seq) in self._tier.data:
             (kept,) = (

@@ -64,6 +64,17 @@ def add_replication(out: Collected, now: ReplicationNow, broker: Mapping[str, An
             out.add("homeport_tier_pieces", count, region.name, what)
         out.add("homeport_tier_lost_records", region.lost_entries, region.name)
         out.add("homeport_tier_gaps", region.gap_count, region.name)
+        for kind, count in region.requests.items():
+            out.add("homeport_tier_requests", count, region.name, kind)
+        for kind, count in (region.requests_per_day or {}).items():
+            out.add("homeport_tier_requests_per_day", count, region.name, kind)
+        for what, wait_ms in (("now", region.budget_wait_ms), ("worst", region.budget_wait_worst_ms)):
+            out.add(
+                "homeport_tier_budget_wait_seconds",
+                None if wait_ms is None else wait_ms / 1_000,
+                region.name,
+                what,
+            )
     for box in state.sites:
         out.add("homeport_cloud_box_heard", box.is_fresh, box.node_id, box.name, box.site_id)
         # What a silent box said last is not how it is.

@@ -17,6 +17,8 @@ _COLUMNS = {
     "lag": "LACKS",
     "put": "PUT",
     "mended": "MENDED",
+    "asked": "REQUESTS A DAY",
+    "held": "HELD BACK",
     "problem": "PROBLEM",
 }
 _SITE_COLUMNS = {
@@ -91,12 +93,20 @@ def _site_row(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(region: dict[str, Any]) -> dict[str, Any]:
-    lag = region["lag_entries"]
+    lag, per_day, held_ms = region["lag_entries"], region["requests_per_day"], region["budget_wait_ms"]
     return {
         "name": region["name"],
         "state": "away" if region["problem"] else "live" if region["is_live"] else "filled",
-        "lag": "?" if lag is None else f"{lag:,} records",
+        "lag": "?" if lag is None else _records(lag),
         "put": f"{region['pieces']:,} pieces, {region['bytes']:,} bytes",
         "mended": region["mended"],
+        "asked": "?"
+        if per_day is None
+        else ", ".join(f"{count:,} {kind}" for kind, count in per_day.items()),
+        "held": "-" if held_ms is None else f"{held_ms / 1_000:.1f} s",
         "problem": printable(region["problem"]) or "-",
     }
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"

@@ -135,12 +135,14 @@ def tier_states(shipper: Shipper, node_id: str, now_ms: int) -> tuple[TierRegion
     """
     machine = shipper.machine
     views = list(machine.views(now_ms))
+    waits = machine.budget_waits_ms(now_ms)
     found = []
     for state in machine.states:
         lanes = [view for view in views if view.region == state.name]
         own = [view for view in lanes if view.stream.node_id == node_id and not view.stream.branch]
         is_known = bool(own) and all(view.is_known for view in own)
-        counts = machine.counts[state.name]
+        counts, requests = machine.counts[state.name], shipper.requests[state.name]
+        per_day = requests.per_day(now_ms)
         found.append(
             TierRegionState(
                 name=state.name,
@@ -157,6 +159,10 @@ def tier_states(shipper: Shipper, node_id: str, now_ms: int) -> tuple[TierRegion
                 failed=counts.failed,
                 mended=counts.mended,
                 lost_entries=counts.lost,
+                requests=dict(requests.so_far()),
+                requests_per_day=None if per_day is None else dict(per_day),
+                budget_wait_ms=None if waits is None else waits[0],
+                budget_wait_worst_ms=None if waits is None else waits[1],
             )
         )
     return tuple(found)

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from appliance.core.errors import Conflict, StorageError, Unavailable
 from appliance.core.limits import MIB
+from replication.tier.engines.requests import EngineStatistics
 from replication.tier.pieces import Piece, PieceName
 from storage.replicas.streams import StreamId
 
@@ -58,6 +59,10 @@ class Engine(Protocol):
     @property
     def piece_bytes_max(self) -> int:
         """A piece of frames may be this large before it was packed; a single frame that is larger is a piece all the same."""
+        ...
+
+    def statistics(self) -> EngineStatistics:
+        """What was asked of it since it was connected; raises nothing."""
         ...
 
     async def put(self, piece: Piece, *, is_mending: bool = False) -> None:

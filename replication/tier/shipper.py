@@ -20,6 +20,7 @@ from replication.tier.engine import Opening
 from replication.tier.keys import TierKeys
 from replication.tier.local_pieces import LocalPieces
 from replication.tier.region_calls import CALL_ERRORS, CALL_S, RegionCalls, failed
+from replication.tier.region_requests import RegionRequests
 from replication.tier.shipping import Shipping, ShippingOptions
 from replication.tier.steps import Audit, Failed, FindEnd, Ship, Step, Tell
 from replication.tier.walked_file import read_walked, write_walked
@@ -36,6 +37,8 @@ class Shipper:
         directory: Where a stream is that is held here.
         folder: What is remembered of audits is kept there.
         on_tell: Hears what regions have.
+    Attributes:
+        requests: What each region was asked.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Shipper:
             random,
         )
         self.machine = Shipping(list(regions), random, clock.mono_ms(), options)
+        self.requests = {region: RegionRequests(clock.mono_ms()) for region in regions}
         self._calls: dict[str, RegionCalls] = {}
         self._auditors: dict[str, Auditor] = {}
         self._one_reads = trio.CapacityLimiter(1)
@@ -158,6 +162,7 @@ class Shipper:
                     region, calls, self._others, self._keys, self._random, walked
                 )
                 self._calls[region] = calls
+                self.requests[region].connected(engine.statistics)
                 try:
                     step = first
                     while True:
@@ -165,6 +170,7 @@ class Shipper:
                         step = await queue.receive()
                         pending[step.number] = step
                 finally:
+                    self.requests[region].ended()
                     del self._calls[region], self._auditors[region]
 
     async def _work(

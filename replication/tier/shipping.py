@@ -92,6 +92,7 @@ class Shipping:
         self._retry_ms: dict[str, int] = dict.fromkeys(regions, RETRY_MIN_MS)
         self._tokens = 0.0
         self._tokens_ms = now_ms
+        self._budget_wait_worst_ms = 0
         self.counts: dict[str, Counts] = {name: Counts() for name in regions}
 
     # --- What happens here ------------------------------------------------------------------------------------
@@ -162,7 +163,9 @@ class Shipping:
                 lane.gap_count += step.skips_gap
                 counts.pieces += 1
                 counts.bytes += outcome.sent_bytes
+                self._refill(now_ms)
                 self._tokens -= outcome.sent_bytes
+                self._budget_wait_worst_ms = max(self._budget_wait_worst_ms, self._budget_ms(now_ms) - now_ms)
                 out.append(self._tell(lane, outcome.name.head, now_ms))
             case Refused():
                 counts.fenced += 1
@@ -380,6 +383,12 @@ class Shipping:
             grown = self._tokens + (now_ms - self._tokens_ms) * self.options.bytes_per_s / 1000
             self._tokens = min(grown, float(self.options.bytes_per_s))
         self._tokens_ms = now_ms
+
+    def budget_waits_ms(self, now_ms: int) -> tuple[int, int] | None:
+        """What the budget adds to the age of what is new: how long nothing goes out from now on, and the longest of that so far; None without one."""
+        if not self.options.bytes_per_s:
+            return None
+        return max(0, self._budget_ms(self._tokens_ms) - now_ms), self._budget_wait_worst_ms
 
     def _budget_ms(self, now_ms: int) -> int:
         """When something may go out again."""

@@ -91,15 +91,19 @@ EU = TierRegionState(
     holder="e" * 32,
     is_live=True,
     lag_ms=900,
-    lag_entries=3,
+    lag_entries=1,
     pieces=12,
     bytes=4_096,
     mended=2,
     lost_entries=5,
     gap_count=1,
+    requests={"put": 12, "get": 1, "list": 7, "remove": 0},
+    requests_per_day={"put": 17_280, "get": 1, "list": 2_880, "remove": 0},
+    budget_wait_ms=1_500,
+    budget_wait_worst_ms=90_000,
 )
 US = msgspec.structs.replace(
-    EU, name="us", holder="f" * 32, is_live=False, problem="no route <b>", lag_ms=None, lag_entries=None
+    EU, name="us", holder="f" * 32, is_live=False, problem="no route <b>", lag_ms=None, lag_entries=None, requests_per_day=None, budget_wait_ms=None
 )
 CLOUDY = msgspec.structs.replace(STATE, tier=(EU, US), peers=())
 FORKED = msgspec.structs.replace(
@@ -235,6 +239,10 @@ async def test_each_region_of_the_cloud_is_shown_with_what_it_lacks_and_had_lost
         assert "What is new goes to eu meanwhile." in page
         assert "that nobody has any more" in page
         assert "nobody had what was there" in page
+        assert "<b>1 record</b>" in page
+        assert '<b>17\u202f280</b> <span class="muted">put, ' in page
+        assert "not measured for long enough yet" in page
+        assert page.count("Held back by the budget") == 1
         overview = (await client.get("/")).text
         assert "1 region of the cloud takes nothing: us." in overview
 
