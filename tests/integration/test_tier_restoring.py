@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import trio
 
 from appliance.core.config import Config
+from appliance.core.config_tier import TierConfig
 from appliance.core.errors import HomeportError, NotFound, Unavailable
 from appliance.identity.recovery_kit import RecoveryKit
 from appliance.run import layout, tier_restoring
@@ -33,21 +36,34 @@ __all__ = ["site"]  # the fixture
 ADDRESS = "s3://bucket/site"
 
 
-async def ship(tier: MemoryTier, box: Box, *names: str) -> None:
-    """All of a box's streams, as its shipper would."""
+async def ship(tier: MemoryTier, box: Box, *names: str, generations: Sequence[int] = (1,)) -> None:
+    """All of a box's streams, as its shipper would; with several generations of the key in turn, a piece each."""
     directories = {
         "telemetry": layout.telemetry_log(box.config),
         "catalog": layout.catalog_log(box.config),
     }
     local = LocalPieces.in_files(lambda stream: directories[stream.name])
     async with tier.open() as engine:
-        keys = site_tier_keys(box.config, box.keys)
-        calls = RegionCalls(engine, local, keys, trio.CapacityLimiter(1), lambda name: None)
+        configs = [
+            dataclasses.replace(box.config, tier=TierConfig(key_generation=each)) for each in generations
+        ]
+        turns = itertools.cycle(
+            [
+                RegionCalls(
+                    engine,
+                    local,
+                    site_tier_keys(config, box.keys),
+                    trio.CapacityLimiter(1),
+                    lambda name: None,
+                )
+                for config in configs
+            ]
+        )
         for name in names:
             stream, place = StreamId(box.node_id, "telemetry" if name == "telemetry" else "catalog"), EMPTY
             while True:
                 step = Ship(number=1, region="eu", stream=stream, place=place, bytes_max=30_000)
-                outcome = await calls.ship(step)
+                outcome = await next(turns).ship(step)
                 if isinstance(outcome, Nothing):
                     break
                 assert isinstance(outcome, Shipped)
@@ -89,6 +105,23 @@ async def test_a_box_comes_back_with_its_catalog_its_log_and_an_epoch_of_its_own
     assert [key for key in tier.kept_objects if key.startswith("claims/")] == [
         f"claims/{site.lost.node_id}/2"
     ]
+
+
+async def test_a_box_comes_back_out_of_pieces_of_several_generations_of_the_key(
+    site: Site, tier: MemoryTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = MemoryTier()
+    await ship(made, site.lost, "telemetry", "catalog", generations=(1, 2, 7))
+    await ship(made, site.peer, "catalog", generations=(2,))
+    # magic of 4 bytes, flags, then the generation: the head is readable without a key
+    sealed = {int.from_bytes(data[5:9]) for data in made.data.values()}
+    assert sealed == {1, 2, 7}
+    monkeypatch.setattr(tier_restoring, "opening", lambda address, credentials: made.open)
+    done = await restored(site.config, site.kit)
+    assert done.lacking == ()
+    lost = segments_of(layout.telemetry_log(site.lost.config))
+    here = segments_of(layout.telemetry_log(site.config))
+    assert {name: data for name, data in lost.items() if name.endswith(".seg")}.items() <= here.items()
 
 
 async def test_a_second_box_gets_another_epoch_and_the_same_one_its_own_again(

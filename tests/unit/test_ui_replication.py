@@ -103,7 +103,15 @@ EU = TierRegionState(
     budget_wait_worst_ms=90_000,
 )
 US = msgspec.structs.replace(
-    EU, name="us", holder="f" * 32, is_live=False, problem="no route <b>", lag_ms=None, lag_entries=None, requests_per_day=None, budget_wait_ms=None
+    EU,
+    name="us",
+    holder="f" * 32,
+    is_live=False,
+    problem="no route <b>",
+    lag_ms=None,
+    lag_entries=None,
+    requests_per_day=None,
+    budget_wait_ms=None,
 )
 CLOUDY = msgspec.structs.replace(STATE, tier=(EU, US), peers=())
 FORKED = msgspec.structs.replace(
