@@ -159,8 +159,10 @@ def tier_states(shipper: Shipper, node_id: str, now_ms: int) -> tuple[TierRegion
                 failed=counts.failed,
                 mended=counts.mended,
                 lost_entries=counts.lost,
-                requests=dict(requests.so_far()),
-                requests_per_day=None if per_day is None else dict(per_day),
+                requests={str(kind): count for kind, count in requests.so_far().items()},
+                requests_per_day=None
+                if per_day is None
+                else {str(kind): count for kind, count in per_day.items()},
                 budget_wait_ms=None if waits is None else waits[0],
                 budget_wait_worst_ms=None if waits is None else waits[1],
             )
