@@ -17,6 +17,7 @@ from appliance.core.errors import NotFound, RemoteProtocolError
 from appliance.core.limits_replication import GATEWAY_NAMES_COUNT
 from replication.tier.engine import Engine, Fenced, Opening, TierAway, TierUnfit
 from replication.tier.engines.names import check_key
+from replication.tier.engines.requests import EngineStatistics, Kind, Requests
 from replication.tier.gateway_messages import (
     Answer,
     Done,
@@ -43,6 +44,15 @@ from replication.tier.pieces import Piece, PieceName
 from storage.replicas.streams import StreamId
 
 REQUEST_MAX: Final = 2**32 - 1
+_KINDS: Final[dict[type, Kind]] = {
+    Put: "put",
+    PutObject: "put",
+    Get: "get",
+    GetObject: "get",
+    Remove: "remove",
+    RemoveObject: "remove",
+}
+"""What a question is for the region behind; all others list."""
 
 
 class GatewayClient:
@@ -115,6 +125,11 @@ class LinkedEngine:
     def __init__(self, client: GatewayClient, peer: str, region: str, *, piece_bytes_max: int) -> None:
         self._client, self._peer, self._region = client, peer, region
         self._piece_bytes_max = piece_bytes_max
+        self._requests = Requests()
+
+    def statistics(self) -> EngineStatistics:
+        """Questions by kind: what the region itself is asked for them is the cloud node's to say."""
+        return self._requests.statistics(None)
 
     @property
     def piece_bytes_max(self) -> int:
@@ -171,6 +186,7 @@ class LinkedEngine:
         await self._ask(RemoveObject(self._region, key))
 
     async def _ask(self, question: Question) -> Done:
+        self._requests.count(_KINDS.get(type(question), "list"))
         return await self._client.ask(self._peer, question)
 
 
