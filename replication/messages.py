@@ -73,9 +73,14 @@ class StoredEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True, tag=21):
-    """Who has what: the answer to a chunk that was appended, and what the sender heard of others (any path)."""
+    """Who has what: the answer to a chunk that was appended, and what the sender heard of others (any path).
+
+    Args:
+        is_gap: What was pushed to the sender beyond these places was not taken, and is to be pushed again from there on.
+    """
 
     entries: Annotated[tuple[StoredEntry, ...], Meta(max_length=DIGEST_ENTRY_COUNT_MAX)]
+    is_gap: bool = False
 
 
 class Pull(msgspec.Struct, frozen=True, array_like=True, tag=22):

@@ -75,8 +75,9 @@ PUSH_WINDOW_BYTES_MAX: Final = 4 * MIB
 """200 MB/s at 20 ms; more waits in buffers only."""
 PUSHED_ASSEMBLY_BYTES_MAX: Final = 4 * MIB
 """Of one peer's pushed chunks of which parts are missing; a single larger one is let in alone."""
-WAITING_CHUNK_BYTES_MAX: Final = 4 * MIB
-"""Of one stream, whole chunks that wait to be appended; a single larger one is let in alone."""
+WAITING_CHUNK_BYTES_MAX: Final = PUSH_WINDOW_BYTES_MAX + 1 * MIB
+"""Of one stream, whole chunks that wait to be appended: all that a peer has under way, where the disk is slower than the link, and a
+frame that is larger than was asked for. A single larger one is let in alone."""
 HELD_STREAM_COUNT_MAX: Final = 4_096
 """Two streams of 1,024 nodes, and branches; heads of more than these are not remembered of a peer either."""
 STATEMENT_COUNT_MAX: Final = 16_384

@@ -28,7 +28,8 @@ class Window:
 
     @property
     def is_open(self) -> bool:
-        return self.under_way_bytes < self.bytes_max
+        """Whether one more chunk fits: whoever takes them holds no more than a whole window, so a chunk beyond it would be dropped there."""
+        return not self.under_way_bytes or self.under_way_bytes + self.chunk_bytes <= self.bytes_max
 
     @property
     def chunk_bytes(self) -> int:

@@ -293,7 +293,7 @@ class Gossip:
                 self._heard(state, entry.stream, head, now_ms)
             elif entry.holder != self._core.node_id and entry.holder in self._core.fleet:
                 self._hearsay(entry, state.node_id, now_ms)
-        self._pusher.push_all(state, now_ms)
+        self._pusher.told(state, message, now_ms)
         self._puller.pull(now_ms)
 
     def _on_part(self, state: PeerState, message: ChunkPart, now_ms: int) -> None:

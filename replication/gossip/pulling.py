@@ -72,8 +72,7 @@ class Puller:
 
     def left(self, state: PeerState) -> None:
         """A peer's link is gone, and with it all that was under way."""
-        for request in list(state.pulls):
-            self._drop(state, request)
+        self._drop(state, list(state.pulls))
         self.lags.left(state.node_id)
 
     def pull(self, now_ms: int) -> None:
@@ -150,6 +149,7 @@ class Puller:
             self._finish(state, request)
             state.pull_window.end(pull.credit_bytes, now_ms - pull.asked_at_ms)
         self.lags.appended(held.stream, held.head)
+        self.pushed.tell_gap(held)
 
     def start(self, held: Held, now_ms: int) -> None:
         """Appends the next chunk that waits."""
@@ -364,19 +364,22 @@ class Puller:
         self.dropped_count += 1
         if request:
             self._break_chain(chunk.stream)
+        elif chunk.stream not in self._chains and (chunk.epoch, chunk.next_seq) > order(held.end):
+            self.pushed.missed(state, held)
 
     def _break_chain(self, stream: StreamId) -> None:
         """Forgets all requests for a stream that aren't waiting to be appended; their answers are dropped when they come."""
         chain = self._chains.get(stream)
         if chain is not None:
             state = self._core.peers[chain[0]]
-            for request in list(chain[1]):
-                self._drop(state, request)
+            self._drop(state, list(chain[1]))
 
-    def _drop(self, state: PeerState, request: int) -> None:
-        pull = state.pulls[request]
-        self._finish(state, request)
-        state.pull_window.give_up(pull.credit_bytes)
+    def _drop(self, state: PeerState, requests: list[int]) -> None:
+        """One loss, however many requests it is of: the window is halved once."""
+        if requests:
+            state.pull_window.give_up(sum(state.pulls[request].credit_bytes for request in requests))
+        for request in requests:
+            self._finish(state, request)
 
     def _finish(self, state: PeerState, request: int) -> None:
         pull = state.pulls.pop(request)

@@ -8,8 +8,9 @@ from typing import Final
 from appliance.core.limits_replication import HELD_STREAM_COUNT_MAX, PUSHED_ASSEMBLY_BYTES_MAX
 from replication.effects import PackedChunk
 from replication.gossip.parts import Assembly
-from replication.gossip.state import NOTHING, Core, Held, PeerState
-from replication.messages import ChunkPart
+from replication.gossip.state import NOTHING, Core, Held, PeerState, order
+from replication.messages import ChunkPart, Stored, StoredEntry
+from replication.scheduling import Priority
 from storage.replicas.streams import StreamId
 
 IDLE_MS: Final = 30_000
@@ -55,6 +56,7 @@ class PushedParts:
                 self._drop(state, key)
             if state.pushed_bytes and state.pushed_bytes + part.total_bytes > PUSHED_ASSEMBLY_BYTES_MAX:
                 self.dropped_count += 1
+                self.missed(state, held)
                 return None
             assembly = state.assemblies[key] = Assembly(part, now_ms)
             state.pushed_bytes += part.total_bytes
@@ -63,6 +65,23 @@ class PushedParts:
         if chunk is not None:
             self._drop(state, key)
         return chunk
+
+    def missed(self, state: PeerState, held: Held) -> None:
+        """A pushed chunk was not taken, so nothing that follows it is: its sender is told as soon as nothing waits to be appended."""
+        held.gap_of = state.node_id
+        self.tell_gap(held)
+
+    def tell_gap(self, held: Held) -> None:
+        """Has what is missing pushed again, once for each place: what is under way beyond it is dropped meanwhile."""
+        if not held.gap_of or held.waiting:
+            return
+        state, held.gap_of = self._core.peers.get(held.gap_of), ""
+        head = held.head
+        if state is None or not head.epoch or state.gaps_told.get(held.stream) == order(head):
+            return
+        state.gaps_told[held.stream] = order(head)
+        entry = StoredEntry(self._core.node_id, held.stream, head.epoch, head.next_seq, head.hash)
+        self._core.send(state.node_id, Stored((entry,), is_gap=True), Priority.CONTROL)
 
     def tick(self, state: PeerState, now_ms: int) -> None:
         """Gives up what doesn't come."""

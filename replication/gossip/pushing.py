@@ -15,6 +15,7 @@ from replication.effects import NotThere, PackedChunk, Place, Read
 from replication.gossip.forks import Forks
 from replication.gossip.parts import cut
 from replication.gossip.state import NOTHING, Core, Held, PeerState, Push, end_of, order, place_of
+from replication.messages import Stored
 from replication.scheduling import Priority
 from storage.replicas.streams import StreamHead, StreamId
 
@@ -89,6 +90,16 @@ class Pusher:
         if order(push.cursor) < head.place:
             push.cursor = place_of(head)
 
+    def told(self, state: PeerState, message: Stored, now_ms: int) -> None:
+        """A peer said what it has: what it didn't take goes again at once, not when all patience is gone."""
+        for entry in message.entries if message.is_gap else ():
+            stream = state.aliases.get(entry.stream, entry.stream)
+            push, known = state.pushes.get(stream), state.heads.get(stream, NOTHING)
+            is_last_word = entry.holder == state.node_id and known.place == (entry.epoch, entry.next_seq)
+            if push is not None and push.unacknowledged and is_last_word:
+                self._go_back(state, stream, push)
+        self.push_all(state, now_ms)
+
     def is_reading(self, number: int) -> bool:
         return number in self._reads
 
@@ -120,10 +131,7 @@ class Pusher:
                 )
                 if now_ms - push.unacknowledged[0][2] >= allowed_ms:
                     push.tries += 1
-                    for _, size_bytes, _ in push.unacknowledged:
-                        state.push_window.give_up(size_bytes)
-                    push.unacknowledged.clear()
-                    push.cursor = place_of(state.heads.get(stream, NOTHING))
+                    self._go_back(state, stream, push)
             self.push_all(state, now_ms)
 
     @property
@@ -134,6 +142,12 @@ class Pusher:
             for state in self._core.peers.values()
             for push in state.pushes.values()
         )
+
+    def _go_back(self, state: PeerState, stream: StreamId, push: Push) -> None:
+        """What isn't acknowledged is sent again. It is one loss, however many chunks it is of: the window is halved once."""
+        state.push_window.give_up(sum(size_bytes for _, size_bytes, _ in push.unacknowledged))
+        push.unacknowledged.clear()
+        push.cursor = place_of(state.heads.get(stream, NOTHING))
 
     def _choose(self, stream: StreamId) -> list[str]:
         core = self._core

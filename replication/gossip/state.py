@@ -49,6 +49,7 @@ class Held:
     Args:
         is_own: Written by this node.
         waiting: Chunks that came whole and follow each other from the head on; the first is being appended when `appending` is set.
+        gap_of: The peer of which a pushed chunk was not taken, and which wasn't told so yet; "": none.
         pushed_at_ms: When a part of it was last pushed to us by its writer: then it need not be pulled too.
     """
 
@@ -58,6 +59,7 @@ class Held:
     waiting: deque[tuple[PackedChunk, str, int]] = field(default_factory=deque)
     waiting_bytes: int = 0
     appending: int = 0
+    gap_of: str = ""
     pushed_at_ms: int = -(10**9)
     not_before_ms: int = 0
     """After a disk was full, or failed: nothing is appended before."""
@@ -119,6 +121,7 @@ class PeerState:
         unsent_bytes: What waits for its link.
         pace: What its link carries.
         part_at_ms: When a part of anything came last.
+        gaps_told: Of streams, the end here that it was last told to push again from.
         resting: Streams that it isn't asked for before a time.
         heads_due, statements_due: What it wasn't told yet.
         news, news_due: Nodes that it asked for, and until when it is told of news of their streams; what is to be told.
@@ -141,6 +144,7 @@ class PeerState:
     pulls: dict[int, PullState] = field(default_factory=dict)
     assemblies: dict[tuple[StreamId, int], Assembly] = field(default_factory=dict)
     pushed_bytes: int = 0
+    gaps_told: dict[StreamId, tuple[int, int]] = field(default_factory=dict)
     resting: dict[StreamId, int] = field(default_factory=dict)
     heads_due: dict[StreamId, None] = field(default_factory=dict)
     statements_due: dict[tuple[str, StreamId], None] = field(default_factory=dict)
