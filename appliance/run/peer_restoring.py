@@ -43,6 +43,7 @@ from appliance.run.restoring_streams import (
     Lacking,
     Progress,
     catalogs_of,
+    copy_branches,
     copy_streams,
     log_of,
     make_catalog,
@@ -305,8 +306,11 @@ async def _copy_streams(
     copied = await copy_streams(fetcher, catalogs_of(config, own_id, mates), progress)
     if not is_past_later:
         copied += await copy_streams(fetcher, [log_of(config, own_id)], progress)
+        copied += await copy_branches(fetcher, holders, config, progress)
     heads: dict[str, StreamHead] = {
-        stream.name: head for stream, head in copied.heads.items() if stream.node_id == own_id
+        stream.name: head
+        for stream, head in copied.heads.items()
+        if stream.node_id == own_id and not stream.branch
     }
     lacking = copied.lacking
     if is_past_later and (found := holders.get(StreamId(own_id, "telemetry"))):

@@ -7,8 +7,8 @@ Must not know: what kind of source it is, what becomes of the folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,14 @@ import trio
 
 from appliance.core.clock import SystemClock
 from appliance.core.config import Config
-from appliance.core.errors import StorageError, Unavailable
+from appliance.core.errors import CursorExpired, LogDamaged, StorageError, Unavailable
 from appliance.management.fleet import Roster
 from appliance.run import layout
 from replication.sources import Source
 from storage.catalog.catalog import Catalog
 from storage.catalog_stream.rebuilding import rebuild_catalog
+from storage.replicas.chunk_source import ChunkSource
+from storage.replicas.errors import OtherHistory
 from storage.replicas.replica_log import ReplicaLog
 from storage.replicas.streams import StreamHead, StreamId
 
@@ -98,11 +100,63 @@ async def copy_streams(
     return Copied(heads=heads, lacking=tuple(lacking))
 
 
+async def copy_branches(
+    source: Source, found: Mapping[StreamId, Mapping[str, StreamHead]], config: Config, progress: Progress
+) -> Copied:
+    """Copy the branches of a node's own streams that forked, beside the copies of others; the streams themselves were copied before.
+
+    Holders give one history several names. What lies on a history that is here already is not copied again.
+
+    Args:
+        found: What is held of the node's streams, by stream and holder.
+    Raises:
+        StorageError: the disk failed, or is full.
+    """
+    heads = {
+        stream: max(held.values(), key=lambda head: head.place) for stream, held in found.items() if held
+    }
+    copied = Copied()
+    # The longest first: whoever is behind has a part of it under another name.
+    for stream in sorted(filter(_is_branch, heads), key=lambda each: (heads[each].place, each), reverse=True):
+        own = layout.catalog_log(config) if stream.name == "catalog" else layout.telemetry_log(config)
+        beside = layout.replica(config, stream.node_id, stream.name).parent
+        here = [own, *sorted(beside.glob(f"{stream.name}.fork-*"))]
+        if not await trio.to_thread.run_sync(_is_had, here, stream, heads[stream]):
+            wanted = [(stream, beside / f"{stream.name}.fork-{stream.branch}")]
+            copied += replace(await copy_streams(source, wanted, progress), lacking=())
+            if stream not in copied.heads or copied.heads[stream].place < heads[stream].place:
+                why = "what another body of this node wrote could not be had; it comes by itself once a holder is linked"
+                copied += Copied(lacking=(Lacking(what=str(stream), why=why),))
+    return copied
+
+
+def _is_branch(stream: StreamId) -> bool:
+    return bool(stream.branch)
+
+
+def _is_had(directories: Sequence[Path], stream: StreamId, head: StreamHead) -> bool:
+    """Whether one of these folders has a history on which a head lies."""
+    for directory in directories:
+        reading = ChunkSource(directory, stream)
+        try:
+            if reading.head().place >= head.place:
+                reading.after(head.epoch, head.next_seq, head.hash, bytes_max=1)
+                return True
+        except (OtherHistory, CursorExpired, LogDamaged):
+            continue  # it is another one, or can't be told: then it is copied
+        finally:
+            reading.close()
+    return False
+
+
 def make_catalog(
     config: Config, catalog: Catalog, own_id: str, mates: Iterable[str], progress: Progress
 ) -> tuple[int, list[StorageError]]:
     """Fill an empty catalog with what the copied streams say; gives how many changes that was, and what can't be read."""
     streams = [(stream.node_id, directory) for stream, directory in catalogs_of(config, own_id, mates)]
+    beside = layout.replica(config, own_id, "catalog").parent
+    # What another body of this node changed: it is merged as others' changes are, and a change that comes twice is one.
+    streams += [(own_id, directory) for directory in sorted(beside.glob("catalog.fork-*"))]
     records, damaged = rebuild_catalog(
         catalog,
         streams,

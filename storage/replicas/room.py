@@ -18,6 +18,7 @@ from appliance.core.errors import LogFull
 from storage.log.disk import Disk, OsDisk
 from storage.log.disk_level import DiskLevel, DiskLevels
 from storage.log.dropped import DroppedRange, read_dropped
+from storage.log.layout import sha256
 from storage.log.manifest import read_manifest
 from storage.log.names import parse_segment_name
 from storage.replicas.chunk_source import ChunkSource
@@ -159,7 +160,8 @@ class ReplicaRoom:
     def set_aside(self, stream: StreamId) -> StreamId | None:
         """Keeps a copy that can't be gone on with (what comes next was dropped everywhere) as a branch; gives that.
 
-        None where there is nothing to keep.
+        None where there is nothing to keep. The branch is named after the last frame; where another copy that ended there has the name,
+        by hashes of that, and no branch is ever written over.
 
         Raises:
             OSError: the disk failed.
@@ -167,7 +169,12 @@ class ReplicaRoom:
         log = self.log(stream)
         if log.is_empty:
             return None
-        branch = StreamId(stream.node_id, stream.name, log.head().hash.hex()[:8])
+        name = log.head().hash
+        branch = StreamId(stream.node_id, stream.name, name.hex()[:8])
+        taken = set(self._names(self.root / stream.node_id))
+        while self.directory(branch).name in taken:
+            name = sha256(name)
+            branch = StreamId(stream.node_id, stream.name, name.hex()[:8])
         self._forget(stream)
         self._disk.rename(self.directory(stream), self.directory(branch))
         self._disk.fsync_directory(self.root / stream.node_id)

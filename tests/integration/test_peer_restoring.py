@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -32,7 +33,9 @@ from storage.log import LogReader, LogWriter
 from storage.log.verify import verify
 from storage.replicas.chunk_source import ChunkSource
 from storage.replicas.room import ReplicaRoom
-from storage.replicas.streams import StreamId
+from storage.replicas.streams import StreamHead, StreamId, StreamName
+from storage.site.order import SiteOrder
+from storage.site.reader import SiteReader
 from tests.catalog_stream_kit import carry_over
 from tests.fleet_kit import Box, make_fleet, open_node
 from tests.replica_kit import carry, segments_of
@@ -208,6 +211,131 @@ async def test_a_lost_node_comes_back_and_goes_on_in_a_new_epoch(site: Site) -> 
     assert not list(copies.glob("*.fork-*")), "it went on where it had ended"
     assert verify(copies / "telemetry").ok
     assert segments_of(copies / "telemetry") == segments_of(layout.telemetry_log(site.config))
+
+
+def fork(site: Site, tmp_path: Path) -> Box:
+    """Another body of the lost node, out of a copy of its disk; both have written since, and the peer has both histories."""
+    folder = tmp_path / "clone"
+    shutil.copytree(site.lost.data_dir, folder, symlinks=True)
+    config = dataclasses.replace(
+        site.lost.config, node=dataclasses.replace(site.lost.config.node, data_dir=folder)
+    )
+    clone = Box(config=config, keys=site.lost.keys)
+    for box, seed, device in ((site.lost, 3, "motor"), (clone, 4, "heater")):
+        writer = open_log(box.config, box.keys)
+        append_blocks(writer, 20, seed=seed)
+        assert writer.wait_idle(10)
+        writer.close()
+        write_catalog(box, device)
+    copy_to(site.lost, site.peer)
+    room = ReplicaRoom(site.peer.data_dir / "replicas", clock=CLOCK, disk=QuickDisk())
+    for name, directory in logs_of(clone.config).items():
+        branch = StreamId(clone.node_id, name, head_of(directory, name).hash.hex()[:8])
+        source = ChunkSource(directory, branch)
+        carry(source, room.log(branch))
+        # A holder that is behind has a part of it under another name.
+        part = StreamId(clone.node_id, name, "0" * 8)
+        source = ChunkSource(directory, part)
+        carry(source, room.log(part), bytes_max=4096, chunks_max=12)
+    room.close()
+    return clone
+
+
+def logs_of(config: Config) -> dict[StreamName, Path]:
+    return {"telemetry": layout.telemetry_log(config), "catalog": layout.catalog_log(config)}
+
+
+def head_of(directory: Path, name: StreamName) -> StreamHead:
+    source = ChunkSource(directory, StreamId("0" * 32, name))
+    try:
+        return source.head()
+    finally:
+        source.close()
+
+
+def records_of(directory: Path) -> list[tuple[int, int, bytes]]:
+    """(epoch, first sequence, content) of all blocks in a log."""
+    reader = LogReader(directory)
+    try:
+        found: list[tuple[int, int, bytes]] = []
+        seq = reader.first_seq()
+        while blocks := reader.read(seq):
+            found += [(block.epoch, block.first_seq, block.body) for block in blocks]
+            seq = blocks[-1].next_seq
+        return found
+    finally:
+        reader.close()
+
+
+def site_records(config: Config, keys: SiteKeys) -> list[bytes]:
+    """All that a box's readers see, as the store does."""
+    order = SiteOrder(
+        layout.site_order(config),
+        own_log=layout.telemetry_log(config),
+        own_id=keys.node_id.hex(),
+        replicas=config.node.data_dir / "replicas",
+        nodes=lambda: [keys.node_id.hex()],
+        clock=ManualClock(),
+    )
+    reader = SiteReader(order)
+    try:
+        found: list[bytes] = []
+        seq = 1
+        for _ in range(100):
+            order.take(seq)
+            while blocks := reader.read(seq):
+                found += [block.body for block in blocks]
+                seq = blocks[-1].next_seq
+        return found
+    finally:
+        reader.close()
+        order.close()
+
+
+async def test_after_a_fork_both_histories_come_back_and_each_record_once(site: Site, tmp_path: Path) -> None:
+    clone = fork(site, tmp_path)
+    ours, theirs = (records_of(layout.telemetry_log(box.config)) for box in (site.lost, clone))
+    assert ours != theirs
+    shared = set(ours) & set(theirs)
+    assert shared
+    async with running(site.peer) as (node, _):
+        done = await restore(site, node)
+    assert done.lacking == ()
+    keys = SiteKeys.load_existing(site.config.node.data_dir)
+    beside = site.config.node.data_dir / "replicas" / keys.node_id.hex()
+    assert len(list(beside.glob("telemetry.fork-*"))) == 1, "a part of it under another name is not had twice"
+    assert devices_of(site.config, keys) == dict.fromkeys(("fan", "heater", "motor", "pump", "valve"), True)
+    seen = site_records(site.config, keys)
+    assert sorted(seen) == sorted([body for _, _, body in set(ours) | set(theirs)])
+    writer = open_log(site.config, keys)
+    assert writer.head.epoch == 2, "above all epochs of both"
+    append_blocks(writer, 5, seed=5)
+    assert writer.wait_idle(10)
+    writer.close()
+    places = [(epoch, seq) for epoch, seq, _ in records_of(layout.telemetry_log(site.config))]
+    assert len(set(places)) == len(places)
+    after = [place for place in places if place[0] == 2]
+    assert after
+    assert not set(after) & {place[:2] for place in (*ours, *theirs)}
+    copy_to(Box(config=site.config, keys=keys), site.peer)
+    assert verify(site.peer.data_dir / "replicas" / keys.node_id.hex() / "telemetry").ok
+
+
+async def test_a_branch_that_can_not_be_had_is_told(site: Site, tmp_path: Path) -> None:
+    fork(site, tmp_path)
+    for folder in (site.peer.data_dir / "replicas" / site.lost.node_id).glob("telemetry.fork-*"):
+        path = min(folder.glob("*.seg"))
+        data = bytearray(path.read_bytes())
+        data[6_000] ^= 1
+        path.chmod(0o600)
+        path.write_bytes(data)
+    async with running(site.peer) as (node, _):
+        done = await restore(site, node)
+    assert {lacking.what.partition(".fork-")[0] for lacking in done.lacking} == {
+        f"{site.lost.node_id}/telemetry"
+    }
+    keys = SiteKeys.load_existing(site.config.node.data_dir)
+    assert devices_of(site.config, keys)["heater"], "the catalog's branch was had"
 
 
 async def test_without_the_past_devices_are_served_and_the_log_goes_on(site: Site) -> None:

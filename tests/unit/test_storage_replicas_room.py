@@ -185,6 +185,21 @@ def test_a_copy_that_can_not_go_on_is_set_aside_whole(room: ReplicaRoom, source:
     assert room.log(ORIGIN).is_empty
 
 
+def test_a_copy_that_is_set_aside_twice_at_one_place_is_kept_twice(
+    room: ReplicaRoom, source: ChunkSource
+) -> None:
+    kept = []
+    for _ in range(3):
+        carry(source, room.log(ORIGIN))
+        files = segments_of(room.directory(ORIGIN))
+        branch = room.set_aside(ORIGIN)
+        assert branch is not None
+        kept.append(branch)
+        assert segments_of(room.directory(branch)) == files
+    assert len(set(kept)) == 3
+    assert room.streams() == sorted(kept)
+
+
 def test_only_so_many_copies_are_open(room: ReplicaRoom, source: ChunkSource) -> None:
     for number in range(OPEN_COPY_COUNT_MAX + 10):
         room.log(StreamId(f"{number:032x}", "telemetry"))
