@@ -146,6 +146,8 @@ class MemoryNode:
     logs: dict[StreamId, MemoryLog] = field(default_factory=dict)
     forks: list[KeepFork] = field(default_factory=list)
     up: bool = True
+    append_ms: tuple[int, int] = (1, 5)
+    """What its disk takes for a chunk, ms."""
 
     @property
     def own(self) -> StreamId:
@@ -231,7 +233,7 @@ class World:
             elif isinstance(effect, Read):
                 self._later(self.rng.randint(0, 3), self._reading(node, effect))
             elif isinstance(effect, Append):
-                self._later(self.rng.randint(1, 5), self._appending(node, effect))
+                self._later(self.rng.randint(*node.append_ms), self._appending(node, effect))
             elif isinstance(effect, KeepFork):
                 node.forks.append(effect)
 

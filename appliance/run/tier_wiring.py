@@ -135,7 +135,7 @@ def tier_states(shipper: Shipper, node_id: str, now_ms: int) -> tuple[TierRegion
     """
     machine = shipper.machine
     views = list(machine.views(now_ms))
-    waits = machine.budget_waits_ms(now_ms)
+    waits = machine.budget.waits_ms(now_ms)
     found = []
     for state in machine.states:
         lanes = [view for view in views if view.region == state.name]

@@ -18,6 +18,7 @@ from appliance.core.errors import NotFound
 from appliance.core.limits_replication import TIER_PIECE_BYTES_MAX
 from replication.tier.engine import Fenced, TierAway
 from replication.tier.engines.names import check_key
+from replication.tier.engines.requests import EngineStatistics, Requests
 from replication.tier.pieces import Piece, PieceName
 from replication.tier.waiting import waits
 from storage.replicas.streams import StreamId
@@ -145,6 +146,7 @@ class Line:
         self.region = region
         self._source = source
         self.is_cut = False
+        self._requests = Requests()
 
     @property
     def is_well(self) -> bool:
@@ -159,7 +161,11 @@ class Line:
     def piece_bytes_max(self) -> int:
         return self.region.piece_bytes_max
 
+    def statistics(self) -> EngineStatistics:
+        return self._requests.statistics(None)
+
     async def put(self, piece: Piece, *, is_mending: bool = False) -> None:
+        self._requests.count("put")
         await self._pass(len(piece.data))
         name = piece.name
         names = self.region.names.get((name.stream, name.epoch), [])
@@ -178,6 +184,7 @@ class Line:
         await self._pass()
 
     async def last(self, stream: StreamId, epoch: int) -> PieceName | None:
+        self._requests.count("list")
         await self._pass()
         names = self.region.names.get((stream, epoch))
         last = names[-1] if names else None
@@ -185,6 +192,7 @@ class Line:
         return last
 
     async def epochs(self) -> dict[StreamId, list[int]]:
+        self._requests.count("list")
         await self._pass()
         found: dict[StreamId, list[int]] = {}
         for stream, epoch in sorted(self.region.names):
@@ -195,6 +203,7 @@ class Line:
     async def pieces(
         self, stream: StreamId, epoch: int, from_seq: int = 0
     ) -> AsyncGenerator[PieceName, None]:
+        self._requests.count("list")
         await self._pass()
         found = [name for name in self.region.names.get((stream, epoch), ()) if name.next_seq > from_seq]
         await self._pass()
@@ -202,6 +211,7 @@ class Line:
             yield name
 
     async def get(self, name: PieceName) -> bytes:
+        self._requests.count("get")
         await self._pass()
         data = self.region.data.get((name.stream, name.epoch, name.first_seq))
         await self._pass(len(data or b""))
@@ -210,6 +220,7 @@ class Line:
         return data
 
     async def remove(self, name: PieceName) -> None:
+        self._requests.count("remove")
         await self._pass()
         names = self.region.names.get((name.stream, name.epoch), [])
         kept = next((each for each in names if each.first_seq == name.first_seq), None)
@@ -219,6 +230,7 @@ class Line:
 
     async def put_object(self, key: str, data: bytes) -> bool:
         check_key(key)
+        self._requests.count("put")
         await self._pass(len(data))
         is_new = key not in self.region.kept_objects
         self.region.kept_objects.setdefault(key, data)
@@ -227,12 +239,14 @@ class Line:
 
     async def get_object(self, key: str) -> bytes | None:
         check_key(key)
+        self._requests.count("get")
         await self._pass()
         data = self.region.kept_objects.get(key)
         await self._pass()
         return data
 
     async def objects(self, prefix: str = "") -> AsyncGenerator[str, None]:
+        self._requests.count("list")
         await self._pass()
         found = sorted(key for key in self.region.kept_objects if key.startswith(prefix))
         await self._pass()

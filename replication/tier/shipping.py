@@ -17,6 +17,7 @@ from typing import Final
 
 from replication.effects import Place
 from replication.randomness import Randomness
+from replication.tier.budget import Budget
 from replication.tier.lanes import Lane, Source
 from replication.tier.pieces import PieceName
 from replication.tier.regions import Regions, RegionState
@@ -90,9 +91,7 @@ class Shipping:
         self._number = 0
         self._retry_at_ms: dict[str, int] = dict.fromkeys(regions, 0)
         self._retry_ms: dict[str, int] = dict.fromkeys(regions, RETRY_MIN_MS)
-        self._tokens = 0.0
-        self._tokens_ms = now_ms
-        self._budget_wait_worst_ms = 0
+        self.budget = Budget(self.options.bytes_per_s, now_ms)
         self.counts: dict[str, Counts] = {name: Counts() for name in regions}
 
     # --- What happens here ------------------------------------------------------------------------------------
@@ -163,9 +162,7 @@ class Shipping:
                 lane.gap_count += step.skips_gap
                 counts.pieces += 1
                 counts.bytes += outcome.sent_bytes
-                self._refill(now_ms)
-                self._tokens -= outcome.sent_bytes
-                self._budget_wait_worst_ms = max(self._budget_wait_worst_ms, self._budget_ms(now_ms) - now_ms)
+                self.budget.spend(outcome.sent_bytes, now_ms)
                 out.append(self._tell(lane, outcome.name.head, now_ms))
             case Refused():
                 counts.fenced += 1
@@ -217,7 +214,7 @@ class Shipping:
     def tick(self, now_ms: int) -> list[Step]:
         """Time has come for something; harmless at any other time."""
         self.regions.choose(now_ms)
-        self._refill(now_ms)
+        self.budget.refill(now_ms)
         for state in self.regions.states:
             state.lags = any(
                 lane.end is None or lane.is_cut
@@ -300,7 +297,7 @@ class Shipping:
             due_ms = lane.due_ms(pace_ms, now_ms, safe_pace_ms=FILL_PACE_MS)
         else:
             due_ms = lane.late_ms(LATE_MS)
-        return None if due_ms is None else max(due_ms, self._budget_ms(now_ms))
+        return None if due_ms is None else max(due_ms, self.budget.open_ms(now_ms))
 
     def _step(self, lane: Lane, now_ms: int) -> Step | None:
         region = lane.region
@@ -377,24 +374,6 @@ class Shipping:
             lane.fill_from.remove(step.from_region)
         elif step.skips_gap:
             lane.fill_from, lane.nothing_at = None, lane.source.head.place
-
-    def _refill(self, now_ms: int) -> None:
-        if self.options.bytes_per_s:
-            grown = self._tokens + (now_ms - self._tokens_ms) * self.options.bytes_per_s / 1000
-            self._tokens = min(grown, float(self.options.bytes_per_s))
-        self._tokens_ms = now_ms
-
-    def budget_waits_ms(self, now_ms: int) -> tuple[int, int] | None:
-        """What the budget adds to the age of what is new: how long nothing goes out from now on, and the longest of that so far; None without one."""
-        if not self.options.bytes_per_s:
-            return None
-        return max(0, self._budget_ms(self._tokens_ms) - now_ms), self._budget_wait_worst_ms
-
-    def _budget_ms(self, now_ms: int) -> int:
-        """When something may go out again."""
-        if not self.options.bytes_per_s or self._tokens >= 0:
-            return now_ms
-        return now_ms + 1 + int(-self._tokens * 1000 / self.options.bytes_per_s)
 
 
 def _end_of(name: PieceName | None) -> Place:

@@ -226,13 +226,13 @@ def test_a_budget_holds_and_nothing_but_time_is_lost() -> None:
     rig.run(MINUTE_MS)
     sent = sum(counts.bytes for counts in box.machine.counts.values())
     assert 50_000 * 55 < sent < 50_000 * 65 + 1_100_000  # a piece begins while there is something left
-    now_ms, worst_ms = box.machine.budget_waits_ms(rig.now_ms) or (0, 0)
+    now_ms, worst_ms = box.machine.budget.waits_ms(rig.now_ms) or (0, 0)
     assert 0 <= now_ms <= worst_ms
     assert 1_000 < worst_ms < MINUTE_MS
     rig.run(10 * MINUTE_MS)
     assert told(rig, "eu") == told(rig, "us") == 10_000
-    assert box.machine.budget_waits_ms(rig.now_ms) == (0, worst_ms) or box.machine.counts["us"].bytes > sent
-    assert rig.box().machine.budget_waits_ms(rig.now_ms) is None
+    assert box.machine.budget.waits_ms(rig.now_ms) == (0, worst_ms) or box.machine.counts["us"].bytes > sent
+    assert rig.box().machine.budget.waits_ms(rig.now_ms) is None
 
 
 def test_on_a_slow_line_pieces_become_small_and_the_region_is_not_taken_for_away() -> None:
