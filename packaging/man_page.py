@@ -13,8 +13,8 @@ from appliance.cli import main as homeport
 
 
 def escaped(text: str) -> str:
-    """Text as roff takes it: no escape, no request at the start of a line, hyphens that can be copied."""
-    text = text.replace("\\", "\\e").replace("-", "\\-")
+    """Text as roff takes it: no escape, no request at the start of a line, hyphens that can be copied, lists of choices that break."""
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("|", "|\\:")
     return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in text.splitlines())
 
 
@@ -43,7 +43,7 @@ def described(name: str, command: click.Command) -> Iterator[str]:
 
 def page(version: str) -> Iterator[str]:
     date = datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC).date()
-    yield f'.TH HOMEPORT 1 "{date}" "Homeport {version}" "Homeport"'
+    yield f'.TH HOMEPORT 1 "{date}" "Homeport {version}" "Homeport"\n.ad l'  # a list of choices fills a line by itself
     yield ".SH NAME\nhomeport \\- MQTT broker, append\\-only log and time\\-series store for a site"
     yield ".SH SYNOPSIS\n.B homeport\n.I VERB\n.RI [ OPTION ...]"
     yield ".SH DESCRIPTION"
