@@ -25,8 +25,8 @@ from storage.telemetry.store import TelemetryStore
 from tests.log_kit import Record
 from tests.pipeline_kit import Bench
 
-TODAY = 19_700
-"""2023-12-09."""
+TODAY = 20_509
+"""2026-02-25."""
 DEFAULT = Retention((), default_class(90, 730))
 
 

@@ -129,14 +129,14 @@ async def test_a_damaged_generation_is_found_before_it_is_all_there_is(filled: F
 async def test_one_day_that_fails_does_not_keep_the_others_from_being_archived(filled: Filled) -> None:
     for ago in (2, 3):
         filled.put(TODAY - ago)
-    (filled.root / "2023").mkdir()
-    (filled.root / "2023" / "2023-12-06").write_text("in the way")
+    (filled.root / "2026").mkdir()
+    (filled.root / "2026" / "2026-02-22").write_text("in the way")
     async with kept(filled) as scene:
         await scene.settle()
         assert scene.keeper.statistics().failures_total == 1
         await scene.settle()
         assert scene.where() == {2: "both", 3: "hot"}
-        (filled.root / "2023" / "2023-12-06").unlink()
+        (filled.root / "2026" / "2026-02-22").unlink()
         filled.clock.advance(600_000)
         await scene.settle()
         assert scene.where() == {2: "both", 3: "both"}

@@ -46,7 +46,7 @@ def test_a_generation_has_every_row_of_the_day_in_order(filled: Filled) -> None:
     rows = rows_of(filled.root, DAY, manifest)
     assert sorted(rows, key=str) == sorted(expected, key=str)
     assert rows == sorted(rows, key=lambda row: (row[0], row[1], row[3]))
-    assert (manifest.rows, manifest.generation, manifest.day) == (110, 1, "2023-12-06")
+    assert (manifest.rows, manifest.generation, manifest.day) == (110, 1, "2026-02-22")
     assert manifest.through.next_seq == filled.store.read_cursor().next_seq
     folder = generation_folder(filled.root, DAY, 1)
     assert read_manifest(folder, DAY, 1) == manifest
@@ -127,9 +127,9 @@ def test_a_table_that_is_rewritten_meanwhile_ends_it(filled: Filled) -> None:
     def rewrite(_: Progress) -> None:
         with filled.store.writing() as connection:
             for sql in (
-                "CREATE TABLE copy AS FROM readings_20231206",
-                "DROP TABLE readings_20231206",
-                "ALTER TABLE copy RENAME TO readings_20231206",
+                "CREATE TABLE copy AS FROM readings_20260222",
+                "DROP TABLE readings_20260222",
+                "ALTER TABLE copy RENAME TO readings_20260222",
             ):
                 connection.execute(sql).fetchall()
 

@@ -101,7 +101,7 @@ def test_a_day_leaves_the_store_and_is_still_there(filled: Filled) -> None:
     filled.put(TODAY)
     before = filled.view()
     cooled(filled, DAY)
-    assert tables(filled) == ["readings_20231209", "texts_20231209"]
+    assert tables(filled) == ["readings_20260225", "texts_20260225"]
     assert filled.view() == before
     assert hours(filled) == 60  # of the day that left, texts apart
     state = states(filled)[DAY]

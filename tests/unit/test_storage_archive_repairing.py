@@ -44,11 +44,11 @@ def filled(tmp_path: Path) -> Filled:
     with made.store.reading() as connection:
         blocks = run(
             connection,
-            "SELECT DISTINCT block_id FROM pragma_storage_info('readings_20231207') WHERE block_id >= 0",
+            "SELECT DISTINCT block_id FROM pragma_storage_info('readings_20260223') WHERE block_id >= 0",
         )
         others = run(
             connection,
-            "SELECT DISTINCT block_id FROM pragma_storage_info('readings_20231209') WHERE block_id >= 0",
+            "SELECT DISTINCT block_id FROM pragma_storage_info('readings_20260225') WHERE block_id >= 0",
         )
     (block, *_) = sorted({row[0] for row in blocks} - {row[0] for row in others})
     made.store.close()
@@ -62,7 +62,7 @@ def filled(tmp_path: Path) -> Filled:
 def test_a_damaged_day_is_left_to_the_archive_and_no_reading_is_missing(filled: Filled) -> None:
     with filled.store.reading() as connection:
         tables = damaged_tables(connection)
-        assert tables == ["readings_20231207"]
+        assert tables == ["readings_20260223"]
         assert days_to_leave(connection, tables, filled.store) == [TODAY - 2]
     leave_to_archive(filled.store, [TODAY - 2])
     assert len(filled.view()) == 3 * 20 * 600 * 4
@@ -77,16 +77,16 @@ def test_a_damaged_day_is_left_to_the_archive_and_no_reading_is_missing(filled: 
 
 @pytest.mark.parametrize("why", ["late rows", "archive damaged", "not archived", "no table of a day"])
 def test_what_the_archive_has_not_is_not_left_to_it(filled: Filled, why: str) -> None:
-    tables = ["readings_20231207"]
+    tables = ["readings_20260223"]
     if why == "late rows":
         filled.put(TODAY - 2, first=5_000)
     elif why == "archive damaged":
         (file, *_) = generation_folder(filled.root, TODAY - 2, 1).glob("*.parquet")
         file.write_bytes(file.read_bytes()[:-1])
     elif why == "not archived":
-        tables = ["readings_20231209"]
+        tables = ["readings_20260225"]
     else:
-        tables = ["readings_20231207", "newest"]
+        tables = ["readings_20260223", "newest"]
     with filled.store.reading() as connection:
         assert days_to_leave(connection, tables, filled.store) is None
     filled.store.close()

@@ -412,6 +412,6 @@ async def test_a_file_of_the_archive_that_is_gone_or_broken_is_named_and_no_dama
         assert filled.store.damage.take() is None
     filled.store.reopen()
     answer = await box.ask("SELECT count(*) FROM readings")
-    assert (answer.rows, answer.missing_days) == (((0,),), ("2023-12-06",))
+    assert (answer.rows, answer.missing_days) == (((0,),), ("2026-02-22",))
     box.close()
     filled.store.close()
