@@ -27,7 +27,7 @@ class Source:
     """A stream as it is held here.
 
     Attributes:
-        is_own: Ours to ship; another's only when nobody else does, or by a node that gathers.
+        is_own: Ours to ship; another's only when nobody else does.
         safe_seq: The first sequence that no node in another failure domain has.
     """
 

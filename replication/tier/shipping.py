@@ -59,14 +59,12 @@ class ShippingOptions:
         pace_ms: What is new waits for so long to become one piece.
         is_filling: Regions that aren't live are filled, too; else only while the live one is away.
         bytes_per_s: Of all that goes out; 0 for no bound.
-        gathers: Others' streams are shipped as if they were own ones: what a cloud node is for.
         audit_ms: How often a region's whole listing is looked at; 0 for never.
     """
 
     pace_ms: int = 5_000
     is_filling: bool = True
     bytes_per_s: int = 0
-    gathers: bool = False
     audit_ms: int = 86_400_000
 
 
@@ -100,7 +98,7 @@ class Shipping:
         """A stream is held here, durably, up to `head`."""
         source = self._sources.get(stream)
         if source is None:
-            source = self._sources[stream] = Source(stream, head, is_own or self.options.gathers)
+            source = self._sources[stream] = Source(stream, head, is_own)
             for state in self.regions.states:
                 lane = self._lanes[(state.name, stream)] = Lane(state.name, source)
                 if self.options.audit_ms:

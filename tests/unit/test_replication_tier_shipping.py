@@ -132,14 +132,6 @@ def test_anothers_stream_is_left_alone_while_somebody_ships_it_and_shipped_when_
     assert len(box.log) == asked
 
 
-def test_a_node_that_gathers_ships_everybodys_at_once() -> None:
-    rig = Rig("eu")
-    box = rig.box(is_own=False, options=ShippingOptions(gathers=True))
-    box.grow(100)
-    rig.run(6_000)
-    assert told(rig, "eu") == 100
-
-
 def test_what_is_not_kept_here_any_more_comes_from_the_other_region() -> None:
     rig = Rig("eu", "us")
     box = rig.box()
