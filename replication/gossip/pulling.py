@@ -356,7 +356,9 @@ class Puller:
                 self._break_chain(chunk.stream)
             return
         has_room = not held.waiting or held.waiting_bytes + size_bytes <= WAITING_CHUNK_BYTES_MAX
-        if (is_footer and not held.waiting) or (has_room and continues(held, chunk)):
+        # A copy that is empty still, because the answer before got lost, must not begin with one that was to follow it.
+        is_early = pull is not None and pull.start.epoch > 0 and not held.end.epoch
+        if (is_footer and not held.waiting) or (has_room and not is_early and continues(held, chunk)):
             held.waiting.append((chunk, state.node_id, request))
             held.waiting_bytes += size_bytes
             self.start(held, now_ms)
