@@ -119,11 +119,26 @@ class Housekeeping:
                 code="disk_read_only",
             )
 
-    def release_ballast(self) -> int:
-        """Gives the reserve back because an allocation found the disk full; how many bytes that is."""
+    @property
+    def ballast_released_total(self) -> int:
+        """How many times the reserve was given back."""
+        return self._space.released_total if self._space is not None else 0
+
+    def release_ballast(self, seen_total: int) -> int:
+        """Gives the reserve back because an allocation found the disk full.
+
+        Args:
+            seen_total: `ballast_released_total` before that allocation.
+        Returns:
+            How many bytes that is, also where a look at the disk gave it back meanwhile; 0: there was none to give.
+        """
         space = self._space
-        size = space.held_bytes if space is not None else 0
-        return size if space is not None and space.release() else 0
+        if space is None:
+            return 0
+        size = space.held_bytes
+        if space.release():
+            return size
+        return space.owed_bytes if space.released_total > seen_total else 0
 
     def tick(self, busy: Collection[tuple[int, int]]) -> list[SegmentName]:
         """Looks at the space, and removes what may go if it is time; gives what was removed."""
@@ -149,7 +164,7 @@ class Housekeeping:
             disk_total_bytes=space.space.total_bytes if space is not None else 0,
             disk_free_bytes=space.space.free_bytes if space is not None else 0,
             ballast_bytes=space.held_bytes if space is not None else 0,
-            ballast_released_total=space.released_total if space is not None else 0,
+            ballast_released_total=self.ballast_released_total,
             log_bytes=self._retainer.log_bytes,
             first_seq=self._retainer.first_seq,
             needed_seq=self._needed[0],

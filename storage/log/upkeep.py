@@ -123,10 +123,11 @@ class Upkeep:
             return spare, limit
 
     def _make_spare_somehow(self, size: int, limit: int) -> tuple[int, int]:
+        seen_total = self.housekeeping.ballast_released_total
         try:
             return self._make_spare(limit), limit
         except OSError as error:
-            released = self.housekeeping.release_ballast() if error.errno in NO_SPACE else 0
+            released = self.housekeeping.release_ballast(seen_total) if error.errno in NO_SPACE else 0
             if not released:
                 raise
         limit = min(limit, round_to_page(max(size, released // RESERVE_SHARE, SEGMENT_BYTES_MIN)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from appliance.core.clock import ManualClock
 from appliance.core.errors import LogFull
 from storage.log import LogWriter
-from storage.log.disk_level import DiskLevel, DiskLevels
+from storage.log.disk_level import DiskLevel, DiskLevels, Space
 from storage.log.housekeeping import FULL_INTERVAL_MS, HousekeepingStatistics, KeepingRules
 from storage.log.verify import verify
 from tests.storage_log_kit import PretendedDisk, append_blocks, as_written, open_writer, read_all
@@ -133,11 +134,17 @@ class NoRoomForSegments(PretendedDisk):
             self.taken_bytes += size
         super().allocate(descriptor, size)
 
+    def space(self, path: Path) -> Space:
+        """Neither so little that the ballast is given up by who looks, nor so much that it is taken again."""
+        seen = super().space(path)
+        return seen if self.free_bytes is None else replace(seen, free_bytes=1536 * 1024)
+
 
 def test_a_full_disk_gives_the_ballast_to_smaller_segments(tmp_path: Path) -> None:
     disk = NoRoomForSegments(tmp_path)
     writer = open_writer(tmp_path, disk=disk, segment_bytes=2 * 1024 * 1024, compression="none")
-    writer.keep_house(rules(ballast_bytes=1024 * 1024))
+    writer.housekeeping.hold("reader", lambda: 0)
+    writer.keep_house(rules(ballast_bytes=1024 * 1024, levels=DiskLevels(low_percent=97, hold_percent=98, read_only_percent=100)))
     wait_until(lambda: house(writer).ballast_bytes == 1024 * 1024)
     written = append_blocks(writer, 3)
     disk.free_bytes = 0
@@ -152,6 +159,21 @@ def test_a_full_disk_gives_the_ballast_to_smaller_segments(tmp_path: Path) -> No
     assert [as_written(block) for block in read_all(tmp_path)[0]][:3] == written
     writer.close()
     assert verify(tmp_path).ok
+
+
+def test_a_ballast_that_a_look_gave_up_meanwhile_counts(tmp_path: Path) -> None:
+    disk = NoRoomForSegments(tmp_path)
+    writer = open_writer(tmp_path, disk=disk, segment_bytes=2 * 1024 * 1024, compression="none")
+    keeper = writer.housekeeping
+    assert keeper.release_ballast(0) == 0
+    writer.keep_house(rules(ballast_bytes=1024 * 1024))
+    wait_until(lambda: house(writer).ballast_bytes == 1024 * 1024)
+    disk.free_bytes = 0
+    seen_total = keeper.ballast_released_total
+    assert keeper.release_ballast(seen_total) == 1024 * 1024
+    assert keeper.release_ballast(seen_total) == 1024 * 1024
+    assert keeper.release_ballast(keeper.ballast_released_total) == 0
+    writer.close()
 
 
 def test_who_can_not_say_what_is_needed_needs_everything(disk: PretendedDisk) -> None:
