@@ -144,7 +144,12 @@ def test_a_full_disk_gives_the_ballast_to_smaller_segments(tmp_path: Path) -> No
     disk = NoRoomForSegments(tmp_path)
     writer = open_writer(tmp_path, disk=disk, segment_bytes=2 * 1024 * 1024, compression="none")
     writer.housekeeping.hold("reader", lambda: 0)
-    writer.keep_house(rules(ballast_bytes=1024 * 1024, levels=DiskLevels(low_percent=97, hold_percent=98, read_only_percent=100)))
+    writer.keep_house(
+        rules(
+            ballast_bytes=1024 * 1024,
+            levels=DiskLevels(low_percent=97, hold_percent=98, read_only_percent=100),
+        )
+    )
     wait_until(lambda: house(writer).ballast_bytes == 1024 * 1024)
     written = append_blocks(writer, 3)
     disk.free_bytes = 0
