@@ -17,15 +17,18 @@ def test_an_empty_copy_does_not_begin_with_the_second_answer_when_the_first_got_
     world = World(1, fleet(2))
     for _ in range(60):
         world.write(A, body=bytes(20_000))
-    carry, lost = world._send, []
+    carry = world._send
+    lost: list[ChunkPart] = []
 
     def lose(node: MemoryNode, effect: Send) -> None:
         """Whatever is pushed, and once the end of the first answer."""
-        part = effect.message
-        is_push = isinstance(part, ChunkPart) and not part.request
-        is_end = isinstance(part, ChunkPart) and part.first_seq == 1 and part.offset > 0 and not lost
-        world.weather.loss = float(is_push or is_end)
-        lost.extend([part] * (is_end and not is_push))
+        part, is_lost = effect.message, False
+        if isinstance(part, ChunkPart):
+            is_end = part.first_seq == 1 and part.offset > 0 and not lost
+            is_lost = not part.request or is_end
+            if part.request and is_end:
+                lost.append(part)
+        world.weather.loss = float(is_lost)
         carry(node, effect)
 
     monkeypatch.setattr(world, "_send", lose)
