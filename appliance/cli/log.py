@@ -16,7 +16,8 @@ from appliance.core.errors import NotFound
 from appliance.core.limits import MIB
 from appliance.run import layout
 from appliance.run.first_run import become_owner
-from storage.log.scrub import Scrubber, read_scrub_state
+from storage.log.scrub import Scrubber
+from storage.log.scrub_state import read_scrub_state
 from storage.log.verify import verify as verify_stream
 
 NOW_INTERVAL_MS = 1000

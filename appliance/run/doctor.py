@@ -38,7 +38,7 @@ from storage.log.disk import OsDisk
 from storage.log.disk_level import DiskLevel, DiskLevels
 from storage.log.dropped import read_dropped
 from storage.log.reader import LogReader
-from storage.log.scrub import read_scrub_state
+from storage.log.scrub_state import read_scrub_state
 from storage.telemetry.database import set_aside_files
 
 __all__ = ["Check", "Result", "examine"]

@@ -15,7 +15,8 @@ from appliance.core import logs
 from appliance.core.clock import Clock
 from appliance.core.config import Config
 from appliance.run import layout
-from storage.log.scrub import Scrubber, ScrubState, read_scrub_state
+from storage.log.scrub import Scrubber
+from storage.log.scrub_state import ScrubState, read_scrub_state
 
 NICENESS: Final = 19
 PAUSE_S_MAX: Final = 60.0

@@ -9,94 +9,25 @@ error from the reader, which checks everything too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
 
 from appliance.core.clock import Clock
 from appliance.core.limits import (
-    MIB,
     PAGE_BYTES,
     SCRUB_BYTES_PER_S_MIN,
     SCRUB_DAMAGE_COUNT_MAX,
     SCRUB_RATE_SHARE,
 )
 from storage.log.disk import NO_DIRECT_IO, OsDisk
-from storage.log.layout import crc32c, round_to_page
+from storage.log.layout import round_to_page
 from storage.log.manifest import replace_file
 from storage.log.names import SCRUB, SCRUB_NEW, SegmentName, live_segments, segments_in_order
 from storage.log.scan import DamagedRange
+from storage.log.scrub_state import ScrubPass, ScrubState, encode_scrub_state, read_scrub_state
 from storage.log.segment_verify import verify_segment
-
-STATE_BYTES_MAX: Final = MIB
-"""Twice SCRUB_DAMAGE_COUNT_MAX ranges of at most 1 KiB, and room to spare."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScrubPass:
-    """One reading of everything; times are wall time, `ended_at_ms` 0 while it runs.
-
-    Args:
-        epoch, first_seq: Of the segment that was read last; 0 before the first.
-        damaged_total: Ranges and blemishes found; `damaged` has the first SCRUB_DAMAGE_COUNT_MAX of them.
-    """
-
-    began_at_ms: int = 0
-    ended_at_ms: int = 0
-    epoch: int = 0
-    first_seq: int = 0
-    segment_count: int = 0
-    bytes: int = 0
-    damaged_total: int = 0
-    damaged: tuple[DamagedRange, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScrubState:
-    """The pass that runs, and the last one that was finished; json-able."""
-
-    now: ScrubPass = ScrubPass()
-    last: ScrubPass = ScrubPass()
-
-    @property
-    def damaged_total(self) -> int:
-        """Of the finished pass, or of the running one where that has found more."""
-        return max(self.now.damaged_total, self.last.damaged_total)
-
-
-def encode_scrub_state(state: ScrubState) -> bytes:
-    """A line with the CRC-32C of the rest, then JSON."""
-    body = json.dumps(asdict(state), separators=(",", ":")).encode() + b"\n"
-    return b"homeport log scrub 1 %08x\n" % crc32c(0, body) + body
-
-
-def decode_scrub_state(data: bytes) -> ScrubState | None:
-    """What the file says; None when it isn't whole."""
-    first, _, body = data.partition(b"\n")
-    if first != b"homeport log scrub 1 %08x" % crc32c(0, body):
-        return None
-    fields = json.loads(body)
-    return ScrubState(now=_pass(fields["now"]), last=_pass(fields["last"]))
-
-
-def _pass(fields: dict[str, Any]) -> ScrubPass:
-    return ScrubPass(**{**fields, "damaged": tuple(DamagedRange(**each) for each in fields["damaged"])})
-
-
-def read_scrub_state(directory: Path) -> ScrubState:
-    """How far scrubbing is; a new beginning where that isn't known.
-
-    Raises:
-        OSError: the file can't be read.
-    """
-    try:
-        with (directory / SCRUB).open("rb") as file:
-            return decode_scrub_state(file.read(STATE_BYTES_MAX)) or ScrubState()
-    except FileNotFoundError:
-        return ScrubState()
 
 
 class PacedDisk(OsDisk):

@@ -47,12 +47,11 @@ def seal_segment(
     path = directory / str(name)
     descriptor = disk.open(path, write=True)
     try:
-        footer = _describe(disk, descriptor, name, end_seq, end_hash, now_ms)
-        if isinstance(footer, list):
+        found = sealing_of(disk, descriptor, name, end_seq, end_hash, signer, now_ms)
+        if isinstance(found, list):
             set_aside(disk, directory, name)
-            return footer
-        unsigned = with_signature(footer, signer.key_id, b"")
-        data = encode_footer(with_signature(footer, signer.key_id, signer.sign(signed_bytes(unsigned))))
+            return found
+        footer, data = found
         write_all(disk, descriptor, [data], footer.frames_end)
         disk.truncate(descriptor, footer.frames_end + len(data))
         disk.fsync(descriptor)
@@ -62,6 +61,22 @@ def seal_segment(
     disk.rename(path, directory / str(SegmentName(name.epoch, name.first_seq, "seg")))
     disk.fsync_directory(directory)
     return summary_of(footer, footer.frames_end + len(data))
+
+
+def sealing_of(
+    disk: Disk, descriptor: int, name: SegmentName, end_seq: int, end_hash: bytes, signer: Signer, now_ms: int
+) -> tuple[Footer, bytes] | list[DamagedRange]:
+    """The footer of an open file, signed, with its bytes; or what is damaged. Arguments as those of `seal_segment`.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    footer = _describe(disk, descriptor, name, end_seq, end_hash, now_ms)
+    if isinstance(footer, list):
+        return footer
+    unsigned = with_signature(footer, signer.key_id, b"")
+    signed = with_signature(footer, signer.key_id, signer.sign(signed_bytes(unsigned)))
+    return signed, encode_footer(signed)
 
 
 def set_aside(disk: Disk, directory: Path, name: SegmentName) -> None:

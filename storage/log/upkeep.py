@@ -20,6 +20,7 @@ from storage.log.housekeeping import Housekeeping, KeepingRules
 from storage.log.layout import round_to_page
 from storage.log.manifest import SegmentSummary, read_manifest, summary_of, write_manifest
 from storage.log.names import SPARE, SegmentName
+from storage.log.rewriting import seal_again
 from storage.log.scan import DamagedRange
 from storage.log.seal import read_footer, seal_segment
 from storage.log.signer import Signer
@@ -79,14 +80,14 @@ class Upkeep:
 
         def job() -> None:
             now_ms = self._clock.now_ms()
-            sealed = seal_segment(
-                self._disk, self._directory, name, end_seq, end_hash(), self._signer, now_ms
-            )
+            seal = seal_again if name.state == "seg" else seal_segment
+            sealed = seal(self._disk, self._directory, name, end_seq, end_hash(), self._signer, now_ms)
             self._sealing.discard(name.key)
             if isinstance(sealed, list):
                 self.damaged = (*self.damaged, *sealed)
                 return
-            self.summaries = tuple(sorted((*self.summaries, sealed), key=lambda summary: summary.name))
+            others = [each for each in self.summaries if each.name.key != name.key]
+            self.summaries = tuple(sorted((*others, sealed), key=lambda summary: summary.name))
             self.sealed_total += 1
             write_manifest(self._disk, self._directory, self.summaries)
 

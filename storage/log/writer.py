@@ -48,6 +48,7 @@ from storage.log.names import HEAD
 from storage.log.new_epoch import epoch_begun, recover_or_begin
 from storage.log.recovery import Recovered, RecoveryReport
 from storage.log.retainer import Retainer, finish_removal
+from storage.log.rewriting import has_to_be_sealed
 from storage.log.scan import Position
 from storage.log.seal import set_aside
 from storage.log.segment_header import NO_BRANCH, check_stream
@@ -270,7 +271,7 @@ class LogWriter:
         if self._active is not None and self._active.name not in names:
             names.append(self._active.name)
         for name, successor in pairwise(names):
-            if name.state == "open":
+            if has_to_be_sealed(self._disk, self._directory, name, aside):
                 end_hash = partial(hash_before, self._disk, self._directory, successor)
                 self._upkeep.seal_later(name, successor.first_seq, end_hash)
 

@@ -1,75 +1,69 @@
-"""Mending a sealed segment from another holder's bytes: of a log of one's own or of a copy, it makes no difference.
+"""Mending what rots in a segment from another holder's bytes: of a log of one's own or of a copy, it makes no difference.
 
-The footer says by a signature what each MiB was, so whoever sent the bytes need not be trusted. The file is written anew beside the
-old one, fsynced and renamed over it: at no moment is there a file that is half of each, and what was good is read as ever. What a
-scrub found is the list of what is wanted; it is looked at again first, because a leaf may have been mended since.
+Nobody who sent bytes has to be trusted: rotten.py says what proves each part. A sealed segment is written anew beside the old one and
+renamed over it (storage/log/rewriting.py). In one that isn't sealed, which its writer may have open, damaged bytes are written over in their place: frames
+fill whole pages, so nothing that is whole is touched, and a crash in between leaves damaged what was.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
-from appliance.core.limits import LEAF_BYTES
+from appliance.core.limits import LEAF_BYTES, PAGE_BYTES
 from storage.log.disk import Disk, write_all
-from storage.log.footer import Footer
+from storage.log.frame import decode_header
 from storage.log.layout import sha256
-from storage.log.names import SegmentName, parse_segment_name
-from storage.log.scrub import read_scrub_state
-from storage.log.seal import read_footer
-from storage.log.segment_verify import is_signature_valid
+from storage.log.names import SegmentName, live_segments, segments_in_order
+from storage.log.rewriting import bytes_of, write_anew, write_footer_anew
+from storage.log.scan import Position, find_later_frame
+from storage.log.seal import leaf_hashes
+from storage.log.segment_header import decode_segment_header, encode_segment_header
+from storage.log.window import Window
+from storage.replicas.checking import check_frames
+from storage.replicas.places import OpenSegment, open_segment_file
+from storage.replicas.rotten import (
+    RottenBlemish,
+    RottenFrames,
+    RottenLeaf,
+    RottenPage,
+    RottenPart,
+    is_footer_good,
+    read_leaf,
+)
+from storage.replicas.sealing import check_footer, pinned_keys
 
-MENDED: Final = "mended"
-"""The file that is being made; one at a time in a stream's directory."""
-LEAF_COUNT_MAX: Final = 256
-"""That are asked for at once: 256 MiB of rot is a disk to be replaced."""
 
+def mend(disk: Disk, directory: Path, part: RottenPart, data: bytes = b"") -> str:
+    """Puts a part in its place; gives what is wrong, one sentence, where it isn't what belongs there or nothing can be mended.
 
-@dataclass(frozen=True, slots=True, order=True)
-class RottenLeaf:
-    """Bytes [number MiB, number + 1 MiB) of a sealed segment that are not what was sealed."""
-
-    epoch: int
-    segment_first_seq: int
-    number: int
-
-
-def rotten_leaves(disk: Disk, directory: Path) -> list[RottenLeaf]:
-    """What the last scrubs of a stream found, and is still so; in order, at most LEAF_COUNT_MAX. Reads those leaves.
-
+    Args:
+        data: As another holder gave it; none for a blemish.
     Raises:
-        OSError: the directory can't be read. A leaf that can't be is rotten.
+        OSError: the disk failed, or is full; the segment is as it was.
     """
-    state = read_scrub_state(directory)
-    names: dict[SegmentName, set[int]] = {}
-    for damaged in (*state.last.damaged, *state.now.damaged):
-        name = parse_segment_name(damaged.segment)
-        if name is not None and name.state == "seg":
-            end = max(damaged.end_offset, damaged.offset + 1)
-            names.setdefault(name, set()).update(range(damaged.offset // LEAF_BYTES, -(-end // LEAF_BYTES)))
-    found: list[RottenLeaf] = []
-    for name, numbers in sorted(names.items()):
-        try:
-            descriptor = disk.open(directory / str(name))
-        except FileNotFoundError:
-            continue  # removed since
-        try:
-            footer = read_footer(disk, descriptor)
-            if footer is not None:
-                found += [
-                    RottenLeaf(name.epoch, name.first_seq, number)
-                    for number in sorted(numbers)
-                    if number < len(footer.leaves) and _read(disk, descriptor, footer, number) is None
-                ]
-        finally:
-            disk.close(descriptor)
-    return found[:LEAF_COUNT_MAX]
+    if isinstance(part, RottenLeaf):
+        return mend_leaf(disk, directory, part, data)
+    name = SegmentName(part.epoch, part.segment_first_seq, "open")
+    segment = open_segment_file(disk, directory, name)
+    if segment is None:
+        return f"{name} is not here any more"
+    try:
+        match part:
+            case RottenFrames():
+                return _mend_frames(disk, directory, segment, part, data)
+            case RottenPage(what="footer"):
+                return _mend_footer(disk, directory, segment, part, data)
+            case RottenPage():
+                return _mend_header(disk, directory, segment, data)
+            case RottenBlemish():
+                return _mend_blemish(disk, directory, segment, part)
+    finally:
+        disk.close(segment.descriptor)
 
 
 def mend_leaf(disk: Disk, directory: Path, leaf: RottenLeaf, data: bytes) -> str:
-    """Puts a leaf in its place; gives what is wrong, one sentence, where it isn't the one that was sealed or nothing can be mended.
+    """As `mend`, of a leaf.
 
     Args:
         data: As ChunkSource.leaf of another holder gave it.
@@ -77,65 +71,115 @@ def mend_leaf(disk: Disk, directory: Path, leaf: RottenLeaf, data: bytes) -> str
         OSError: the disk failed, or is full; the segment is as it was.
     """
     name = SegmentName(leaf.epoch, leaf.segment_first_seq, "seg")
-    try:
-        descriptor = disk.open(directory / str(name))
-    except FileNotFoundError:
+    segment = open_segment_file(disk, directory, name)
+    if segment is None:
         return f"{name} is not here any more"
     try:
-        footer = read_footer(disk, descriptor)
-        if footer is None or not is_signature_valid(footer):
+        footer = segment.footer
+        if footer is None or not is_footer_good(footer):
             return f"the footer of {name} is damaged itself"
         if not 0 <= leaf.number < len(footer.leaves) or sha256(data) != footer.leaves[leaf.number]:
             return f"these are not the bytes of leaf {leaf.number} that was sealed in {name}"
-        if _read(disk, descriptor, footer, leaf.number) is not None:
-            return ""  # it was mended before
-        _write_anew(disk, directory, name, descriptor, footer, leaf.number, data)
+        if read_leaf(disk, segment.descriptor, footer, leaf.number) is None:
+            _patch(disk, directory, segment, leaf.number * LEAF_BYTES, data)
+        return ""
     finally:
-        disk.close(descriptor)
+        disk.close(segment.descriptor)
+
+
+def _mend_frames(disk: Disk, directory: Path, segment: OpenSegment, part: RottenFrames, data: bytes) -> str:
+    header = segment.header
+    if header is None:
+        return f"both copies of the header of {segment.name} are damaged"
+    if not part.end_hash:
+        return f"nothing says any more what the records {part.first_seq} to {part.next_seq - 1} of {segment.name} were"
+    start = Position(part.offset, part.first_seq, part.prev_hash)
+    checked = check_frames(data, epoch=part.epoch, salt=header.salt, start=start)
+    if isinstance(checked, str):
+        return checked
+    if (checked.end.next_seq, checked.end.hash) != (part.next_seq, part.end_hash):
+        return f"these are not the records {part.first_seq} to {part.next_seq - 1} that {segment.name} had"
+    if part.end_offset and checked.end.offset != part.end_offset:
+        return f"these frames are of another size than those that {segment.name} had"
+    _patch(disk, directory, segment, part.offset, data)
     return ""
 
 
-def _read(disk: Disk, descriptor: int, footer: Footer, number: int) -> bytes | None:
-    """A leaf's bytes; None where they are not what was sealed, or can't be read."""
-    offset = number * LEAF_BYTES
-    try:
-        data = disk.pread(descriptor, min(LEAF_BYTES, footer.frames_end - offset), offset)
-    except OSError:
-        return None
-    return data if sha256(data) == footer.leaves[number] else None
+def _mend_footer(disk: Disk, directory: Path, segment: OpenSegment, part: RottenPage, data: bytes) -> str:
+    name = segment.name
+    if is_footer_good(segment.footer):
+        return ""  # it was mended before
+    if name.state != "seg":
+        return f"{name} is not sealed"
+    live = live_segments(segments_in_order(disk.names(directory)))
+    keys = pinned_keys(disk, directory, live, live.index(name)) if name in live else None
+    footer = check_footer(data, name, keys)
+    if isinstance(footer, str):
+        return footer
+    if (footer.last_seq + 1, footer.last_hash) != (part.end_seq, part.end_hash):
+        return f"the footer ends somewhere else than the frames of {name}"
+    if keys is None and leaf_hashes(disk, segment.descriptor, footer.frames_end) != footer.leaves:
+        return "the footer's hashes are not those of the bytes here, and nothing says whose key signed it"
+    write_footer_anew(disk, directory, name, segment.descriptor, footer, data)
+    return ""
 
 
-def _write_anew(
-    disk: Disk, directory: Path, name: SegmentName, descriptor: int, footer: Footer, number: int, data: bytes
-) -> None:
-    size, frames_end = disk.size(descriptor), footer.frames_end
-    path = directory / MENDED
-    with suppress(FileNotFoundError):
-        disk.unlink(path)  # of a crash: it may be read-only already
-    writing = disk.open(path, create=True)
+def _mend_header(disk: Disk, directory: Path, segment: OpenSegment, data: bytes) -> str:
+    name = segment.name
+    if segment.header is not None:
+        return ""  # it was mended before
+    header = decode_segment_header(data)
+    if header is None or encode_segment_header(header) != data:
+        return "the header's page is not whole"
+    if (header.epoch, header.first_seq) != name.key:
+        return "the header is that of another segment"
+    size = disk.size(segment.descriptor)
+    window = Window(lambda length, offset: disk.pread(segment.descriptor, length, offset), size)
+    first = decode_header(window.get(PAGE_BYTES, PAGE_BYTES), header.salt)
+    if isinstance(first, str):
+        if find_later_frame(window, PAGE_BYTES, size, header.salt, name.epoch, name.first_seq) is None:
+            return f"no frame of {name} is one by this header"
+    elif (first.first_seq, first.prev_hash) != (name.first_seq, header.continues_hash):
+        return f"the first frame of {name} is not what the header says"
+    _patch(disk, directory, segment, 0, data)
+    return ""
+
+
+def _mend_blemish(disk: Disk, directory: Path, segment: OpenSegment, part: RottenBlemish) -> str:
+    if segment.header is None:
+        return f"both copies of the header of {segment.name} are damaged"
+    data = bytes(part.end_offset - part.offset) if part.offset else encode_segment_header(segment.header)
+    _patch(disk, directory, segment, part.offset, data)
+    return ""
+
+
+def _patch(disk: Disk, directory: Path, segment: OpenSegment, offset: int, data: bytes) -> None:
+    """Has these bytes at a place of a segment's file, durably."""
+    name, descriptor = segment.name, segment.descriptor
+    if name.state == "seg":
+        size = disk.size(descriptor)
+        write_anew(disk, directory, name, _patched(disk, descriptor, size, offset, data), size)
+        return
+    writing = disk.open(directory / str(name), write=True)
     try:
-        disk.allocate(writing, size)
-        for leaf in range(len(footer.leaves)):
-            offset = leaf * LEAF_BYTES
-            length = min(LEAF_BYTES, frames_end - offset)
-            part = data if leaf == number else _part(disk, descriptor, offset, length)
-            write_all(disk, writing, [part], offset)
-        write_all(disk, writing, [disk.pread(descriptor, size - frames_end, frames_end)], frames_end)
-        disk.fsync(writing)
-        disk.make_read_only(writing)
-        disk.rename(path, directory / str(name))
-        disk.fsync_directory(directory)
-    except OSError:
-        with suppress(FileNotFoundError):
-            disk.unlink(path)
-        raise
+        write_all(disk, writing, [data], offset)
+        disk.fdatasync(writing)
     finally:
         disk.close(writing)
 
 
-def _part(disk: Disk, descriptor: int, offset: int, length: int) -> bytes:
-    """Bytes of the old file; another leaf that can't be read stays rotten, as zeros, until it is mended too."""
-    try:
-        return disk.pread(descriptor, length, offset)
-    except OSError:
-        return bytes(length)
+def _patched(disk: Disk, descriptor: int, size: int, offset: int, data: bytes) -> Iterable[bytes]:
+    yield from _readable(disk, descriptor, 0, offset)
+    yield data
+    yield from _readable(disk, descriptor, offset + len(data), size)
+
+
+def _readable(disk: Disk, descriptor: int, start: int, end: int) -> Iterable[bytes]:
+    """Bytes of the old file; what can't be read stays rotten, as zeros, until it is mended too."""
+    while start < end:
+        stop = min(end, start - start % LEAF_BYTES + LEAF_BYTES)
+        try:
+            yield b"".join(bytes_of(disk, descriptor, start, stop))
+        except OSError:
+            yield bytes(stop - start)
+        start = stop

@@ -11,14 +11,8 @@ import pytest
 from appliance.core.clock import ManualClock
 from appliance.core.errors import LogDamaged
 from storage.log import LogReader, OsDisk
-from storage.log.scrub import (
-    PacedDisk,
-    Scrubber,
-    ScrubState,
-    decode_scrub_state,
-    encode_scrub_state,
-    read_scrub_state,
-)
+from storage.log.scrub import PacedDisk, Scrubber
+from storage.log.scrub_state import ScrubState, decode_scrub_state, encode_scrub_state, read_scrub_state
 from storage.log.seal import read_footer
 from storage.log.verify import verify
 from tests.storage_log_kit import append_blocks, open_writer, read_all

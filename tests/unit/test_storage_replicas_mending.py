@@ -11,10 +11,12 @@ from appliance.core.clock import ManualClock
 from appliance.core.errors import LogDamaged
 from appliance.core.limits import LEAF_BYTES, MIB
 from storage.log import LogReader, OsDisk
+from storage.log.rewriting import MENDED
 from storage.log.scrub import Scrubber
 from storage.log.verify import verify
 from storage.replicas.chunk_source import ChunkSource
-from storage.replicas.mending import LEAF_COUNT_MAX, MENDED, RottenLeaf, mend_leaf, rotten_leaves
+from storage.replicas.mending import mend_leaf
+from storage.replicas.rotten import PART_COUNT_MAX, RottenLeaf, rotten_parts
 from tests.replica_kit import KEYS, ORIGIN, carry, open_replica, segments_of
 from tests.storage_log_kit import HookedDisk, append_blocks, open_writer
 
@@ -65,13 +67,14 @@ def test_what_a_scrub_found_is_mended_from_the_other(pair: tuple[Path, Path], si
     ours, theirs = pair[side], pair[1 - side]
     spoil(ours, 100, LEAF_BYTES + 500, LEAF_BYTES + 90_000)
     disk = OsDisk()
-    assert rotten_leaves(disk, ours) == []
+    assert rotten_parts(disk, ours) == []
     scrub(ours)
-    found = rotten_leaves(disk, ours)
+    found = rotten_parts(disk, ours)
     assert found == [RottenLeaf(1, 1, 0), LEAF]
     for leaf in found:
+        assert isinstance(leaf, RottenLeaf)
         assert mend_leaf(disk, ours, leaf, leaf_of(theirs, leaf.number)) == ""
-    assert rotten_leaves(disk, ours) == []
+    assert rotten_parts(disk, ours) == []
     assert segments_of(ours) == segments_of(theirs)
     assert verify(ours, trusted_keys=KEYS).ok
     assert min(ours.glob("*.seg")).stat().st_mode & 0o777 == 0o400
@@ -141,4 +144,4 @@ def test_a_reader_has_the_records_again_once_they_are_mended(pair: tuple[Path, P
 
 
 def test_only_so_many_leaves_are_wanted_at_once(pair: tuple[Path, Path]) -> None:
-    assert LEAF_COUNT_MAX * LEAF_BYTES == 256 * MIB
+    assert PART_COUNT_MAX * LEAF_BYTES == 256 * MIB
