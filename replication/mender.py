@@ -1,8 +1,8 @@
-"""Mends what rots in sealed segments, of the own logs and of copies, from whoever holds the same. For trio.
+"""Mends what rots in segments, of the own logs and of copies, from whoever holds the same. For trio.
 
-Copies are scrubbed here (the own log is by the node), slowly; what any scrub found is asked of one connected peer after the other, a leaf of
-1 MiB at a time. The signed footer says what a leaf was, so an answer that isn't that changes nothing, whoever sent it. Asked for a leaf, this gives
-it where it is what was sealed, one at a time for each peer, behind what is live on the link.
+Copies are scrubbed here (the own log is by the node), slowly; what any scrub found is asked of one connected peer after the other, a part
+at a time (storage/replicas/rotten.py), and frames that no peer has of the cloud's regions. What is here says what a part was, so an answer that isn't that changes
+nothing, whoever sent it. Asked for a part, this gives it where it is whole, one at a time for each peer, behind what is live on the link.
 """
 
 from __future__ import annotations
@@ -17,17 +17,36 @@ import structlog
 import trio
 
 from appliance.core.clock import Clock
-from appliance.core.errors import LogDamaged, StorageError
+from appliance.core.errors import StorageError
 from appliance.core.limits import LEAF_BYTES
-from appliance.core.limits_replication import PART_BYTES_MIN
-from replication.messages import LeafAsk, LeafLacking, LeafMessage, LeafPart, encode_message
+from appliance.core.limits_replication import LEAF_NUMBER_MAX, PART_BYTES_MIN
+from replication.messages import (
+    LeafAsk,
+    LeafLacking,
+    LeafMessage,
+    LeafPart,
+    RottenKind,
+    encode_message,
+)
 from replication.scheduling import Priority
 from storage.log.disk import OsDisk
+from storage.log.layout import ZERO_HASH
 from storage.log.scrub import Scrubber
+from storage.replicas.chunk_part import end_of_frames
 from storage.replicas.chunk_source import ChunkSource
-from storage.replicas.mending import RottenLeaf, mend_leaf, rotten_leaves
+from storage.replicas.giving import part_of_segment
+from storage.replicas.mending import mend
 from storage.replicas.room import ReplicaRoom
-from storage.replicas.streams import StreamId
+from storage.replicas.rotten import (
+    FRAMES_BYTES_MAX,
+    RottenBlemish,
+    RottenFrames,
+    RottenLeaf,
+    RottenPart,
+    rotten_frames,
+    rotten_parts,
+)
+from storage.replicas.streams import SEQUENCE_MAX, Chunk, StreamId
 
 LOOK_INTERVAL_S: Final = 60.0
 """How often it is looked what scrubs have found: a small file for each stream, and the leaves that it names."""
@@ -48,6 +67,21 @@ class Sender(Protocol):
     ) -> bool: ...
 
 
+class Regions(Protocol):
+    """The cloud's regions: the frames of one segment that go on from a place and begin before a sequence; None where none has them."""
+
+    async def __call__(
+        self, stream: StreamId, epoch: int, next_seq: int, frame_hash: bytes, upto_seq: int
+    ) -> Chunk | None: ...
+
+
+async def nothing_of_regions(
+    stream: StreamId, epoch: int, next_seq: int, frame_hash: bytes, upto_seq: int
+) -> Chunk | None:
+    """Of a node that ships to none."""
+    return None
+
+
 class Mender:
     """See the module.
 
@@ -55,6 +89,7 @@ class Mender:
         own: The directories of this node's own streams.
         room: All copies; only asked where they are.
         scrub_interval_ms: Within which each copy is read once; 0 for never.
+        regions: Has frames from the cloud's regions; where there are none, nothing.
     """
 
     def __init__(
@@ -65,7 +100,9 @@ class Mender:
         *,
         clock: Clock,
         scrub_interval_ms: int,
+        regions: Regions = nothing_of_regions,
     ) -> None:
+        self._regions = regions
         self._links = links
         self._own = own
         self._room = room
@@ -80,7 +117,7 @@ class Mender:
         self._answered = trio.Event()
         self._ended = threading.Event()
         self.mended_total = 0
-        self.rotten: tuple[tuple[StreamId, RottenLeaf], ...] = ()
+        self.rotten: tuple[tuple[StreamId, RottenPart], ...] = ()
         """What was found when it was looked last, and nobody could mend."""
 
     @property
@@ -126,39 +163,105 @@ class Mender:
             self._ended.set()  # a scrub under way finishes its segment, and nobody waits for it
 
     async def _look(self) -> None:
-        left: list[tuple[StreamId, RottenLeaf]] = []
+        left: list[tuple[StreamId, RottenPart]] = []
         for stream in [*self._own, *await trio.to_thread.run_sync(self._room.streams)]:
+            directory = self._directory(stream)
             try:
-                leaves = await self._in_thread(partial(rotten_leaves, OsDisk(), self._directory(stream)))
+                parts = await self._in_thread(partial(rotten_parts, OsDisk(), directory))
+                left += [(stream, part) for part in parts if not await self._mend(stream, part)]
+            except FileNotFoundError:
+                continue  # nothing was written to it yet
             except (StorageError, OSError) as error:
                 log.warning("a stream can't be looked at", stream=str(stream), error=str(error))
-                continue
-            left += [(stream, leaf) for leaf in leaves if not await self._mend(stream, leaf)]
         self.rotten = tuple(left)
 
-    async def _mend(self, stream: StreamId, leaf: RottenLeaf) -> bool:
-        """Asks one peer after the other."""
+    async def _mend(self, stream: StreamId, part: RottenPart) -> bool:
+        """Has a part from whoever has it; a leaf as a whole, or the frames in it.
+
+        Raises:
+            StorageError, OSError: the stream can't be read.
+        """
+        if isinstance(part, RottenBlemish):
+            return await self._put(stream, part, b"", "")
+        if isinstance(part, RottenFrames):
+            return await self._mend_frames(stream, part)
+        what = "leaf" if isinstance(part, RottenLeaf) else part.what
         for peer in self._links.peers():
-            data = await self._ask(peer, stream, leaf)
-            if data is None:
-                continue
-            try:
-                problem = await self._in_thread(
-                    partial(mend_leaf, OsDisk(), self._directory(stream), leaf, data)
-                )
-            except OSError as error:
-                problem = str(error)
-            if not problem:
-                self.mended_total += 1
-                log.warning("a rotten part of the log is mended", stream=str(stream), segment=leaf.segment_first_seq, leaf=leaf.number, peer=peer)  # fmt: skip
+            number = part.number if isinstance(part, RottenLeaf) else LEAF_NUMBER_MAX
+            data = await self._ask(peer, stream, part, what=what, number=number)
+            if data is not None and await self._put(stream, part, data, peer):
                 return True
-            log.warning("a rotten part of the log is not mended", stream=str(stream), segment=leaf.segment_first_seq, leaf=leaf.number, peer=peer, reason=problem)  # fmt: skip
+        if isinstance(part, RottenLeaf):
+            directory = self._directory(stream)
+            for each in await self._in_thread(partial(rotten_frames, OsDisk(), directory, part)):
+                if isinstance(each, RottenFrames):
+                    await self._mend_frames(stream, each)
+            left = await self._in_thread(partial(rotten_parts, OsDisk(), directory))
+            return part not in left
         return False
 
-    async def _ask(self, peer: str, stream: StreamId, leaf: RottenLeaf) -> bytes | None:
+    async def _mend_frames(self, stream: StreamId, part: RottenFrames) -> bool:
+        """Puts frames together: one holder may have some of them, and another one the rest."""
+        if not part.end_hash or part.end_offset - part.offset > FRAMES_BYTES_MAX:
+            return False
+        pieces: list[bytes] = []
+        sources: set[str] = set()
+        seq, before = part.first_seq, part.prev_hash
+        while seq < part.next_seq and sum(map(len, pieces)) <= FRAMES_BYTES_MAX:
+            found = await self._next_frames(stream, part, seq, before)
+            if found is None:
+                return False
+            source, data, seq, before = found
+            sources.add(source)
+            pieces.append(data)
+        return await self._put(stream, part, b"".join(pieces), ", ".join(sorted(sources)))
+
+    async def _next_frames(
+        self, stream: StreamId, part: RottenFrames, seq: int, before: bytes
+    ) -> tuple[str, bytes, int, bytes] | None:
+        """Frames that go on from a place: of whom they are, their bytes, and where they end."""
+        for peer in self._links.peers():
+            data = await self._ask(
+                peer, stream, part, what="frames", next_seq=seq, frame_hash=before, upto_seq=part.next_seq
+            )
+            end = end_of_frames(data, seq, before) if data is not None else None
+            if data is not None and end is not None and end[0] <= part.next_seq:
+                return peer, data, *end
+        chunk = await self._regions(stream, part.epoch, seq, before, part.next_seq)
+        if chunk is None or (chunk.epoch, chunk.segment_first_seq) != (part.epoch, part.segment_first_seq):
+            return None
+        end = end_of_frames(chunk.frames, seq, before)
+        return None if end is None else ("the tier", chunk.frames, *end)
+
+    async def _put(self, stream: StreamId, part: RottenPart, data: bytes, source: str) -> bool:
+        told = {"stream": str(stream), "segment": part.segment_first_seq, "part": type(part).__name__, "source": source}  # fmt: skip
+        try:
+            problem = await self._in_thread(partial(mend, OsDisk(), self._directory(stream), part, data))
+        except OSError as error:
+            problem = str(error)
+        if problem:
+            log.warning("a rotten part of the log is not mended", **told, reason=problem)
+            return False
+        self.mended_total += 1
+        log.warning("a rotten part of the log is mended", **told)
+        return True
+
+    async def _ask(
+        self,
+        peer: str,
+        stream: StreamId,
+        part: RottenPart,
+        *,
+        what: RottenKind,
+        number: int = LEAF_NUMBER_MAX,
+        next_seq: int = 0,
+        frame_hash: bytes = ZERO_HASH,
+        upto_seq: int = SEQUENCE_MAX,
+    ) -> bytes | None:
         self._number += 1
         self._asked, self._answer, self._answered = (peer, self._number), {}, trio.Event()
-        self._say(peer, LeafAsk(self._number, stream, leaf.epoch, leaf.segment_first_seq, leaf.number))
+        key = (part.epoch, part.segment_first_seq)
+        self._say(peer, LeafAsk(self._number, stream, *key, number, what, next_seq, frame_hash, upto_seq))
         with trio.move_on_after(ANSWER_S):
             await self._answered.wait()
         answer, self._asked = self._answer, ("", 0)
@@ -168,11 +271,11 @@ class Mender:
 
     async def _serve(self, peer: str, ask: LeafAsk) -> None:
         try:
-            data = await self._in_thread(partial(self._leaf, ask))
+            data = await self._in_thread(partial(self._part, ask))
             if data is None:
                 self._say(peer, LeafLacking(ask.request))
                 return
-            # Small ones, whatever the link: leaves rot rarely, and nobody waits behind one.
+            # Small ones, whatever the link: parts rot rarely, and nobody waits behind one.
             for offset in range(0, len(data), PART_BYTES_MIN):
                 left = trio.Event()
                 part = LeafPart(ask.request, len(data), offset, data[offset : offset + PART_BYTES_MIN])
@@ -182,11 +285,20 @@ class Mender:
         finally:
             self._serving.discard(peer)
 
-    def _leaf(self, ask: LeafAsk) -> bytes | None:
-        source = ChunkSource(self._directory(ask.stream), ask.stream)
+    def _part(self, ask: LeafAsk) -> bytes | None:
+        source, key = ChunkSource(self._directory(ask.stream), ask.stream), (ask.epoch, ask.segment_first_seq)
         try:
-            return source.leaf(ask.epoch, ask.segment_first_seq, ask.number)
-        except (LogDamaged, OSError):
+            if ask.what == "leaf":
+                return source.leaf(*key, ask.number)
+            return part_of_segment(
+                source,
+                key,
+                ask.what,
+                next_seq=ask.next_seq,
+                frame_hash=ask.hash,
+                upto_seq=ask.upto_seq,
+            )
+        except (StorageError, OSError):
             return None
         finally:
             source.close()
@@ -202,6 +314,7 @@ class Mender:
                     self._directory(stream),
                     self._clock,
                     interval_ms=self._scrub_interval_ms,
+                    newest=True,
                     pause=self._ended.wait,
                 )
                 try:

@@ -4,7 +4,7 @@ A message as it goes over a link is at most WIRE_MESSAGE_BYTES_MAX, so that a he
 what is larger (a chunk of a stream, a blob) is cut into parts. Its size is looked at before it is decoded, and the decoder refuses a
 length that is out of bounds before it takes memory for it. Fields that a newer version appends are ignored.
 
-Numbers of kinds: 1 to 9 links, 10 to 19 membership, 20 to 29 streams, 30 to 39 blobs, 40 to 49 epochs, 50 to 59 rotten leaves, 60 to 69 cloud nodes
+Numbers of kinds: 1 to 9 links, 10 to 19 membership, 20 to 29 streams, 30 to 39 blobs, 40 to 49 epochs, 50 to 59 rotten parts, 60 to 69 cloud nodes
 (replication/tier/gateway_messages.py), 70 on for others.
 A number is never used again for something else.
 """
@@ -17,7 +17,6 @@ import msgspec
 from msgspec import Meta
 
 from appliance.core.errors import RemoteProtocolError
-from appliance.core.limits import LEAF_BYTES
 from appliance.core.limits_replication import (
     BLOB_ASK_COUNT_MAX,
     BLOB_BYTES_MAX,
@@ -29,7 +28,17 @@ from appliance.core.limits_replication import (
     WIRE_MESSAGE_BYTES_MAX,
 )
 from replication.membership.messages import MembershipMessage
-from storage.replicas.streams import Epoch, Hash, NodeId, Sequence, StreamHead, StreamId
+from storage.log.layout import HASH_BYTES
+from storage.replicas.streams import (
+    CHUNK_BYTES_MAX,
+    SEQUENCE_MAX,
+    Epoch,
+    Hash,
+    NodeId,
+    Sequence,
+    StreamHead,
+    StreamId,
+)
 
 PROTOCOL_VERSION: Final = 1
 
@@ -41,6 +50,7 @@ BlobId = Annotated[bytes, Meta(min_length=32, max_length=32)]
 BlobBytes = Annotated[int, Meta(ge=0, le=BLOB_BYTES_MAX)]
 PartBytes = Annotated[bytes, Meta(max_length=PART_BYTES_MAX)]
 Wanted = Literal["frames", "segment", "footer"]
+RottenKind = Literal["leaf", "frames", "header", "footer"]
 LackReason = Literal["busy", "nothing", "unknown", "expired", "parted", "damaged"]
 
 
@@ -241,26 +251,38 @@ class ClaimAnswer(msgspec.Struct, frozen=True, array_like=True, tag=41):
 
 
 class LeafAsk(msgspec.Struct, frozen=True, array_like=True, tag=50):
-    """Asks for bytes [number MiB, number + 1 MiB) of a sealed segment, which rotted here; answered by LeafParts or LeafLacking."""
+    """Asks for a part of a segment, which rotted here; answered by LeafParts or LeafLacking.
+
+    Args:
+        number: Bytes [number MiB, number + 1 MiB) of a sealed segment; LEAF_NUMBER_MAX, which no segment has, where it is another part: a release
+            that knows no others says that it lacks it.
+        what: The part; header: the segment's first page; footer: what follows its frames; frames: as many as fit an answer, from one on.
+        next_seq, hash: Of frames: the first one begins with this sequence, and follows the frame with this hash.
+        upto_seq: Of frames: none begins there or later.
+    """
 
     request: Request
     stream: StreamId
     epoch: Epoch
     segment_first_seq: Sequence
     number: Annotated[int, Meta(ge=0, le=LEAF_NUMBER_MAX)]
+    what: RottenKind = "leaf"
+    next_seq: Sequence = 0
+    hash: Hash = bytes(HASH_BYTES)
+    upto_seq: Sequence = SEQUENCE_MAX
 
 
 class LeafPart(msgspec.Struct, frozen=True, array_like=True, tag=51):
-    """A part of a leaf. What a leaf has to be, the asker knows by the segment's signed footer."""
+    """A piece of what was asked for. What it has to be, the asker knows (storage/replicas/rotten.py)."""
 
     request: Request
-    total_bytes: Annotated[int, Meta(ge=1, le=LEAF_BYTES)]
-    offset: Annotated[int, Meta(ge=0, lt=LEAF_BYTES)]
+    total_bytes: Annotated[int, Meta(ge=1, le=CHUNK_BYTES_MAX)]
+    offset: Annotated[int, Meta(ge=0, lt=CHUNK_BYTES_MAX)]
     data: PartBytes
 
 
 class LeafLacking(msgspec.Struct, frozen=True, array_like=True, tag=52):
-    """The leaf is not here, not what was sealed, or another one is being sent."""
+    """The part is not here, or rotten here too, or another one is being sent."""
 
     request: Request
 

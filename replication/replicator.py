@@ -128,9 +128,11 @@ class Replicator:
             limiters = {"one_reads": self._one_reads, "one_writes": self._one_writes}
             self._blob_work = BlobWork(blobs, self.blobs, self._do, clock=clock, **limiters)
         self._voting = Voting(data_dir, self._do, held_epoch=self._held_epoch, one_writes=self._one_writes)
-        self.mender = Mender(links, self._own, room, clock=clock, scrub_interval_ms=scrub_interval_ms)
         self._own_logs = OwnLogs(self._own, self._reading, clock, self._one_reads, self._safe.away_ms)
         self.tier = tier or TierFeed()
+        self.mender = Mender(
+            links, self._own, room, clock=clock, scrub_interval_ms=scrub_interval_ms, regions=self.tier.frames
+        )
         self.tier.attach(node_id, self.gossip, self._tick, self._directory, clock)
         self._nursery: trio.Nursery | None = None
         self._woken = trio.Event()

@@ -116,10 +116,10 @@ def _rot(replicator: Replicator) -> str:
     rotten = replicator.mender.rotten
     if not rotten:
         return ""
-    stream, leaf = rotten[0]
+    stream, part = rotten[0]
     return (
-        f"{len(rotten)} MiB of sealed records are damaged, and no peer has them whole: the first in segment"
-        f" {leaf.segment_first_seq} of {stream}. Look at the disk; they are asked for again and again."
+        f"{len(rotten)} {'parts' if len(rotten) > 1 else 'part'} of logs can't be read, and nobody who is reached has them whole: the first in segment"
+        f" {part.segment_first_seq} of {stream}. Look at the disk; they are asked for again and again."
     )
 
 

@@ -15,7 +15,7 @@ from replication.tier.pieces import tier_holder
 from replication.tier.shipper import Shipper
 from replication.tier.shipping import Shipping
 from replication.tier.steps import Tell
-from storage.replicas.streams import StreamHead, StreamId
+from storage.replicas.streams import Chunk, StreamHead, StreamId
 
 LOOK_INTERVAL_S: Final = 1.0
 """How often what others say of regions, and what other nodes have, is looked at."""
@@ -134,6 +134,14 @@ class TierFeed(Feed[Shipper]):
         make = self._make
         shipper = make(directory=directory, on_tell=self.tell) if make is not None else None
         self.join(node_id, gossip, tick, clock.mono_ms, shipper)
+
+    async def frames(
+        self, stream: StreamId, epoch: int, next_seq: int, frame_hash: bytes, upto_seq: int
+    ) -> Chunk | None:
+        """As `Shipper.frames`; None where nothing ships."""
+        if self.shipper is None:
+            return None
+        return await self.shipper.frames(stream, epoch, next_seq, frame_hash, upto_seq)
 
     async def run(self) -> None:
         """Ships until cancelled."""

@@ -7,6 +7,7 @@ lets. A region that can't be connected fails the steps that wait for it, and is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -14,9 +15,11 @@ import trio
 
 from appliance.core.clock import Clock
 from appliance.core.errors import HomeportError
+from replication.effects import Place
 from replication.randomness import Randomness
 from replication.tier.auditing import Auditor
 from replication.tier.engine import Opening
+from replication.tier.envelope import open_piece
 from replication.tier.keys import TierKeys
 from replication.tier.local_pieces import LocalPieces
 from replication.tier.region_calls import CALL_ERRORS, CALL_S, RegionCalls, failed
@@ -24,7 +27,7 @@ from replication.tier.region_requests import RegionRequests
 from replication.tier.shipping import Shipping, ShippingOptions
 from replication.tier.steps import Audit, Failed, FindEnd, Ship, Step, Tell
 from replication.tier.walked_file import read_walked, write_walked
-from storage.replicas.streams import StreamHead, StreamId
+from storage.replicas.streams import Chunk, StreamHead, StreamId
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +89,25 @@ class Shipper:
         """A stream isn't held here any more, or is another one than it was."""
         self.machine.drops(stream)
         self._local.forget(stream)
+
+    async def frames(
+        self, stream: StreamId, epoch: int, next_seq: int, frame_hash: bytes, upto_seq: int
+    ) -> Chunk | None:
+        """The frames that go on from a place and begin before `upto_seq`, of the first connected region that has them; None: none has.
+
+        What is in them is not verified.
+        """
+        place = Place(epoch=epoch, next_seq=next_seq, hash=frame_hash)
+        for region, calls in list(self._calls.items()):
+            try:
+                with trio.fail_after(CALL_S):
+                    piece = await calls.piece_at(stream, place, upto_seq)
+                if piece is not None:
+                    opening = self._keys.opening(stream)
+                    return await trio.to_thread.run_sync(partial(open_piece, piece.data, opening))
+            except CALL_ERRORS as error:
+                log.warning("a region was asked in vain", region=region, stream=str(stream), error=str(error))
+        return None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ships until cancelled."""

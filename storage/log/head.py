@@ -20,6 +20,7 @@ from appliance.core.errors import LogDamaged
 from appliance.core.limits import PAGE_BYTES
 from storage.log.disk import Disk, SharedMap
 from storage.log.layout import FORMAT_VERSION, ZERO_HASH, crc32c
+from storage.log.names import HEAD
 
 MAGIC: Final = b"HPHD"
 SLOT_OFFSETS: Final = (0, 2048)
@@ -146,3 +147,27 @@ class HeadFile:
     def close(self) -> None:
         self._map.close()
         self._disk.close(self._descriptor)
+
+
+def read_head(disk: Disk, directory: Path) -> Head:
+    """What a stream's head file says; NOTHING_YET where it says nothing.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    try:
+        descriptor = disk.open(directory / HEAD)
+    except FileNotFoundError:
+        return NOTHING_YET
+    try:
+        if disk.size(descriptor) < HEAD_FILE_BYTES:
+            return NOTHING_YET
+        mapped = disk.map_shared(descriptor, HEAD_FILE_BYTES, write=False)
+        try:
+            return read_slot(mapped, directory / HEAD).head
+        except LogDamaged:
+            return NOTHING_YET  # whoever writes it makes it whole when it is opened
+        finally:
+            mapped.close()
+    finally:
+        disk.close(descriptor)

@@ -1,6 +1,6 @@
 """Reads the whole log again and again, slowly, so that rotten bits are found while a copy may still be had.
 
-Theory of operation: one segment a step, all but the newest, in order; every byte is read past the page cache and verified as
+Theory of operation: one segment a step, all but the newest (of a copy that too), in order; every byte is read past the page cache and verified as
 `homeport log verify` does. A pass is spread over its interval, and reading within a segment is paced, so that the disk is
 busy with it for a small share of the time only. How far a pass has come is a small file that is replaced after each
 segment: it goes on there after a restart. Nothing is changed in the log: whoever reads a damaged range gets an
@@ -10,7 +10,7 @@ error from the reader, which checks everything too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from appliance.core.limits import (
     SCRUB_RATE_SHARE,
 )
 from storage.log.disk import NO_DIRECT_IO, OsDisk
+from storage.log.head import read_head
 from storage.log.layout import round_to_page
 from storage.log.manifest import replace_file
 from storage.log.names import SCRUB, SCRUB_NEW, SegmentName, live_segments, segments_in_order
@@ -56,21 +57,39 @@ class PacedDisk(OsDisk):
         return data[offset - start : offset - start + length]
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounded:
+    """A segment, the sequence after its last record, where reading ends (None: where the file does), and how much that is."""
+
+    name: SegmentName
+    end_seq: int
+    end_offset: int | None
+    size: int
+
+
 class Scrubber:
     """Scrubs one stream's directory; for one thread at a time, in any process.
 
     Args:
         interval_ms: Within which everything is read once.
+        newest: Read the newest segment too, as far as the head file tells: of a copy, whose writer may never go on.
         pause: Waits for so many seconds; returns at once when scrubbing is to end.
     """
 
     def __init__(
-        self, directory: Path, clock: Clock, *, interval_ms: int, pause: Callable[[float], object]
+        self,
+        directory: Path,
+        clock: Clock,
+        *,
+        interval_ms: int,
+        pause: Callable[[float], object],
+        newest: bool = False,
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._interval_ms = interval_ms
         self._pause = pause
+        self._newest = newest
 
     def step(self) -> float:
         """Reads the next segment; gives the seconds after which the one after it is due.
@@ -80,15 +99,15 @@ class Scrubber:
         """
         state, now_ms = read_scrub_state(self._directory), self._clock.now_ms()
         bounded = self._bounded()
-        total = sum(size for _, _, size in bounded)
+        total = sum(each.size for each in bounded)
         running = state.now
-        left = [each for each in bounded if each[0].key > (running.epoch, running.first_seq)]
+        left = [each for each in bounded if each.name.key > (running.epoch, running.first_seq)]
         if not running.began_at_ms or (running.ended_at_ms and self._is_due(running, now_ms)):
             running, left = ScrubPass(began_at_ms=now_ms), bounded
         if running.ended_at_ms:
             return self._left_s(running, now_ms, 1.0)
         if left:
-            running = self._scrub(running, *left[0], total=total)
+            running = self._scrub(running, left[0], total=total)
         if len(left) <= 1:
             running = replace(running, ended_at_ms=self._clock.now_ms())
         last = running if running.ended_at_ms else state.last
@@ -114,28 +133,38 @@ class Scrubber:
         elapsed_ms = min(max(0, now_ms - running.began_at_ms), self._interval_ms)
         return max(0.0, self._interval_ms * done_ratio - elapsed_ms) / 1000
 
-    def _bounded(self) -> list[tuple[SegmentName, int, int]]:
-        """All segments but the newest: name, the sequence after the last record, size."""
+    def _bounded(self) -> list[_Bounded]:
+        """All segments that are to be read."""
+        disk = OsDisk()
         try:
-            names = live_segments(segments_in_order(OsDisk().names(self._directory)))
+            head = read_head(disk, self._directory)  # before the names: a segment may be begun meanwhile
+            names = live_segments(segments_in_order(disk.names(self._directory)))
         except FileNotFoundError:
             return []
+        ends: list[tuple[SegmentName, int, int | None]] = [
+            (name, after.first_seq, None) for name, after in pairwise(names)
+        ]
+        if self._newest and names and (head.epoch, head.segment_first_seq) == names[-1].key:
+            ends.append((names[-1], head.next_seq, head.offset if names[-1].state != "seg" else None))
         found = []
-        for name, after in pairwise(names):
+        for name, end_seq, end_offset in ends:
             try:
-                size = OsDisk().file_size(self._directory / str(name))
+                size = disk.file_size(self._directory / str(name)) if end_offset is None else end_offset
             except FileNotFoundError:
                 continue  # removed, or sealed under another name just now: the next pass has it
-            found.append((name, after.first_seq, size))
+            found.append(_Bounded(name, end_seq, end_offset, size))
         return found
 
-    def _scrub(
-        self, running: ScrubPass, name: SegmentName, end_seq: int, size: int, *, total: int
-    ) -> ScrubPass:
+    def _scrub(self, running: ScrubPass, bounded: _Bounded, *, total: int) -> ScrubPass:
         rate = max(SCRUB_BYTES_PER_S_MIN, total * 1000 * SCRUB_RATE_SHARE / self._interval_ms)
+        name, end_seq, size = bounded.name, bounded.end_seq, bounded.size
         try:
             end = verify_segment(
-                PacedDisk(rate, self._pause), self._directory, name, end_offset=None, end_seq=end_seq
+                PacedDisk(rate, self._pause),
+                self._directory,
+                name,
+                end_offset=bounded.end_offset,
+                end_seq=end_seq,
             )
             damaged = end.verdict.damaged
         except FileNotFoundError:

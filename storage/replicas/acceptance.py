@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Mapping, Sequence
 
 from storage.log.frame import HEADER_BYTES, decode_header
 from storage.log.layout import HASH_BYTES
+from storage.log.names import SegmentName
 from storage.log.scan import Position
 from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
 from storage.replicas.errors import Refusal
@@ -47,6 +49,20 @@ def check_words(chunk: Chunk, stream: StreamId) -> None:
         raise Rejected(Refusal.WRONG_STREAM, f"A piece of {chunk.stream} is none of {stream}.")
     if len(chunk.frames) > CHUNK_BYTES_MAX or len(chunk.footer or b"") > FOOTER_BYTES_MAX:
         raise Rejected(Refusal.TOO_LARGE, "The piece is larger than any frame can be.")
+
+
+def check_goes_on(live: Sequence[SegmentName], chunk: Chunk, next_seq: int) -> None:
+    """Whether the newest segment of a copy can be gone on with, where a chunk is more of it.
+
+    Args:
+        live: The copy's segments, none of which is appended to.
+        next_seq: Where the copy ends.
+    Raises:
+        OSError: both copies of its header are damaged: opened again it goes on, if it was mended by then (storage/replicas/mending.py).
+    """
+    key = (chunk.epoch, chunk.segment_first_seq)
+    if live and live[-1].key == key and live[-1].state == "damaged" and chunk.next_seq > next_seq:
+        raise OSError(errno.EIO, f"both copies of the header of {live[-1]} are damaged")
 
 
 def check_header(chunk: Chunk, stream: StreamId) -> SegmentHeader:

@@ -43,3 +43,15 @@ def part_of(chunk: Chunk, first_seq: int, prev_hash: bytes, upto_seq: int = SEQU
         frames=data[begin:at],
         footer=chunk.footer if at == len(data) else None,
     )
+
+
+def end_of_frames(data: bytes, first_seq: int, prev_hash: bytes) -> tuple[int, bytes] | None:
+    """Where frames end that go on from a place: (sequence, hash), as they say; None where they don't, or aren't whole ones."""
+    at, seq, before = 0, first_seq, prev_hash
+    while at < len(data):
+        header = decode_header(data[at : at + HEADER_BYTES], None)
+        if isinstance(header, str) or (header.first_seq, header.prev_hash) != (seq, before):
+            return None
+        hash_end = at + HEADER_BYTES + header.stored_bytes + HASH_BYTES
+        at, seq, before = at + header.frame_bytes, header.next_seq, data[hash_end - HASH_BYTES : hash_end]
+    return (seq, before) if at == len(data) and at else None

@@ -329,8 +329,8 @@ class ChunkSource:
     def _segment(self, at: int, head: Head) -> OpenSegment:
         name = self._segments[at]
         segment = self._open.get(name.key)
-        if segment is not None and segment.name.state != "seg" and name.state == "seg":
-            self._disk.close(self._open.pop(name.key).descriptor)  # sealed meanwhile: it has a footer now
+        if segment and (segment.header is None or (segment.footer is None and name.state == "seg")):
+            self._disk.close(self._open.pop(name.key).descriptor)  # sealed or mended: it has one by now
             segment = None
         if segment is None:
             segment = open_segment_file(self._disk, self.directory, name)

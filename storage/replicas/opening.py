@@ -12,6 +12,7 @@ whatever is cut off here is had again from whoever sent it.
     not whole before what the head file tells   damage to what was stored: never touched, told, and mended from a holder
     less than the head file tells               the copy ends earlier now; told, and had again
     both copies of the header damaged           set aside as `.damaged`; its frames are read, nothing is appended to it
+    set aside, and its header mended since      it has its name again, and is appended to
 """
 
 from __future__ import annotations
@@ -132,13 +133,23 @@ def _decide(
 ) -> Opened:
     scan, header = found.scan, found.header
     report = replace(report, damaged=tuple(scan.damaged))
+    if header is not None and newest.state == "damaged":  # it was mended since it was set aside
+        mended = replace(newest, state="open")
+        disk.rename(directory / str(newest), directory / str(mended))
+        disk.fsync_directory(directory)
+        newest, segments = mended, [*segments[:-1], mended]
     if header is None or newest.state != "open":
         if newest.state == "open":
             set_aside(disk, directory, newest)
             segments = [*segments[:-1], replace(newest, state="damaged")]
+        what = (
+            "both copies of the segment's header are"
+            if header is None
+            else "the footer of the sealed segment is"
+        )
         damage = DamagedRange(
-            str(segments[-1]), newest.first_seq, newest.first_seq, 0, PAGE_BYTES, "the segment's header is damaged",
-            "No record is lost: the frames are proved by their hashes. The header is had again from a holder of a copy.",
+            str(segments[-1]), newest.first_seq, newest.first_seq, 0, PAGE_BYTES, f"{what} damaged",
+            "No record is lost: the frames are proved by their hashes. It is had again from a holder of a copy.",
         )  # fmt: skip
         report = replace(report, damaged=(damage, *scan.damaged))
         return _ends(segments[-1], scan.end, segments, report, published, found.last_at_ms)

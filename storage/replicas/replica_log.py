@@ -27,6 +27,7 @@ from storage.log.segment_header import SegmentHeader
 from storage.replicas.acceptance import (
     Rejected,
     begins_otherwise,
+    check_goes_on,
     check_header,
     check_words,
     fork,
@@ -172,11 +173,7 @@ class ReplicaLog:
         return self._numbers
 
     def begin(self, chunk: Chunk, *, rule: str = NOT_COPIED) -> StreamHead:
-        """Begins an empty copy with the first piece that can still be had: what comes before is told as not copied.
-
-        Raises:
-            As `append`.
-        """
+        """Begins an empty copy with the first piece that can still be had: what comes before is told as not copied. Raises as `append`."""
         self._check_usable()
         before = self._position
         try:
@@ -263,6 +260,7 @@ class ReplicaLog:
             return
         header = check_header(chunk, self.stream) if chunk.header_page is not None else None
         if chunk.epoch <= self._epoch and chunk.segment_first_seq < place.next_seq:
+            check_goes_on(self._live, chunk, place.next_seq)
             self._check_known(chunk)
             return
         if chunk.epoch < self._epoch:

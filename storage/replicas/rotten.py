@@ -22,9 +22,9 @@ from appliance.core.limits import LEAF_BYTES, MIB, PAGE_BYTES
 from storage.log.disk import Disk
 from storage.log.footer import Footer
 from storage.log.frame import HEADER_BYTES, decode_header
-from storage.log.head import HEAD_FILE_BYTES, NOTHING_YET, Head, read_slot
+from storage.log.head import Head, read_head
 from storage.log.layout import ZERO_HASH, sha256
-from storage.log.names import HEAD, SegmentName, live_segments, parse_segment_name, segments_in_order
+from storage.log.names import SegmentName, live_segments, parse_segment_name, segments_in_order
 from storage.log.scan import DamagedRange
 from storage.log.scrub_state import read_scrub_state
 from storage.log.segment_header import decode_segment_header, encode_segment_header
@@ -160,30 +160,6 @@ def read_leaf(disk: Disk, descriptor: int, footer: Footer, number: int) -> bytes
     return data if sha256(data) == footer.leaves[number] else None
 
 
-def published(disk: Disk, directory: Path) -> Head:
-    """What a stream's head file says; NOTHING_YET where it says nothing.
-
-    Raises:
-        OSError: it can't be read.
-    """
-    try:
-        descriptor = disk.open(directory / HEAD)
-    except FileNotFoundError:
-        return NOTHING_YET
-    try:
-        if disk.size(descriptor) < HEAD_FILE_BYTES:
-            return NOTHING_YET
-        mapped = disk.map_shared(descriptor, HEAD_FILE_BYTES, write=False)
-        try:
-            return read_slot(mapped, directory / HEAD).head
-        except LogDamaged:
-            return NOTHING_YET  # whoever writes it makes it whole when it is opened
-        finally:
-            mapped.close()
-    finally:
-        disk.close(descriptor)
-
-
 def _named(directory: Path) -> dict[tuple[int, int], list[DamagedRange]]:
     """The segments that scrubs found something in, and what."""
     state = read_scrub_state(directory)
@@ -212,7 +188,7 @@ def _leaves(
 def _others(disk: Disk, directory: Path, segment: OpenSegment, after: SegmentName | None) -> list[RottenPart]:
     """What isn't whole of a segment without a footer that proves it, or besides that."""
     name, found = segment.name, list[RottenPart]()
-    head = published(disk, directory)
+    head = read_head(disk, directory)
     is_newest = name.key == (head.epoch, head.segment_first_seq) and segment.footer is None
     end_seq, end_hash = _end(disk, directory, segment, after, head)
     try:
