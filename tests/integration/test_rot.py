@@ -136,31 +136,6 @@ async def test_the_newest_segment_of_a_copy_is_mended_and_gone_on_with(
     assert verify(copy).ok
 
 
-async def test_a_copy_that_is_opened_without_its_headers_goes_on_once_they_are_there(
-    boxes: tuple[Box, Box],
-) -> None:
-    one, two = boxes
-    copy = two.copy_of(one)
-    await two.stop()
-    part(one, two)
-    flip_header(newest(copy), 2)
-    await two.start()
-    set_fleet([one, two])
-    join(one, two)
-    await until(lambda: newest(copy).name.endswith(".damaged"), within_s=60)
-    assert is_all_there(copy), "frames are proved by their hashes"
-    await trio.to_thread.run_sync(partial(scrub, copy, newest=True))
-    writer = one.open_log(segment_bytes=SEGMENT_BYTES)
-    append_blocks(writer, 3, seed=2, body_bytes_max=200_000)
-    await until(lambda: two.replicator.mender.mended_total > 0, within_s=60)
-    held = two.replicator.gossip._core.held[one.stream]
-    held.not_before_ms = 0  # it would be tried again after a rest
-    append_blocks(writer, 1, seed=3)
-    writer.close()
-    await until(lambda: two.replicator.gossip.head(one.stream).next_seq == writer.head.next_seq, within_s=60)
-    assert verify(copy).ok
-
-
 @pytest.mark.parametrize(
     "spoil",
     [
