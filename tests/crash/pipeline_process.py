@@ -84,7 +84,7 @@ async def main(folder: Path) -> None:
         await nursery.start(pipeline.run)
         while pipeline.statistics().head_seq == 1 or pipeline.statistics().behind_records:  # noqa: ASYNC110
             await trio.sleep(0.01)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while pipeline.statistics().batches_total and not store.statistics().checkpoints_total:  # noqa: ASYNC110
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()

@@ -226,7 +226,7 @@ async def test_gone_at_every_step(tmp_path: Path, version: int, qos: int) -> Non
     assert count >= 30, "each block is copied three times"
     for step, copied, known in disk.moments[:count]:
         began = list(known.subscriber.got)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await go_on(copied, known, version, qos)
         where = f"{step}, {copied.name} of {count}: {began} → {known.subscriber.got}"
         got, expected = known.subscriber.got, known.publisher.done

@@ -119,7 +119,7 @@ async def test_the_node_goes_away_while_it_answers_and_comes_back(tmp_path: Path
         async with node(path, hang):
             await until_node_answers(running)
             await peer.publish(TOPIC, b"{}")
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 await began.wait()
         assert json.loads((await peer.message()).payload)["code"] == "unavailable"
         async with node(path, answer):
@@ -146,7 +146,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(
         await until_node_answers(running)
         peer = await running.connect("c", username="pump")
         await peer.publish(TOPIC, b"{}")
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await given_up.wait()
         assert link.connected
 

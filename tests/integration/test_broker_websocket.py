@@ -162,7 +162,7 @@ async def test_pages_of_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[
                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                 "Sec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
             )
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 assert (await peer.stream.receive_some(100)).startswith(f"HTTP/1.1 {status}".encode())
         await running.wait_until(
             lambda: running.statistics()["listeners"]["refused_by_code"] == {"websocket_origin": 2}

@@ -75,7 +75,7 @@ class Node:
         return made.replay_id
 
     async def done(self, replay_id: str) -> Replay:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while True:
                 found = await self.catalog.read(lambda c: c.get_replay(replay_id))
                 if found.state == "done":

@@ -49,7 +49,7 @@ async def refused(server: PostgresServer, address: str, credentials: Credentials
 
 async def shown(server: PostgresServer, name: str, value: str) -> None:
     """Wait until the server has read a setting."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while True:
             if server.execute(f"SHOW {name}") == [(value,)]:
                 return

@@ -181,7 +181,7 @@ class Box:
         """The store is damaged, set aside, and begun anew beside whatever runs."""
         async with self.lock:
             self.reading.forget()
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while True:
                     try:
                         self.store.reopen(anew=True)

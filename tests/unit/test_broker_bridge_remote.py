@@ -23,7 +23,7 @@ async def refused_by(
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, handler, [listener])
         port = listener.socket.getsockname()[1]
-        with trio.fail_after(20), pytest.raises(HomeportError) as caught:
+        with trio.fail_after(60), pytest.raises(HomeportError) as caught:
             await open_remote(Bind(host="127.0.0.1", port=port), tls)
         nursery.cancel_scope.cancel()
     return caught.value

@@ -33,7 +33,7 @@ class Hall:
 
     async def one_more(self) -> Stranger:
         """Somebody who waits until a place is free."""
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             return await self.strangers.enter()
 
 

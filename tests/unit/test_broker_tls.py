@@ -257,7 +257,7 @@ class TestReload:
         monkeypatch.setattr("broker.tls.RELOAD_INTERVAL_MS", 1)
         path = authority.issue("box", server=True)
         contexts = TlsContexts(TlsFiles(certificate=path))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(contexts.watch)
                 authority.issue("box", server=True)

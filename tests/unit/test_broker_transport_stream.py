@@ -67,7 +67,7 @@ async def test_bytes_both_ways(authority: Authority, box: Path, is_tls: bool) ->
                 await stream.send_all(got)
 
         received = b""
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(echo)
                 nursery.start_soon(client.send_all, data)
@@ -95,7 +95,7 @@ async def test_what_came_with_the_end_of_the_handshake(authority: Authority, box
         client.write(b"first words")
         await theirs.send_all(outgoing.read())
 
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with theirs, trio.open_nursery() as nursery:
             nursery.start_soon(talk)
             transport = await secure(ours, server_context(TlsFiles(certificate=box)))
@@ -111,7 +111,7 @@ async def test_the_end_of_the_stream(authority: Authority, box: Path, is_tls: bo
         await client.send_all(b"last")
         assert await stream.receive_some() == b"last"
         await client.aclose()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             if is_tls:  # The client goes without TLS's goodbye: cut off, for all that one can tell.
                 with pytest.raises(trio.BrokenResourceError):
                     await stream.receive_some()
@@ -122,7 +122,7 @@ async def test_the_end_of_the_stream(authority: Authority, box: Path, is_tls: bo
 @KINDS
 async def test_closed_here(authority: Authority, box: Path, is_tls: bool) -> None:
     async with ends(authority, box, is_tls=is_tls) as (stream, client):
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
 
                 async def receive() -> None:

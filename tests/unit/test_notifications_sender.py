@@ -44,12 +44,12 @@ class Scene:
         return await self.catalog.read(lambda catalog: catalog.get_notification(key))
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not holds():  # noqa: ASYNC110 - rows change on disk, which tells no event
                 await trio.sleep(0.01)
 
     async def until_state(self, key: str, *states: str) -> Notification:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while (row := await self.row(key)).state not in states:  # noqa: ASYNC110 - the same
                 await trio.sleep(0.01)
         return row

@@ -318,7 +318,7 @@ async def test_a_list_and_a_target_of_a_newer_release_keep_no_alarm_from_being_t
         way = RememberingWay()
         sender = Sender(told.site.catalog, way, clock=told.site.clock, random=lambda: 0.0)
         async with running(sender):
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while "ing" in str(await told.steps(states=True)):  # noqa: ASYNC110 - rows on disk, waiting or sending
                     await trio.sleep(0.01)
         assert await told.steps(states=True) == ["raised anna sent", "raised new withdrawn"]

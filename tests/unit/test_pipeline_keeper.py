@@ -253,10 +253,10 @@ async def test_it_stops_at_once_in_the_middle_of_a_step(filled: Filled) -> None:
     filled.put(TODAY - 2)
     reached = trio.Event()
     async with kept(filled, at_step=lambda _: reached.set()) as scene:
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await reached.wait()
         scene.keeper.look()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with kept(filled) as scene:
             await scene.settle()
             assert scene.where() == {2: "both"}

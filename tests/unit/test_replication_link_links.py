@@ -141,7 +141,7 @@ async def told(
 
     stream = await trio.open_tcp_stream("127.0.0.1", server.links.port)
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await with_wire(stream, context, talk, path=path, message_bytes_max=1 << 20)
     except WireEnded as ended:
         return ended.refusal.reason
@@ -328,7 +328,7 @@ async def test_a_message_that_is_too_large_or_not_understood_ends_the_link(
 
     async with running(server):
         stream = await trio.open_tcp_stream("127.0.0.1", server.links.port)
-        with trio.fail_after(20), pytest.raises(WireEnded) as caught:
+        with trio.fail_after(60), pytest.raises(WireEnded) as caught:
             await with_wire(stream, context_of(second), talk, path=LINK_PATH)
         assert [*outcome, caught.value.refusal.reason][0] == which.replace("hello twice", "protocol")
         await until(lambda: not server.links.peers())
@@ -348,7 +348,7 @@ async def test_those_who_say_nothing_are_bounded_and_go(
         await until(lambda: server.links.statistics().refused.get("full") == 1)
         for stream in streams:
             async with stream:
-                with trio.fail_after(20):
+                with trio.fail_after(60):
                     assert await _end_of(stream) == b""
         assert server.links.statistics().refused["slow"] == LINK_WAITING_PER_ADDRESS_COUNT_MAX
         assert server.links.statistics().waiting == 0
@@ -364,7 +364,7 @@ async def test_with_one_more_than_may_wait_the_oldest_goes(
         oldest = await trio.open_tcp_stream("127.0.0.1", server.links.port)
         await until(lambda: server.links.statistics().waiting == 1)
         others = [await trio.open_tcp_stream("127.0.0.1", server.links.port) for _ in range(2)]
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             assert await _end_of(oldest) == b""
         for stream in (oldest, *others):
             await stream.aclose()
@@ -449,7 +449,7 @@ async def test_a_peer_that_asks_on_and_on_about_the_roster_is_ended(
 
     async with running(server):
         stream = await trio.open_tcp_stream("127.0.0.1", server.links.port)
-        with trio.fail_after(20), pytest.raises(WireEnded):
+        with trio.fail_after(60), pytest.raises(WireEnded):
             await with_wire(stream, context_of(second), talk, path=LINK_PATH)
     assert isinstance(answers[-1], Refused)
     assert answers[-1].reason == "protocol"

@@ -20,7 +20,7 @@ STREAM = StreamId(US, "telemetry")
 
 
 async def until_kept(data_dir: Path) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while read_safe(data_dir) is None:  # noqa: ASYNC110 - a thread writes it
             await trio.sleep(0.005)
 

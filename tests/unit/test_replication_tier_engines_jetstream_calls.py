@@ -103,12 +103,12 @@ async def test_the_next_server_does_it_when_one_is_gone() -> None:
 async def test_nobody_there_is_said_soon_and_an_election_that_does_not_end_after_a_while() -> None:
     one, other = free_ports(2)
     calls = calls_to(Address(host="127.0.0.1", port=one), Address(host="127.0.0.1", port=other))
-    with trio.fail_after(20), pytest.raises(TierAway, match="can't be reached"):
+    with trio.fail_after(60), pytest.raises(TierAway, match="can't be reached"):
         await calls.api("INFO")
     assert calls.lost_count == NATS_UNREACHABLE_COUNT_MAX
     async with stand_in(in_turn(ELECTION)) as server:
         calls = calls_to(server)
-        with trio.fail_after(20), pytest.raises(TierAway, match="temporarily unavailable"):
+        with trio.fail_after(60), pytest.raises(TierAway, match="temporarily unavailable"):
             await calls.api("INFO")
         await calls.aclose()
 

@@ -54,7 +54,7 @@ async def streamed(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while not condition():  # noqa: ASYNC110 - what is waited for is in files and numbers
             await trio.sleep(0.01)
 
@@ -83,7 +83,7 @@ async def test_what_was_there_and_what_comes_is_in_the_stream_once(
         await until(lambda: streaming.statistics()["position"] >= 2)
         await add(catalog, "b")
         await until(lambda: streaming.statistics()["position"] >= 4)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while await catalog.read(lambda reader: reader.outbox_count()):  # noqa: ASYNC110 - nobody is told
                 await trio.sleep(0.01)
     async with streamed(tmp_path) as (catalog, streaming):

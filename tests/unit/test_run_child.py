@@ -27,7 +27,7 @@ def link_pair() -> Iterator[tuple[ChildLink, trio.socket.SocketType, list[int]]]
 
 
 async def _hear(supervisor: trio.socket.SocketType) -> FromChild:
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         return decode_from_child(await supervisor.recv(65_536))
 
 
@@ -62,7 +62,7 @@ async def test_the_supervisors_word_sets_stopping() -> None:
             await nursery.start(link.serve)
             assert not link.stopping.is_set()
             await supervisor.send(encode(ToChild(drain=True)))
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 await link.stopping.wait()
             nursery.cancel_scope.cancel()
         assert left == []
@@ -74,7 +74,7 @@ async def test_a_signal_sets_stopping(number: signal.Signals) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(link.serve)
         os.kill(os.getpid(), number)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await link.stopping.wait()
         nursery.cancel_scope.cancel()
 
@@ -96,7 +96,7 @@ async def test_the_supervisors_end_sets_stopping_and_a_drain_that_never_ends_is_
         async with trio.open_nursery() as nursery:
             await nursery.start(link.serve)
             ours.close()
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 await link.stopping.wait()
             await link.status("nobody hears it, and that is fine")
             await trio.to_thread.run_sync(left.wait, 5.0)
@@ -112,7 +112,7 @@ async def test_a_drain_that_ends_is_not_cut() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(link.serve)
             ours.close()
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 await link.stopping.wait()
             nursery.cancel_scope.cancel()
     for thread in threading.enumerate():

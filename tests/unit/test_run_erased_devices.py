@@ -26,7 +26,7 @@ async def test_erasures_are_followed(tmp_path: Path) -> None:
                 lambda writer: writer.request_erasure("gone", epoch=1, before_seq=7),
                 by=Act(action="device.erase"),
             )
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while not erased.positions():  # noqa: ASYNC110 - nobody is told; the pipeline asks for each batch
                     await trio.sleep(0.01)
             assert erased.positions() == {"gone": (1, 7)}

@@ -35,7 +35,7 @@ async def test_what_is_made_is_sent(tmp_path: Path) -> None:
                 )
                 wanted = [new("k1", target.target_id)]
                 await catalog.write(lambda writer: writer.make_notifications(wanted), by=ACT)
-                with trio.fail_after(20):
+                with trio.fail_after(60):
                     while not receiver.requests:  # noqa: ASYNC110 - another thread's list
                         await trio.sleep(0.01)
             assert receiver.requests[0].headers["user-agent"].startswith("Homeport/")

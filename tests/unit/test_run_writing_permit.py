@@ -56,7 +56,7 @@ async def wait(permit: WritingPermit, told: list[str]) -> None:
 async def test_a_box_that_is_alone_asks_nobody(tmp_path: Path, replicator: Replicator) -> None:
     replicator.says = NO
     permit, told = permit_of(make_box(tmp_path, "alone"))
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await wait(permit, told)
     assert told == []
 
@@ -66,7 +66,7 @@ async def test_it_waits_while_it_is_told_to_and_says_so_once(tmp_path: Path, rep
     replicator.says = NO
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait, permit, told)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while not told:  # noqa: ASYNC110 - a list has no event
                 await trio.sleep(0.01)
         await trio.sleep(0.05)
@@ -89,7 +89,7 @@ async def test_without_the_replicator_a_doubt_on_the_disk_holds_it(
     box = make_fleet(tmp_path, "one", "two")[0]
     permit, told = permit_of(box)
     replicator.says = None
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await wait(permit, told)
     assert told == []
     write_doubt(box.data_dir, Doubt(reason="ahead", since_ms=1))
@@ -98,5 +98,5 @@ async def test_without_the_replicator_a_doubt_on_the_disk_holds_it(
     assert scope.cancelled_caught
     assert len(told) == 1
     remove_doubt(box.data_dir)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await wait(permit, told)

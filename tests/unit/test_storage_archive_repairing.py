@@ -124,7 +124,7 @@ async def mend(filled: Filled, restorer: Restorer, anew: list[StorageError]) -> 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer)
         nursery.start_soon(repair.run)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not anew and not restorer.asked:  # noqa: ASYNC110 - nobody is told; a page would ask too
                 await trio.sleep(0.01)
             while not anew:

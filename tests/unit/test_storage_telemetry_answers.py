@@ -145,7 +145,7 @@ async def test_an_export_is_in_order_and_in_portions(
 
 
 async def test_an_export_that_is_left_holds_nothing(reader: TelemetryReader) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         stream = reader.stream(["d0"], [], NOW, NOW + DAY)
         async for _ in stream:
             break

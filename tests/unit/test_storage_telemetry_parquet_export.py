@@ -102,7 +102,7 @@ async def test_what_takes_too_long_or_is_not_wanted_any_more_is_interrupted(
 
     monkeypatch.setattr(module, "_write", slow)
     exports = ParquetExports(store)
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(exports.write, ["a"], [], 0, 1)
             await began.wait()

@@ -132,7 +132,7 @@ async def test_a_cancelled_question_is_interrupted(
     reader: TelemetryReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_series_of", lambda connection, *_: run(connection, SLOW))
-    with trio.fail_after(10), trio.move_on_after(0.1) as scope:
+    with trio.fail_after(60), trio.move_on_after(0.1) as scope:
         await reader.metrics("d")
     assert scope.cancelled_caught
 

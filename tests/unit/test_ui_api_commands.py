@@ -78,7 +78,7 @@ async def test_who_sends_may_wait_for_the_answer(tmp_path: Path) -> None:
         async with _at_work(node) as (room, pushes):
 
             async def answer() -> None:
-                with trio.fail_after(10):
+                with trio.fail_after(60):
                     while not pushes.said:  # noqa: ASYNC110 - what it waits for is told by nothing
                         await trio.sleep(0.005)
                 command_id = pushes.said[0][1].rpartition("/")[2]

@@ -165,7 +165,7 @@ async def test_two_at_once_and_no_third(tmp_path: Path) -> None:
                 await go_on.wait()
 
         node.telemetry.before_batch = hold
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client.get, URL)
                 nursery.start_soon(client.get, URL)
@@ -191,7 +191,7 @@ async def test_who_takes_nothing_keeps_no_place(tmp_path: Path, monkeypatch: pyt
         async def receive() -> Message:
             await trio.sleep_forever()
 
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await app(dict(SCOPE), receive, send)
         assert sent == ["http.response.start", "http.response.body", "http.response.body"]
         assert node.telemetry.streams_open == 0
@@ -223,7 +223,7 @@ async def test_a_client_that_goes_away_before_the_first_byte_ends_the_question(t
         async def send(message: Message) -> None:
             raise AssertionError(f"nobody is there to take {message['type']}")
 
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await LocalTrust(node.app)({**SCOPE, "query_string": b"from=-1h&format=parquet"}, receive, send)
             await ended.wait()
         assert node.services.exports.statistics().running == 0
@@ -253,7 +253,7 @@ async def test_a_client_that_goes_away_ends_the_question(tmp_path: Path) -> None
                 await trio.sleep_forever()
 
         node.telemetry.before_batch = hold
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client.get, URL)
                 await began.wait()

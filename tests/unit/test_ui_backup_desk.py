@@ -193,7 +193,7 @@ async def test_a_disk_that_is_away_is_a_state_and_no_storm(box: Box, tmp_path: P
     async with desk_of(box) as (desk, catalog):
         text = str(tmp_path / "usb")
         await catalog.write(lambda writer: writer.set_setting(DIRECTORY_SETTING, text), by=ACT)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while desk.statistics().state != "away":  # noqa: ASYNC110 - the desk tells nobody
                 await trio.sleep(0.01)
         for _ in range(20):

@@ -119,7 +119,7 @@ async def test_a_page_that_left_at_once_gets_its_header_fields_all_the_same(
         await trio.sleep(0.1)
         sent.append(message["type"])
 
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await make(Hub(clock=ManualClock()))({}, receive, send)
     assert sent[0] == "http.response.start"
     assert sent[-1] == "http.response.body"

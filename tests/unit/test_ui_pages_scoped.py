@@ -76,7 +76,7 @@ async def test_a_stream_ends_when_its_device_leaves_the_scope(tmp_path: Path, pa
         await _fill(node)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.get, path)
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while not node.services.hub.statistics().frames_total:  # noqa: ASYNC110 - the page begins by itself
                     await trio.sleep(0.01)
                 await node.catalog.write(

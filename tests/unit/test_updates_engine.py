@@ -59,7 +59,7 @@ async def test_what_is_put_without_waiting_is_done(tmp_path: Path) -> None:
     async with running(tmp_path) as engine:
         done = trio.Event()
         engine.put(Request(lambda work: None, done=done.set))
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await done.wait()
         looks = engine.batches.tally.batches
         engine.look_soon()
