@@ -34,7 +34,7 @@ from replication.messages import (
 )
 from replication.packing import unpack
 from replication.scheduling import Priority
-from replication.sources import Progress
+from replication.sources import OnGap, Progress
 from storage.replicas.replica_log import ReplicaLog
 from storage.replicas.streams import StreamHead, StreamId
 
@@ -202,11 +202,13 @@ class Fetcher:
         *,
         until: tuple[int, int] | None = None,
         progress: Progress = lambda stream, done, total: None,
+        on_gap: OnGap | None = None,
     ) -> StreamHead:
         """Copies all that connected peers hold of a stream; gives how far that is.
 
         Args:
             until: Of a stream that grows: this place (epoch, next_seq) is enough.
+            on_gap: Never called: where one holder can't go on another one is asked.
         Raises:
             Unavailable: `stream_not_had`: no holder is left that has more, and one said that there is.
             StorageError: the disk failed, or is full.

@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from appliance.cli.common import Context, verb
+from appliance.cli.exit_codes import EXIT_CODES
 from appliance.cli.recovery_kit import read_kit
 from appliance.core import logs
 from appliance.core.clock import SystemClock
 from appliance.core.config import Config
-from appliance.core.errors import UsageError
+from appliance.core.errors import LogDamaged, UsageError
 from appliance.core.limits import MIB
 from appliance.core.settings import BadValueError, Bind
 from appliance.identity.recovery_kit import RecoveryKit
@@ -69,7 +70,10 @@ def restore(
     without_past: bool,
     replace: bool,
 ) -> None:
-    """Restore a backup in DIRECTORY, or what peers or a cloud hold, into the data folder of this box, which is stopped."""
+    """Restore a backup in DIRECTORY, or what peers or a cloud hold, into the data folder of this box, which is stopped.
+
+    Exit code 9 if it is restored, but records are missing that a cloud should have had.
+    """
     if (directory is None) == (peer is None):
         raise UsageError("Name a folder with backups, or --from with a peer.", hint="One of the two.")
     config = context.config()
@@ -222,11 +226,21 @@ def _say(context: Context, done: FromPeers) -> None:
             "past": not done.is_past_later,
             "asked": list(done.asked),
             "away": list(done.away),
-            "missing": [{"what": each.what, "why": each.why} for each in done.lacking],
+            "missing": [
+                {
+                    "what": each.what,
+                    "why": each.why,
+                    "first_seq": each.first_seq if each.is_gap else None,
+                    "next_seq": each.next_seq if each.is_gap else None,
+                }
+                for each in done.lacking
+            ],
             "replaced": None if done.replaced is None else str(done.replaced),
         },
         "\n".join(lines),
     )
+    if any(each.is_gap for each in done.lacking):
+        sys.exit(EXIT_CODES[LogDamaged])
 
 
 def _show_progress(context: Context) -> Callable[[str, int, int], None]:

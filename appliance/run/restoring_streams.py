@@ -19,7 +19,7 @@ from appliance.core.config import Config
 from appliance.core.errors import CursorExpired, LogDamaged, StorageError, Unavailable
 from appliance.management.fleet import Roster
 from appliance.run import layout
-from replication.sources import Source
+from replication.sources import Gap, OnGap, Source
 from storage.catalog.catalog import Catalog
 from storage.catalog_stream.rebuilding import rebuild_catalog
 from storage.replicas.chunk_source import ChunkSource
@@ -35,10 +35,20 @@ Wanted = tuple[StreamId, Path]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lacking:
-    """What of the node's past is not here."""
+    """What of the node's past is not here.
+
+    Attributes:
+        first_seq, next_seq: Which records, where they were written and this source should have had them; 0 where it isn't known which.
+    """
 
     what: str
     why: str
+    first_seq: int = 0
+    next_seq: int = 0
+
+    @property
+    def is_gap(self) -> bool:
+        return self.next_seq > self.first_seq
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,25 +85,30 @@ async def copy_streams(
     wanted: Sequence[Wanted],
     progress: Progress,
     until: Callable[[StreamId], tuple[int, int] | None] = lambda stream: None,
+    *,
+    may_have: str = "somebody else may have them",
 ) -> Copied:
     """Copy streams, one after the other; what nobody has is said, and no reason to stop.
 
     Args:
         until: Of a stream that grows, how far is enough.
+        may_have: Who may have records that the source can't give, in words.
     Raises:
         StorageError: the disk failed, or is full.
     """
     heads: dict[StreamId, StreamHead] = {}
     lacking: list[Lacking] = []
     for stream, directory in wanted:
+        gaps: list[Gap] = []
         try:
-            head = await _copy(source, stream, directory, progress, until(stream))
+            head = await _copy(source, stream, directory, progress, until(stream), gaps.append)
         except Unavailable as error:
             lacking.append(Lacking(what=str(stream), why=error.message))
             continue
         if head.epoch:
             heads[stream] = head
-        if head.first_seq > 1:
+        lacking += [_lacking(gap, may_have) for gap in gaps]
+        if head.first_seq > 1 and not any(gap.first_seq == 1 for gap in gaps):
             lacking.append(
                 Lacking(what=str(stream), why=f"records before {head.first_seq} are kept by nobody")
             )
@@ -166,13 +181,31 @@ def make_catalog(
     return records, list(damaged)
 
 
+def _lacking(gap: Gap, may_have: str) -> Lacking:
+    return Lacking(
+        what=str(gap.stream),
+        why=f"records {gap.first_seq} to {gap.next_seq - 1} can't be had ({gap.why.rstrip('.')}); {may_have}",
+        first_seq=gap.first_seq,
+        next_seq=gap.next_seq,
+    )
+
+
 async def _copy(
-    source: Source, stream: StreamId, directory: Path, progress: Progress, until: tuple[int, int] | None
+    source: Source,
+    stream: StreamId,
+    directory: Path,
+    progress: Progress,
+    until: tuple[int, int] | None,
+    on_gap: OnGap,
 ) -> StreamHead:
     log = await trio.to_thread.run_sync(partial(ReplicaLog.open, directory, stream, clock=SystemClock()))
     try:
         return await source.copy(
-            stream, log, until=until, progress=lambda of, done, total: progress(str(of), done, total)
+            stream,
+            log,
+            until=until,
+            progress=lambda of, done, total: progress(str(of), done, total),
+            on_gap=on_gap,
         )
     finally:
         log.close()

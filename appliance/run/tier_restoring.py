@@ -81,7 +81,7 @@ async def _obtain(config: Config, keys: SiteKeys, opens: Opening, address: str, 
                 time.deadline = float("inf")
                 source = TierSource(address.partition("?")[0], engine, SiteTierKeys(keys.derive, 1))
                 try:
-                    had.append(await _streams(config, keys, source, progress))
+                    had.append(await _streams(config, keys, source, progress, others_of(config, address)))
                 except HomeportError as error:  # out of the engine's nursery as itself, not in a group
                     errors.append(error)
     except trio.TooSlowError as error:
@@ -93,7 +93,16 @@ async def _obtain(config: Config, keys: SiteKeys, opens: Opening, address: str, 
     return had[0]
 
 
-async def _streams(config: Config, keys: SiteKeys, source: TierSource, progress: Progress) -> Had:
+def others_of(config: Config, address: str) -> str:
+    """Who may have what the region at an address lacks, in words."""
+    names = [region.name for region in config.tier_region if region.address != address]
+    regions = f"the region{'s' if len(names) > 1 else ''} {', '.join(names)}" if names else "another region"
+    return f"{regions} or a peer may have them"
+
+
+async def _streams(
+    config: Config, keys: SiteKeys, source: TierSource, progress: Progress, may_have: str
+) -> Had:
     own_id = keys.node_id.hex()
     nodes = await source.nodes()
     if own_id not in nodes:
@@ -105,8 +114,8 @@ async def _streams(config: Config, keys: SiteKeys, source: TierSource, progress:
         )
     mates = tuple(node for node in nodes if node != own_id)
     holders = await source.holders(own_id)
-    copied = await copy_streams(source, catalogs_of(config, own_id, mates), progress)
-    copied += await copy_streams(source, [log_of(config, own_id)], progress)
+    copied = await copy_streams(source, catalogs_of(config, own_id, mates), progress, may_have=may_have)
+    copied += await copy_streams(source, [log_of(config, own_id)], progress, may_have=may_have)
     instance = load_instance(config.node.data_dir)
     assert instance is not None
     known = max(head.epoch for found in holders.values() for head in found.values())

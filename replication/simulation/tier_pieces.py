@@ -159,6 +159,10 @@ class ModelCopy:
     def begin(self, chunk: Chunk) -> StreamHead:
         return self.append(chunk)
 
+    def pass_over(self, chunk: Chunk) -> StreamHead:
+        """A modelled log is whole: a restore in a simulation ends at a gap."""
+        raise ReplicaRefused(Refusal.GAP, f"Before {chunk.first_seq} is a gap.", head=self.head())
+
     def append(self, chunk: Chunk) -> StreamHead:
         outcome, _ = append(self.log, pack(chunk.stream, piece_of(chunk)), {})
         if isinstance(outcome, Refused):

@@ -1,7 +1,8 @@
 """A region of the tier as a source of streams: for a box that has lost its own, and for a drill. For trio.
 
-Pieces are read in order, some at the same time, opened with the site's key and appended to a log that verifies each byte; a piece that is gone or damaged ends
-the stream there.
+Pieces are read in order, some at the same time, opened with the site's key and appended to a log that verifies each byte. A piece that is gone or damaged ends
+the stream there; or, where whoever copies hears of gaps, it goes on with the next segment that begins in a piece that can be used: frames can be
+verified only with their segment's first page, so what is left of a torn segment stays in the region.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from functools import partial
 from typing import Final, Protocol
 
 from appliance.core.errors import HomeportError, NotFound, Unavailable
-from replication.sources import Holders, Progress
+from replication.sources import Gap, Holders, OnGap, Progress
 from replication.tier.engine import Engine, TierAway
 from replication.tier.envelope import PieceDamaged, open_piece
 from replication.tier.keys import TierKeys
 from replication.tier.pieces import PieceName
 from replication.tier.region_calls import ended
 from replication.tier.waiting import waits
-from storage.replicas.errors import ReplicaRefused
+from storage.replicas.errors import Refusal, ReplicaRefused
 from storage.replicas.streams import Chunk, StreamHead, StreamId
 
 AHEAD_COUNT: Final = 4
@@ -42,6 +43,8 @@ class Copy(Protocol):
     def begin(self, chunk: Chunk) -> StreamHead: ...
 
     def append(self, chunk: Chunk) -> StreamHead: ...
+
+    def pass_over(self, chunk: Chunk) -> StreamHead: ...
 
 
 class TierSource:
@@ -95,16 +98,17 @@ class TierSource:
         *,
         until: tuple[int, int] | None = None,
         progress: Progress = lambda stream, done, total: None,
+        on_gap: OnGap | None = None,
     ) -> StreamHead:
         """As Source.copy.
 
         Raises:
             TierAway, TierUnfit: as the engine does.
         """
-        failures, before = 0, log.head().place
+        failures, before, gap = 0, log.head().place, _Gap(stream, on_gap)
         while True:
             try:
-                return await self._copy(stream, log, until, progress)
+                return await self._copy(stream, log, until, progress, gap)
             except TierAway:
                 # What is here stays; an hour of copying isn't lost for a moment without a network.
                 failures = 1 if log.head().place > before else failures + 1
@@ -114,7 +118,7 @@ class TierSource:
                 await waits().sleep(RETRY_S)
 
     async def _copy(
-        self, stream: StreamId, log: Copy, until: tuple[int, int] | None, progress: Progress
+        self, stream: StreamId, log: Copy, until: tuple[int, int] | None, progress: Progress, gap: _Gap
     ) -> StreamHead:
         target = (await self.holders(stream.node_id)).get(stream, {}).get(self.region)
         head = log.head()
@@ -127,10 +131,12 @@ class TierSource:
                 async for name, data in pieces:
                     if (name.epoch, name.next_seq) <= head.place and not log.is_empty:
                         continue
-                    head = await waits().in_thread(partial(self._append, log, name, data))
+                    head = await waits().in_thread(partial(self._append, log, name, data, gap))
                     progress(stream, head.next_seq - 1, target.next_seq - 1)
                     if until is not None and head.place >= until:
                         return head
+        # A region may lose its last piece between two questions: it isn't known then that there was more.
+        gap.ends(max(target.next_seq, head.next_seq))
         return head
 
     async def claim(self, node_id: str, instance: str, known_epoch: int) -> int:
@@ -159,25 +165,67 @@ class TierSource:
             return False
         return True
 
-    def _append(self, log: Copy, name: PieceName, data: bytes) -> StreamHead:
+    def _append(self, log: Copy, name: PieceName, data: bytes | NotFound, gap: _Gap) -> StreamHead:
+        """Appends a piece, or what follows a gap; gives where the log is then.
+
+        Raises:
+            Unavailable: `stream_not_had`: it can't be, and gaps are not wanted; or another history is there, which is no gap.
+        """
+        head, was_open = log.head(), gap.is_open
         try:
+            if isinstance(data, NotFound):
+                raise data
             chunk = open_piece(data, self._keys.opening(name.stream), wanted=name)
             if log.is_empty and chunk.segment_first_seq > 1:
-                return log.begin(chunk)
-            return log.append(chunk)
-        except (PieceDamaged, ReplicaRefused) as error:
-            head = log.head()
+                after = log.begin(chunk)
+            elif gap.is_open and chunk.first_seq > head.next_seq:
+                after = log.pass_over(chunk)
+            else:
+                after = log.append(chunk)
+        except (PieceDamaged, NotFound, ReplicaRefused) as error:
+            refusal = error.reason if isinstance(error, ReplicaRefused) else None
+            if refusal != Refusal.FORK and gap.begins(head, error):
+                # What is lacking may be the pieces before this one: then it is what comes after the gap.
+                is_after = refusal == Refusal.GAP and not was_open
+                return self._append(log, name, data, gap) if is_after else head
             raise Unavailable(
                 f"{name.stream} is had up to record {head.next_seq - 1}; what comes next in {self.region} can't be used: {error}",
                 hint="Another region or a peer may have it: restore from there.",
                 code="stream_not_had",
             ) from error
+        gap.ends(chunk.first_seq)
+        return after
+
+
+class _Gap:
+    """What can't be had, from where it begins to where it ends; nobody hears of it before."""
+
+    def __init__(self, stream: StreamId, on_gap: OnGap | None) -> None:
+        self._stream, self._on_gap = stream, on_gap
+        self._first_seq, self._why = 0, ""
+
+    @property
+    def is_open(self) -> bool:
+        return self._first_seq > 0
+
+    def begins(self, head: StreamHead, error: HomeportError) -> bool:
+        """Whether it may be passed over. Within a gap another reason changes nothing."""
+        if self._on_gap is not None and not self.is_open:
+            self._first_seq, self._why = max(1, head.next_seq), error.message
+        return self._on_gap is not None
+
+    def ends(self, next_seq: int) -> None:
+        if self.is_open and self._on_gap is not None and next_seq > self._first_seq:
+            self._on_gap(
+                Gap(stream=self._stream, first_seq=self._first_seq, next_seq=next_seq, why=self._why)
+            )
+        self._first_seq = 0
 
 
 async def _fetched(
     engine: Engine, stream: StreamId, epoch: int, from_seq: int
-) -> AsyncGenerator[tuple[PieceName, bytes], None]:
-    """The pieces of an epoch with their bytes, in order, some fetched at the same time."""
+) -> AsyncGenerator[tuple[PieceName, bytes | NotFound], None]:
+    """The pieces of an epoch with their bytes, in order, some fetched at the same time; the error of one that is gone."""
     async with ended(engine.pieces(stream, epoch, from_seq)) as names:
         ahead: list[PieceName] = []
         is_more = True
@@ -187,7 +235,7 @@ async def _fetched(
                 is_more = name is not None
                 if name is not None:
                     ahead.append(name)
-            data: dict[PieceName, bytes] = {}
+            data: dict[PieceName, bytes | NotFound] = {}
             errors: list[HomeportError] = []
             await waits().together([partial(_get, engine, name, data, errors) for name in ahead])
             if errors:
@@ -198,9 +246,11 @@ async def _fetched(
 
 
 async def _get(
-    engine: Engine, name: PieceName, data: dict[PieceName, bytes], errors: list[HomeportError]
+    engine: Engine, name: PieceName, data: dict[PieceName, bytes | NotFound], errors: list[HomeportError]
 ) -> None:
     try:
         data[name] = await engine.get(name)
+    except NotFound as error:
+        data[name] = error
     except HomeportError as error:  # out of the nursery as itself, not in a group
         errors.append(error)

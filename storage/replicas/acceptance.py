@@ -10,7 +10,8 @@ from storage.log.layout import HASH_BYTES
 from storage.log.names import SegmentName
 from storage.log.scan import Position
 from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
-from storage.replicas.errors import Refusal
+from storage.replicas.errors import Fork, Refusal
+from storage.replicas.places import segment_at
 from storage.replicas.streams import CHUNK_BYTES_MAX, FOOTER_BYTES_MAX, Chunk, StreamId
 
 
@@ -37,6 +38,19 @@ def fork(stream: StreamId, seq: int, ours: bytes, theirs: bytes) -> Rejected:
         f"Before record {seq}, {stream} has two histories: {ours.hex()[:8]} here, {theirs.hex()[:8]} there."
     )
     return Rejected(Refusal.FORK, message, (seq, ours, theirs))
+
+
+def fork_of(rejected: Rejected, stream: StreamId, epoch: int, live: list[SegmentName]) -> Fork | None:
+    """The evidence of two histories, where that is why a piece was rejected.
+
+    Args:
+        epoch, live: Of the copy that rejected it.
+    """
+    if rejected.fork is None:
+        return None
+    seq, ours, theirs = rejected.fork
+    begin = live[segment_at(live, max(live[0].first_seq, seq - 1))].first_seq if live else 1
+    return Fork(stream, epoch, seq, ours, theirs, begin)
 
 
 def check_words(chunk: Chunk, stream: StreamId) -> None:

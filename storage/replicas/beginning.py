@@ -7,6 +7,7 @@ from typing import Final
 
 from storage.log.disk import Disk
 from storage.log.dropped import Dropped, DroppedRange, read_dropped, write_dropped
+from storage.log.segment_header import SegmentHeader
 
 NOT_COPIED: Final = "not_copied"
 """The rule of records that were gone where they came from when the copy was begun."""
@@ -39,3 +40,16 @@ def tell_missing(
         last_at_ms=now_ms,
     )
     write_dropped(disk, directory, Dropped((missing,) if first_seq > 1 else (), before.hex()))
+
+
+def tell_missing_before(disk: Disk, directory: Path, header: SegmentHeader, rule: str, now_ms: int) -> None:
+    """As `tell_missing`, where a copy begins with a segment."""
+    tell_missing(
+        disk,
+        directory,
+        rule=rule,
+        epoch=header.epoch,
+        first_seq=header.first_seq,
+        before=header.continues_hash,
+        now_ms=now_ms,
+    )

@@ -16,7 +16,7 @@ from appliance.core.limits import PAGE_BYTES
 from storage.log.disk import Disk
 from storage.log.footer import Footer
 from storage.log.frame import HEADER_BYTES, decode_header
-from storage.log.layout import HASH_BYTES
+from storage.log.layout import HASH_BYTES, ZERO_HASH
 from storage.log.names import SegmentName, State
 from storage.log.scan import Position, find_later_frame
 from storage.log.seal import read_footer
@@ -176,3 +176,15 @@ def place_in_file(disk: Disk, directory: Path, name: SegmentName, seq: int) -> P
         return find_place(disk, segment, seq, end_offset=None)
     finally:
         disk.close(segment.descriptor)
+
+
+def hash_in_file(disk: Disk, directory: Path, name: SegmentName, seq: int) -> bytes:
+    """The hash of the frame before a sequence; zeros where no frame ends there, so that it is another history.
+
+    Raises:
+        As `place_in_file`.
+    """
+    try:
+        return place_in_file(disk, directory, name, seq).hash
+    except NoFrameHere:
+        return ZERO_HASH

@@ -19,7 +19,6 @@ from storage.log.directory_lock import take_lock
 from storage.log.disk import Disk, OsDisk, write_all
 from storage.log.dropped import read_dropped
 from storage.log.head import Head, HeadFile
-from storage.log.layout import ZERO_HASH
 from storage.log.names import HEAD, SegmentName, live_segments, segments_in_order
 from storage.log.retainer import finish_removal
 from storage.log.scan import Position
@@ -31,18 +30,19 @@ from storage.replicas.acceptance import (
     check_header,
     check_words,
     fork,
+    fork_of,
     gap,
     rest_of,
 )
-from storage.replicas.beginning import NOT_COPIED, tell_missing
+from storage.replicas.beginning import NOT_COPIED, tell_missing_before
 from storage.replicas.branching import keep_branch, remove_leftovers, remove_replaced
 from storage.replicas.checking import Checked, check_frames
 from storage.replicas.dropping import drop_segments
-from storage.replicas.errors import Fork, Refusal, ReplicaRefused
+from storage.replicas.errors import Refusal, ReplicaRefused
 from storage.replicas.opening import Opened, open_copy
-from storage.replicas.places import NoFrameHere, place_in_file, segment_at
+from storage.replicas.places import hash_in_file, segment_at
 from storage.replicas.recent import RecentHashes
-from storage.replicas.sealing import check_footer, pinned_keys, seal_copy
+from storage.replicas.sealing import check_footer, pinned_keys, seal_copy, seal_older
 from storage.replicas.segment_file import ReplicaSegment, make_room, make_segment, open_active
 from storage.replicas.statistics import ReplicaStatistics
 from storage.replicas.streams import Chunk, StreamHead, StreamId
@@ -174,23 +174,30 @@ class ReplicaLog:
 
     def begin(self, chunk: Chunk, *, rule: str = NOT_COPIED) -> StreamHead:
         """Begins an empty copy with the first piece that can still be had: what comes before is told as not copied. Raises as `append`."""
+        return self._begin_at(chunk, rule)
+
+    def pass_over(self, chunk: Chunk) -> StreamHead:
+        """Goes on with a later segment's first piece, since nobody gives what lies between; readers find the gap as damage with a known end.
+
+        Raises as `append`; `gap`: the copy is empty, or that piece belongs to what is held.
+        """
+        return self._begin_at(chunk, None)
+
+    def _begin_at(self, chunk: Chunk, rule: str | None) -> StreamHead:
+        """Begins the first segment (by a rule), or one after a gap (None)."""
         self._check_usable()
-        before = self._position
+        before, live = self._position, self._live
         try:
             check_words(chunk, self.stream)
-            if self._live:
+            if rule is not None and live:
                 raise Rejected(Refusal.NOT_EMPTY, f"The copy of {self.stream} has records already.")
             header = check_header(chunk, self.stream)
+            is_next = chunk.epoch >= self._epoch and header.first_seq >= before.next_seq
+            if rule is None and not (live and is_next):
+                raise self._gap(header.first_seq)
             self._check_all(chunk, header)
-            tell_missing(
-                self._disk,
-                self.directory,
-                rule=rule,
-                epoch=header.epoch,
-                first_seq=header.first_seq,
-                before=header.continues_hash,
-                now_ms=self._clock.now_ms(),
-            )
+            if rule is not None:
+                tell_missing_before(self._disk, self.directory, header, rule, self._clock.now_ms())
             self._position = Position(PAGE_BYTES, header.first_seq, header.continues_hash)
             return self.append(chunk)
         except Rejected as rejected:
@@ -198,7 +205,7 @@ class ReplicaLog:
         except OSError as error:
             raise self._failed(error) from error
         finally:
-            if not self._live:
+            if self._live is live:  # no segment was begun
                 self._position = before
 
     def append(self, chunk: Chunk) -> StreamHead:
@@ -321,15 +328,10 @@ class ReplicaLog:
             raise Rejected(Refusal.NOT_SEALED, f"Segment {name} is not sealed: {footer}.")
         active = self._active if self._active is not None and self._active.name == name else None
         if active is not None:
-            end, descriptor = self._position, active.descriptor
+            end = self._position
+            problem = seal_copy(self._disk, self.directory, name, active.descriptor, data, footer, end)
         else:
-            end = place_in_file(self._disk, self.directory, name, footer.last_seq + 1)
-            descriptor = self._disk.open(self.directory / str(name), write=True)
-        try:
-            problem = seal_copy(self._disk, self.directory, name, descriptor, data, footer, end)
-        finally:
-            if active is None:
-                self._disk.close(descriptor)
+            problem = seal_older(self._disk, self.directory, name, data, footer)
         if problem:
             raise Rejected(Refusal.NOT_SEALED, f"Segment {name} is not sealed: {problem}.")
         self._live[at] = SegmentName(epoch, segment_first_seq, "seg")
@@ -359,11 +361,7 @@ class ReplicaLog:
     def _hash_before(self, seq: int) -> bytes:
         if not self._live or seq < self._live[0].first_seq:
             raise self._gap(seq)
-        name = self._live[segment_at(self._live, seq)]
-        try:
-            return place_in_file(self._disk, self.directory, name, seq).hash
-        except NoFrameHere:
-            return ZERO_HASH  # frames end elsewhere here, so it is another history
+        return hash_in_file(self._disk, self.directory, self._live[segment_at(self._live, seq)], seq)
 
     def _publish(self) -> None:
         active, place = self._active, self._position
@@ -376,12 +374,7 @@ class ReplicaLog:
 
     def _refused(self, rejected: Rejected) -> ReplicaRefused:
         self._numbers.refuse(rejected.reason)
-        evidence = None
-        if rejected.fork is not None:
-            seq, ours, theirs = rejected.fork
-            live = self._live
-            begin = live[segment_at(live, max(live[0].first_seq, seq - 1))].first_seq if live else 1
-            evidence = Fork(self.stream, self._epoch, seq, ours, theirs, begin)
+        evidence = fork_of(rejected, self.stream, self._epoch, self._live)
         return ReplicaRefused(rejected.reason, rejected.message, head=self.head(), fork=evidence)
 
     def _check_usable(self) -> None:

@@ -14,6 +14,7 @@ from storage.log.names import SegmentName
 from storage.log.scan import Position
 from storage.log.seal import leaf_hashes, read_footer
 from storage.log.segment_verify import is_signature_valid
+from storage.replicas.places import place_in_file
 
 
 def check_footer(data: bytes, name: SegmentName, keys: Collection[bytes] | None) -> Footer | str:
@@ -97,3 +98,17 @@ def seal_copy(
     there = set(disk.names(directory))
     write_manifest(disk, directory, [known[each] for each in sorted(known) if str(each) in there])
     return ""
+
+
+def seal_older(disk: Disk, directory: Path, name: SegmentName, data: bytes, footer: Footer) -> str:
+    """As `seal_copy`, for a segment to which nothing is appended any more.
+
+    Raises:
+        LogDamaged: its end isn't there. OSError: the disk failed.
+    """
+    end = place_in_file(disk, directory, name, footer.last_seq + 1)
+    descriptor = disk.open(directory / str(name), write=True)
+    try:
+        return seal_copy(disk, directory, name, descriptor, data, footer, end)
+    finally:
+        disk.close(descriptor)

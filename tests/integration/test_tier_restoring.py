@@ -13,22 +13,26 @@ import trio
 
 from appliance.core.config import Config
 from appliance.core.config_tier import TierConfig
-from appliance.core.errors import HomeportError, NotFound, Unavailable
+from appliance.core.errors import HomeportError, LogDamaged, NotFound, Unavailable
 from appliance.identity.recovery_kit import RecoveryKit
 from appliance.run import layout, tier_restoring
 from appliance.run.peer_restoring import FromPeers
 from appliance.run.tier_restoring import restore_from_tier
 from appliance.run.tier_wiring import site_tier_keys
+from replication.tier.envelope import open_piece
 from replication.tier.local_pieces import LocalPieces
+from replication.tier.pieces import PieceName
 from replication.tier.region_calls import RegionCalls
 from replication.tier.source import TierSource
 from replication.tier.steps import EMPTY, Nothing, Ship, Shipped
 from storage.catalog import Catalog
+from storage.log import LogReader
 from storage.log.verify import verify
-from storage.replicas.streams import StreamId
+from storage.replicas.streams import Chunk, StreamId
 from tests.fleet_kit import Box
 from tests.integration.test_peer_restoring import CLOCK, Site, open_log, open_stream, site
 from tests.replica_kit import open_replica, segments_of
+from tests.storage_log_kit import append_blocks
 from tests.tier_kit import MemoryTier
 from tests.unit.test_replication_tier_region_calls import end_of
 
@@ -144,14 +148,83 @@ async def test_another_sites_kit_is_told_what_is_there(site: Site, tier: MemoryT
     assert not there & {"identity", "log", "catalog.db", "restore.new"}, "nothing was changed"
 
 
-async def test_what_a_region_lost_is_said_and_what_is_before_it_is_here(site: Site, tier: MemoryTier) -> None:
-    names = tier.of_epoch[StreamId(site.lost.node_id, "telemetry"), 1]
-    gone = names[2]
-    tier.lose(gone)
+def records_of(directory: Path) -> tuple[set[int], list[tuple[int, int]]]:
+    """The sequences that a reader of a log gets, and the ranges that it has to pass over."""
+    reader, seqs, gaps = LogReader(directory), set[int](), list[tuple[int, int]]()
+    seq, end = reader.first_seq(), reader.head().next_seq
+    while seq < end:
+        try:
+            blocks = reader.read(seq)
+        except LogDamaged as error:
+            gaps.append((error.first_seq, error.next_seq))
+            seq = error.next_seq
+            continue
+        for block in blocks:
+            seqs.update(range(block.first_seq, block.next_seq))
+        seq = blocks[-1].next_seq
+    reader.close()
+    return seqs, gaps
+
+
+@pytest.mark.parametrize("where", ["first", "middle", "last"])
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+async def test_what_a_region_lost_is_named_and_what_comes_after_it_is_here(
+    site: Site, tier: MemoryTier, where: str, how: str
+) -> None:
+    stream = StreamId(site.lost.node_id, "telemetry")
+    names = list(tier.of_epoch[stream, 1])
+    begins = [name.first_seq for name in names if opened(tier, site, name).header_page is not None]
+    bad = {"first": names[0], "middle": names[2], "last": names[-1]}[where]
+    if how == "gone":
+        tier.lose(bad)
+    else:
+        tier.data[bad.stream, bad.epoch, bad.first_seq] = b"rot"
     done = await restored(site.config, site.kit)
-    assert any(f"up to record {gone.first_seq - 1}" in each.why for each in done.lacking)
-    assert done.telemetry is None
-    assert done.records > 0
+    after = next((seq for seq in begins if seq > bad.first_seq), names[-1].next_seq)
+    if (where, how) == ("last", "gone"):  # nothing there says that there was more
+        assert done.lacking == ()
+        return
+    (lacking,) = done.lacking
+    assert (lacking.what, lacking.first_seq, lacking.next_seq) == (str(stream), bad.first_seq, after)
+    assert f"records {bad.first_seq} to {after - 1} can't be had" in lacking.why
+    assert "another region or a peer may have them" in lacking.why
+    seqs, gaps = records_of(layout.telemetry_log(site.config))
+    wanted = set(range(1, names[-1].next_seq)) - set(range(bad.first_seq, after))
+    assert seqs == wanted
+    assert gaps == ([(bad.first_seq, after)] if where == "middle" else [])
+    writer = open_log(site.config, site.lost.keys)
+    assert writer.head.epoch == 2
+    assert writer.head.next_seq == (names[-1].next_seq if where != "last" else bad.first_seq)
+    append_blocks(writer, 3)
+    end = writer.head.next_seq
+    assert writer.wait_idle(10)
+    writer.close()
+    seqs, gaps = records_of(layout.telemetry_log(site.config))
+    assert max(seqs) == end - 1
+    found = verify(layout.telemetry_log(site.config))
+    assert [
+        (each.first_seq, each.next_seq) for each in found.damaged if each.next_seq > each.first_seq
+    ] == gaps
+
+
+async def test_without_hearing_of_gaps_a_copy_ends_at_the_first(
+    site: Site, tier: MemoryTier, tmp_path: Path
+) -> None:
+    stream = StreamId(site.lost.node_id, "telemetry")
+    gone = tier.of_epoch[stream, 1][2]
+    tier.lose(gone)
+    async with tier.open() as engine:
+        source = TierSource("eu", engine, site_tier_keys(site.lost.config, site.lost.keys))
+        log = open_replica(tmp_path / "copy", stream=stream, keys=None)
+        with pytest.raises(Unavailable, match=f"up to record {gone.first_seq - 1}"):
+            await source.copy(stream, log)
+        assert log.head().next_seq == gone.first_seq
+        log.close()
+
+
+def opened(tier: MemoryTier, site: Site, name: PieceName) -> Chunk:
+    keys = site_tier_keys(site.lost.config, site.lost.keys)
+    return open_piece(tier.data[name.stream, name.epoch, name.first_seq], keys.opening(name.stream))
 
 
 async def test_a_region_that_goes_away_for_a_moment_costs_nothing(
