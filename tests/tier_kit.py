@@ -8,11 +8,14 @@ from __future__ import annotations
 import bisect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from hashlib import sha256
 from operator import attrgetter
+from typing import Any
 
 import trio
 
+from appliance.core.config_tier import TierRegionConfig
 from appliance.core.errors import NotFound
 from appliance.core.limits_replication import TIER_PIECE_BYTES_MAX
 from replication.tier.engine import Fenced, TierAway
@@ -21,6 +24,7 @@ from replication.tier.engines.requests import EngineStatistics, Requests
 from replication.tier.envelope import seal_piece
 from replication.tier.pieces import Piece, PieceName
 from storage.replicas.streams import Chunk, StreamId
+from tests.node_kit import Node
 
 STREAM = StreamId("0f" * 16, "telemetry")
 CATALOG = StreamId("ee" * 16, "catalog")
@@ -201,3 +205,10 @@ class MemoryEngine:
         check_key(key)
         await self.answer()
         self._tier.kept_objects.pop(key, None)
+
+
+async def region_of(node: Node, client: object) -> dict[str, Any]:
+    """A node whose configuration has a region."""
+    config = replace(node.services.config, tier_region=(TierRegionConfig(),))
+    object.__setattr__(node.services, "config", config)
+    return {}

@@ -54,6 +54,7 @@ def add_replication(out: Collected, now: ReplicationNow, broker: Mapping[str, An
             "homeport_tier_lag_seconds", None if region.lag_ms is None else region.lag_ms / 1_000, region.name
         )
         out.add("homeport_tier_lag_records", region.lag_entries, region.name)
+        out.add("homeport_tier_key_generation", region.key_generation, region.name)
         out.add("homeport_tier_bytes", region.bytes, region.name)
         for what, count in (
             ("put", region.pieces),

@@ -198,6 +198,7 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_tier_live", "gauge", "1 for the region to which what is new goes first.", ("region",)),
         Described("homeport_tier_lag_seconds", "gauge", "Age of the oldest record of ours that a region lacks; absent while it isn't known.", ("region",)),
         Described("homeport_tier_lag_records", "gauge", "How many these are.", ("region",)),
+        Described("homeport_tier_key_generation", "gauge", "Of the key that seals what is put there now; 0: it is left readable.", ("region",)),
         Described("homeport_tier_bytes", "counter", "What was put there since the replicator started, as it went over the network.", ("region",)),
         Described("homeport_tier_pieces", "counter", "Pieces: put; fenced, since another box had put one there first; failed; mended, since the region had lost them.", ("region", "what")),
         Described("homeport_tier_lost_records", "counter", "Records that a region lost and nobody else has.", ("region",)),

@@ -274,6 +274,11 @@ async def no_replicator(node_id: str, reason: str) -> Mapping[str, Any]:
     )
 
 
+async def no_shipper(generation: int) -> Mapping[str, Any]:
+    """Seals nothing. Raises Unavailable: `replicator_away`."""
+    return await no_replicator("", "")
+
+
 ReadinessCheck = Callable[[], Awaitable[str]]
 """Returns what is well in a few words; raises HomeportError with what isn't."""
 
@@ -294,6 +299,7 @@ class Services:
         readiness: By dependency: broker, log, store, catalog, pipeline. ui.health has the usual ones.
         replication: Asks the replicator how safe this box's data is; None where it belongs to no fleet. Raises where it does not answer.
         site: How far the logs of the site's other boxes are read.
+        seal_with: Has the replicator seal what goes to the cloud with a generation of the key. Raises as the replicator says.
         decommission_node: Has the replicator take a node out for good, for a reason. Raises as the replicator says.
         bridge_report: Reads what the bridge process last reported; blocks for a moment, so it is called in a thread.
         idempotency_keys_in_use: Hashes of the keys of requests that are being carried out.
@@ -359,6 +365,7 @@ class Services:
     replication: Callable[[], Awaitable[ReplicationState | None]] = no_fleet
     site: Callable[[], SiteStatistics] | None = None
     decommission_node: Callable[[str, str], Awaitable[Mapping[str, Any]]] = no_replicator
+    seal_with: Callable[[int], Awaitable[Mapping[str, Any]]] = no_shipper
     idempotency_keys_in_use: set[bytes] = field(default_factory=set)
     imports: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(DEVICE_IMPORT_CONCURRENCY_MAX)

@@ -9,6 +9,8 @@ import click
 
 from appliance.cli.common import Context, printable, table, verb
 from appliance.cli.times import shown_at
+from appliance.run import layout
+from appliance.run.local_api import LocalApi
 from appliance.run.tier_commands import check_regions, is_well, list_regions, list_sites
 
 _COLUMNS = {
@@ -17,6 +19,7 @@ _COLUMNS = {
     "lag": "LACKS",
     "put": "PUT",
     "mended": "MENDED",
+    "key": "KEY",
     "asked": "REQUESTS A DAY",
     "held": "HELD BACK",
     "problem": "PROBLEM",
@@ -66,6 +69,17 @@ def check(context: Context) -> None:
     sys.exit(0 if all(each["is_good"] for each in found) else 1)
 
 
+@tier.command("rotate-key")
+@verb
+def rotate_key(context: Context) -> None:
+    """Begin a new key: it seals what the site's boxes put into the cloud from now on. What lies there stays readable with the recovery kit."""
+    done = LocalApi(layout.node_socket(context.config())).post("/api/v1/replication/tier/rotate-key", {})
+    when = "from now on" if done["is_in_use"] else "as soon as the replicator is there"
+    context.emit(
+        done, f"Key {done['generation']} seals what goes to the cloud {when}; older pieces stay readable."
+    )
+
+
 @tier.command()
 @verb
 def sites(context: Context) -> None:
@@ -100,6 +114,7 @@ def _row(region: dict[str, Any]) -> dict[str, Any]:
         "lag": "?" if lag is None else _records(lag),
         "put": f"{region['pieces']:,} pieces, {region['bytes']:,} bytes",
         "mended": region["mended"],
+        "key": region["key_generation"] or "none",
         "asked": "?"
         if per_day is None
         else ", ".join(f"{count:,} {kind}" for kind, count in per_day.items()),

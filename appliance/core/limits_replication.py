@@ -259,3 +259,5 @@ TIER_SERIES_REMEMBERED_MAX: Final = 200_000
 """Ids of series that an uploader knows without asking: 40 MB. With more the database is asked again."""
 TIER_SESSIONS_MAX: Final = 4
 """Connections to a PostgreSQL server, and threads for them: a put, a restore, an audit and one more at the same time."""
+TIER_KEY_GENERATION_MAX: Final = 1_000_000
+"""Of the tier's key: a new one each day for 2,700 years."""

@@ -108,6 +108,7 @@ class TierRegionState(msgspec.Struct, frozen=True, kw_only=True):
         mended, lost_entries: Pieces that it had lost and got again; records that it lost and nobody has.
         requests: What it was asked since this process started, by kind: put, get, list (a head that is looked at is one), remove.
         requests_per_day: What a day asks that goes on like that; None while too little was measured.
+        key_generation: Of the key that seals what is put there now; 0: it is left readable.
         budget_wait_ms, budget_wait_worst_ms: What the bandwidth budget of all regions adds to the age of what is new, now and at worst since this
             process started; None without a budget.
     """
@@ -128,6 +129,7 @@ class TierRegionState(msgspec.Struct, frozen=True, kw_only=True):
     lost_entries: int = 0
     requests: dict[str, int] = msgspec.field(default_factory=dict)
     requests_per_day: dict[str, int] | None = None
+    key_generation: int = 0
     budget_wait_ms: int | None = None
     budget_wait_worst_ms: int | None = None
 

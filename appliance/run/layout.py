@@ -114,6 +114,11 @@ def past(config: Config) -> Path:
     return config.node.data_dir / "past"
 
 
+def tier_key_generation(data_dir: Path) -> Path:
+    """Which generation of the tier's key seals: a number, no secret. The replicator writes it; the catalog is the record."""
+    return data_dir / "tier" / "key-generation"
+
+
 def drill_folder(config: Config) -> Path:
     """The scratch copy of a drill; nothing in it is of any use once that has ended."""
     return config.node.data_dir / DRILL

@@ -61,6 +61,7 @@ from appliance.run.scrubbing import scrubbing_of
 from appliance.run.site_catalog import make_site_catalog
 from appliance.run.site_wiring import open_site
 from appliance.run.stores_wiring import configured_mappings, make_keeper, make_sql, open_store
+from appliance.run.tier_key import TierKeyTelling, sealer
 from appliance.run.tier_wiring import begin_tier
 from appliance.run.tracing_wiring import make_tracing
 from appliance.run.twins_wiring import twin_room
@@ -306,6 +307,7 @@ class Node:
                 scrub=scrubbing.statistics if scrubbing is not None else None,
                 replication=replication_source(config),
                 decommission_node=decommissioner(config),
+                seal_with=sealer(config),
                 site=site.order.statistics,
                 bridge_report=lambda: read_report(layout.bridge_report(config), clock.now_ms()),
                 firmware=lambda: statistics_of(delivery, device_port),
@@ -345,6 +347,7 @@ class Node:
                 nursery.start_soon(services.audit.run)
                 nursery.start_soon(services.backups.run)
                 nursery.start_soon(services.drills.run)
+                nursery.start_soon(TierKeyTelling(config, catalog, services.seal_with).run)
                 nursery.start_soon(artifacts.run)
                 await nursery.start(keeper.run)
                 async with trio.open_nursery() as serving:

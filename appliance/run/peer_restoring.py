@@ -49,6 +49,7 @@ from appliance.run.restoring_streams import (
     make_catalog,
     mates_of,
 )
+from appliance.run.tier_key import generation_in, keep_generation
 from appliance.updates.fence import raise_fence
 from replication.fences import Claim
 from replication.fetching import Fetcher
@@ -357,6 +358,8 @@ def _make_catalog(
                 # What the box of before may still say to devices must be of no effect.
                 raise_fence(catalog, clock.now_ms())
         sign(catalog, keys, config.node.data_dir, clock)
+        # Before anything is shipped: not a piece is to be sealed with a key that was given up.
+        keep_generation(config.node.data_dir, generation_in(catalog))
     finally:
         catalog.close()
     return records, list(damaged)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +18,8 @@ import trio
 
 from appliance.core.clock import Clock, SystemClock
 from appliance.core.config import Config
-from appliance.core.errors import NotFound
+from appliance.core.errors import NotFound, UsageError
+from appliance.core.limits_replication import TIER_KEY_GENERATION_MAX
 from appliance.identity.keys import SiteKeys
 from appliance.management.replication_state import Link, ReplicationState
 from appliance.run import layout
@@ -34,13 +35,15 @@ from appliance.run.past_fetching import PastFetching
 from appliance.run.process import run_process
 from appliance.run.replicator_state import LinkAges, state_of
 from appliance.run.tier_checking import checked
-from appliance.run.tier_wiring import make_tier
+from appliance.run.tier_key import keep_generation
+from appliance.run.tier_wiring import make_tier, site_tier_keys
 from replication.control import ControlServer
 from replication.guest_socket import GuestServer
 from replication.guests import Guests
 from replication.replicator import Replicator
 from replication.tier.engine import Opening
 from replication.tier.gateway_client import GatewayClient
+from replication.tier.keys import SiteTierKeys
 
 STATUS_INTERVAL_S: Final = 5
 LINKED_CHECK_S: Final = 8.0
@@ -68,6 +71,7 @@ class Answers:
         self._past = past
         self._cloud = cloud
         self.linked: dict[str, Opening] = {}
+        self.tier_key: Callable[[int], Awaitable[int]] | None = None
         self._replicator = replicator
         self._claiming = claiming
         self._clock = clock
@@ -87,6 +91,8 @@ class Answers:
             case "decommission", {"node_id": str(node_id), "reason": str(reason)}:
                 entry = await self._node.decommission(node_id, reason)
                 return {"node_id": entry.node_id, "name": entry.name, "state": entry.state}
+            case "tier_seal_with", {"generation": int(generation)} if self.tier_key is not None:
+                return {"generation": await self.tier_key(generation)}
             case "tier_check", {"region": str(region)}:
                 return await self._check_region(region)
             case "renew", _:
@@ -170,8 +176,9 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
     def linked(address: str) -> Opening:
         return linked_opening(address, client, lambda: node.keeper.roster)
 
+    tier_keys = await trio.to_thread.run_sync(site_tier_keys, config, keys)
     tier = await trio.to_thread.run_sync(
-        partial(make_tier, config, keys, clock=clock, random=chance, linked=linked)
+        partial(make_tier, config, keys, clock=clock, random=chance, linked=linked, tier_keys=tier_keys)
     )
     cloud = await trio.to_thread.run_sync(make_cloud, config, node, clock)
     replicator = make_replicator(config, node, clock=clock, random=chance, tier=tier)
@@ -187,6 +194,7 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
         answers.linked = {
             each.name: linked(each.address) for each in config.tier_region if is_linked(each.address)
         }
+        answers.tier_key = partial(_seal_with, config, tier_keys)
         control = ControlServer(layout.replicator_socket(config), answers.answer)
         await nursery.start(control.serve)
         await nursery.start(GuestServer(layout.guest_socket(config), guests).serve)
@@ -204,6 +212,19 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
         await ended.wait()
         await node.links.stop()
         nursery.cancel_scope.cancel()
+
+
+async def _seal_with(config: Config, keys: SiteTierKeys, generation: int) -> int:
+    """Seal with a generation that is kept first, so that no restart goes back; gives the one that seals.
+
+    Raises:
+        UsageError: there is no such generation. StorageError: it can't be kept.
+    """
+    if not 1 <= generation <= TIER_KEY_GENERATION_MAX:
+        raise UsageError(f"There is no generation {generation} of the tier's key.")
+    await trio.to_thread.run_sync(keep_generation, config.node.data_dir, generation)
+    keys.raise_to(generation)
+    return keys.generation
 
 
 async def _set_after(first: trio.Event, then: trio.Event) -> None:

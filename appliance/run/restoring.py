@@ -23,6 +23,7 @@ from appliance.run import layout
 from appliance.run.first_run import lock
 from appliance.run.node_or_catalog import sign
 from appliance.run.restore_pending import HOLDER, finish_pending
+from appliance.run.tier_key import generation_in, keep_generation
 from appliance.updates.fence import raise_fence
 from storage.backup import repository as repositories
 from storage.backup import restore, switch, verify
@@ -124,6 +125,7 @@ def _prepare(staging: Path, manifest: Manifest, kit: RecoveryKit, clock: Clock) 
                 # What the box of before may still say to devices must be of no effect.
                 raise_fence(catalog, clock.now_ms())
         sign(catalog, keys, staging, clock)
+        keep_generation(staging, generation_in(catalog))
     finally:
         catalog.close()
     try:

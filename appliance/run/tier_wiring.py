@@ -15,6 +15,7 @@ from appliance.identity.fleet_inviting import begin_fleet
 from appliance.identity.keys import SiteKeys
 from appliance.management.replication_state import TierRegionState
 from appliance.run.linked_regions import is_linked, not_linked
+from appliance.run.tier_key import kept_generation
 from replication.gossip.fleet_view import PeerInfo
 from replication.randomness import Randomness
 from replication.tier.engine import Opening
@@ -67,8 +68,10 @@ def openings(config: Config, linked: Callable[[str], Opening] | None = None) -> 
 
 
 def site_tier_keys(config: Config, keys: SiteKeys) -> SiteTierKeys:
-    """The keys with which this box's site seals what it ships."""
-    return SiteTierKeys(keys.derive, config.tier.key_generation if config.tier.encrypt == "on" else 0)
+    """The keys with which this box's site seals what it ships: of the generation that the file names, or the site's catalog if that is a later one."""
+    if config.tier.encrypt == "off":
+        return SiteTierKeys(keys.derive, 0)
+    return SiteTierKeys(keys.derive, max(config.tier.key_generation, kept_generation(config.node.data_dir)))
 
 
 def tier_infos(config: Config) -> list[PeerInfo]:
@@ -91,10 +94,12 @@ def make_tier(
     clock: Clock,
     random: Randomness,
     linked: Callable[[str], Opening] | None = None,
+    tier_keys: SiteTierKeys | None = None,
 ) -> TierFeed:
     """What ships to the tier; nothing on a box without one. Blocks for some ms.
 
     Args:
+        tier_keys: That seal, and may be raised to a later generation; None for those of `site_tier_keys`.
         linked: As of `openings`.
     A region that is configured wrongly keeps the tier away, which is told (`problem`), and not the peers.
     """
@@ -117,7 +122,7 @@ def make_tier(
             regions,
             directory=directory,
             folder=config.node.data_dir / FOLDER,
-            keys=site_tier_keys(config, keys),
+            keys=tier_keys or site_tier_keys(config, keys),
             options=options,
             on_tell=on_tell,
             clock=clock,
@@ -163,6 +168,7 @@ def tier_states(shipper: Shipper, node_id: str, now_ms: int) -> tuple[TierRegion
                 requests_per_day=None
                 if per_day is None
                 else {str(kind): count for kind, count in per_day.items()},
+                key_generation=shipper.key_generation,
                 budget_wait_ms=None if waits is None else waits[0],
                 budget_wait_worst_ms=None if waits is None else waits[1],
             )

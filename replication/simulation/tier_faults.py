@@ -199,8 +199,8 @@ def short_memory(world: TierWorld) -> None:
     """Boxes keep no more of their own logs than is not safe elsewhere: what a region lacks of it is had from the other."""
 
     def drop(body: Body) -> None:
-        log = body.disk.logs[body.own]
-        if body.is_up and log.drop_before(body.gossip.safe_seq(body.own)):
+        log = body.disk.logs.get(body.own)  # none where the box was destroyed, and isn't restored yet
+        if log is not None and body.is_up and log.drop_before(body.gossip.safe_seq(body.own)):
             world.scheduler.note(f"{body.name} drops its own before {log.dropped_seq}")
             body.holds(body.own, log)
 

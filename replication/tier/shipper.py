@@ -109,6 +109,11 @@ class Shipper:
                 log.warning("a region was asked in vain", region=region, stream=str(stream), error=str(error))
         return None
 
+    @property
+    def key_generation(self) -> int:
+        """Of the key that seals what is put there now; 0: it is left readable."""
+        return self._keys.generation
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ships until cancelled."""
         try:

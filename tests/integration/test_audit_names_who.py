@@ -25,7 +25,7 @@ from appliance.management.executions import State
 from appliance.management.twin import SectionChange, TwinChange
 from storage.catalog import Catalog
 from storage.fleet.epoch_files import Doubt, write_doubt
-from tests import alarm_kit, rollout_kit
+from tests import alarm_kit, rollout_kit, tier_kit
 from tests.acts import ACT
 from tests.backup_kit import make_repository
 from tests.broker_stand_in import client_row, retained_row
@@ -262,9 +262,8 @@ async def _drill(node: Node, client: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def _doubt(node: Node, client: httpx.AsyncClient) -> dict[str, Any]:
-    data_dir = node.services.config.node.data_dir
-    (data_dir / "fleet").mkdir()
-    write_doubt(data_dir, Doubt(reason="ahead", since_ms=1))
+    await _fleet(node, client)
+    write_doubt(node.services.config.node.data_dir, Doubt(reason="ahead", since_ms=1))
     return {}
 
 
@@ -521,6 +520,7 @@ RECIPES: Final[dict[str, Recipe]] = {
     "POST /replication/invitations": Recipe(body={"kind": "other"}),
     "DELETE /replication/invitations/{invitation_id}": Recipe(prepare=_invitation),
     "POST /replication/nodes/{node_id}/decommission": Recipe(body={"reason": "sold"}, prepare=_peer),
+    "POST /replication/tier/rotate-key": Recipe(prepare=tier_kit.region_of),
     "POST /replication/drills": Recipe(prepare=_fleet),
     "POST /replication/drills/stop": Recipe(prepare=_drill),
     "POST /replication/grants": Recipe(body={"reason": "burnt"}, prepare=_doubt),

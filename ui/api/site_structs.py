@@ -96,6 +96,13 @@ class Grant(Answer, kw_only=True, frozen=True):
     at_ms: int
 
 
+class TierKey(Answer, kw_only=True, frozen=True):
+    """The generation of the key that seals what goes to the cloud. `is_in_use`: this box's replicator seals with it already, else once it is there."""
+
+    generation: int
+    is_in_use: bool
+
+
 class Invitation(Answer, kw_only=True, frozen=True):
     """What one box joins by, within a day. `token` is shown only now; on that box it is given to `homeport peer join`."""
 

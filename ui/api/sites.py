@@ -12,12 +12,14 @@ from appliance.identity.fleet_acts import DECOMMISSION
 from appliance.identity.fleet_inviting import call_off, invite, waiting, waiting_one
 from appliance.identity.fleet_nodes import fleet_of, known
 from appliance.management.audit import Act
+from appliance.management.tier_key import ROTATE
 from storage.catalog import Catalog
 from storage.fleet.epoch_files import read_doubt
 from ui.api import site_structs as structs
 from ui.api.endpoint import Call, Endpoint, Reply
 from ui.auth import actor_of
 from ui.replication import replication
+from ui.tier_key import rotate
 
 
 async def get_replication(call: Call) -> Reply:
@@ -109,6 +111,11 @@ async def decommission_box(call: Call) -> Reply:
     return Reply(content=msgspec.convert(done, structs.Decommissioned))
 
 
+async def rotate_tier_key(call: Call) -> Reply:
+    done = await rotate(call.services, Act(action=call.action, actor=await actor_of(call.request)))
+    return Reply(content=structs.TierKey(generation=done.generation, is_in_use=done.is_in_use))
+
+
 async def grant_epoch(call: Call) -> Reply:
     wish: structs.GrantWish = call.body
     services, actor = call.services, await actor_of(call.request)
@@ -188,6 +195,18 @@ ENDPOINTS = (
             409: ("node_is_this", "instance_moved"),
             503: ("replicator_away",),
         },
+        tags=("sites",),
+    ),
+    Endpoint(
+        method="POST",
+        path="/replication/tier/rotate-key",
+        handler=rotate_tier_key,
+        needs="sites.manage",
+        action=ROTATE,
+        summary="Seal with a new key what goes to the cloud from now on; what lies there stays readable",
+        answer=structs.TierKey,
+        errors=(404, 409),
+        codes={404: ("tier_missing",), 409: ("tier_not_sealed", "tier_key_generations")},
         tags=("sites",),
     ),
     Endpoint(

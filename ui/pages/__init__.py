@@ -180,6 +180,7 @@ def routes(services: Services) -> list[Route]:
         Route("/bridges", page(bridges.show, needs="bridges.read")),
         Route("/sites", page(sites.show, needs="sites.read"), methods=["GET"]),
         Route("/sites/drill", page(drills.begin, needs="sites.manage"), methods=["POST"]),
+        Route("/sites/tier-key", page(site_acts.rotate_key, needs="sites.manage"), methods=["POST"]),
         Route("/sites/drill/stop", page(drills.stop, needs="sites.manage"), methods=["POST"]),
         Route("/sites/conflicts", page(conflicts.resolve, needs="conflicts.resolve"), methods=["POST"]),
         Route("/sites/invite", page(site_acts.invite, needs="sites.manage"), methods=["POST"]),

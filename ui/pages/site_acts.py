@@ -20,10 +20,12 @@ from appliance.identity.fleet_inviting import invite as make_invitation
 from appliance.identity.fleet_nodes import fleet_of, known
 from appliance.management.audit import Act
 from appliance.management.fleet import NodeEntry
+from appliance.management.tier_key import ROTATE
 from ui.auth import actor_of
 from ui.pages.format import visible
 from ui.pages.shell import Shell, form_of
 from ui.pages.typed import check_typed
+from ui.tier_key import rotate
 
 NOTE_LENGTH_MAX: Final = 100
 _KINDS: Final[dict[str, Kind]] = {"site": "site", "other": "other"}
@@ -118,6 +120,16 @@ async def uninvite(shell: Shell, request: Request) -> Response:
     ):
         await trio.to_thread.run_sync(call_off, services.config, found, services.clock)
     return RedirectResponse("/sites?done=uninvited", 303)
+
+
+async def rotate_key(shell: Shell, request: Request) -> Response:
+    """`POST /sites/tier-key`: a new generation of the key for the cloud.
+
+    Raises:
+        As `tier_key.rotate`.
+    """
+    done = await rotate(shell.services, Act(action=ROTATE, actor=await actor_of(request)))
+    return RedirectResponse(f"/sites?done={'tier-key' if done.is_in_use else 'tier-key-soon'}", 303)
 
 
 async def show_decommission(shell: Shell, request: Request) -> Response:

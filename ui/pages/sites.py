@@ -24,6 +24,8 @@ _NOTICES: Final = {
     "resolved": "The value is in force; the other boxes take it over.",
     "uninvited": "The invitation is called off: nobody can come by it any more.",
     "decommissioned": "The box is taken out for good; the others hear of it.",
+    "tier-key": "What goes to the cloud from now on is sealed with a new key; what lies there stays readable with the recovery kit.",
+    "tier-key-soon": "The new key is recorded; it seals as soon as the replicator is there.",
     "drill": "A drill is under way; this page shows how far it is.",
     "drill-off": "The drill is called off.",
 }
