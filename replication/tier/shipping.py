@@ -42,6 +42,8 @@ from storage.replicas.streams import StreamHead, StreamId
 
 FILL_PACE_MS: Final = 60_000
 """What a region that isn't live waits for, and the live one where another failure domain has it already: fewer, larger pieces."""
+LAG_MS: Final = 2 * FILL_PACE_MS
+"""A region that lacks what is older isn't only filled behind: it isn't made the live one."""
 LATE_MS: Final = 30_000
 """Another node's stream is shipped from here when the tier lacks for so long what is held here."""
 LOOK_MS: Final = 60_000
@@ -214,10 +216,11 @@ class Shipping:
         self.regions.choose(now_ms)
         self.budget.refill(now_ms)
         for state in self.regions.states:
+            # Of others' streams it isn't asked, and somebody else ships them.
             state.lags = any(
-                lane.end is None or lane.is_cut
+                lane.end is None or lane.is_cut or lane.lag_ms(now_ms) > LAG_MS
                 for (name, _), lane in self._lanes.items()
-                if name == state.name
+                if name == state.name and lane.source.is_own
             )
         due = [
             (due_ms, lane)
@@ -270,7 +273,10 @@ class Shipping:
         live = self.regions.live
         if lane.region == live or self.regions.is_doubtful(live, now_ms):
             return self.options.pace_ms
-        return FILL_PACE_MS if self.options.is_filling else None
+        # One that is to be the live one again gets what it missed first: else all that is new would wait behind that.
+        names = [state.name for state in self.regions.states]
+        is_preferred = names.index(lane.region) < names.index(live)
+        return FILL_PACE_MS if self.options.is_filling or is_preferred else None
 
     def _due_ms(self, lane: Lane, now_ms: int) -> int | None:
         retry_ms = self._retry_at_ms[lane.region]

@@ -96,6 +96,42 @@ def test_a_standby_region_gets_nothing_before_it_is_needed_and_all_of_it_then() 
     assert told(rig, "us") >= box.head.next_seq - 70
 
 
+def test_a_preferred_region_that_comes_back_gets_what_it_missed_before_what_is_new_waits_for_it() -> None:
+    rig = Rig("eu", "us")
+    box = rig.box(options=ShippingOptions(is_filling=False))
+    rig.load(box, records=10, every_ms=1_000, for_ms=40 * MINUTE_MS)
+    rig.run(3 * MINUTE_MS)
+    rig.regions["eu"].is_away = True
+    rig.run(20 * MINUTE_MS)
+    rig.regions["eu"].is_away = False
+    lacks: list[int] = []
+
+    def look() -> None:
+        if box.machine.regions.live == "eu":
+            lacks.append(box.head.next_seq - told(rig, "eu"))
+
+    rig.run(10 * MINUTE_MS, each=look)
+    assert box.machine.regions.live == "eu"
+    assert max(lacks) < 10 * 70, "it had all but the last minute when it became the live one"
+
+
+def test_copies_of_others_streams_do_not_keep_a_box_in_its_second_region() -> None:
+    rig = Rig("eu", "us")
+    box = rig.box()
+    rig.load(box, records=10, every_ms=1_000, for_ms=30 * MINUTE_MS)
+    other = StreamId("ab" * 16, "telemetry")
+    box.machine.holds(other, head_at(100), rig.now_ms, is_own=False)
+    for region in ("eu", "us"):  # its writer ships it
+        box.machine.told(region, other, head_at(100), rig.now_ms)
+    rig.run(MINUTE_MS)
+    rig.regions["eu"].is_away = True
+    rig.run(2 * MINUTE_MS)
+    assert box.machine.regions.live == "us"
+    rig.regions["eu"].is_away = False
+    rig.run(8 * MINUTE_MS)
+    assert box.machine.regions.live == "eu"
+
+
 def test_what_another_failure_domain_has_already_may_wait() -> None:
     rig = Rig("eu")
     box = rig.box()
