@@ -199,6 +199,7 @@ API: Final[dict[str, str]] = {
     "DELETE /replication/invitations/{invitation_id}": "sites.manage",
     "POST /replication/nodes/{node_id}/decommission": "sites.manage",
     "POST /replication/tier/rotate-key": "sites.manage",
+    "POST /replication/tier/drills": "sites.manage",
     "GET /replication/drills": "sites.read",
     "POST /replication/drills": "sites.manage",
     "POST /replication/drills/stop": "sites.manage",

@@ -212,3 +212,15 @@ async def region_of(node: Node, client: object) -> dict[str, Any]:
     config = replace(node.services.config, tier_region=(TierRegionConfig(),))
     object.__setattr__(node.services, "config", config)
     return {}
+
+
+async def in_a_fleet(node: Node, client: object) -> dict[str, Any]:
+    """A node whose box belongs to a fleet."""
+    (node.services.config.node.data_dir / "fleet").mkdir()
+    return {}
+
+
+async def region_and_fleet(node: Node, client: object) -> dict[str, Any]:
+    """Both."""
+    await in_a_fleet(node, client)
+    return await region_of(node, client)

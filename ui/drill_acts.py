@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from appliance.management.audit import Act
-from appliance.management.drill import DrillProgress
+from appliance.management.drill import DrillProgress, From, check_region
 from ui.services import Services
 
 
-async def start(services: Services, act: Act) -> DrillProgress:
+async def start(services: Services, act: Act, *, source: From = "peers", region: str = "") -> DrillProgress:
     """Begin a drill.
 
+    Args:
+        region: Of the cloud, by name; "" for the first that can be asked.
     Raises:
-        Conflict: `drill_running`. NotFound: `fleet_missing`.
+        Conflict: `drill_running`. NotFound: `fleet_missing`, `tier_missing`, `tier_region_unknown`.
     """
     desk = services.drills
-    begun = desk.reserve(by=act.actor.name)
+    if source == "cloud":
+        check_region([each.name for each in services.config.tier_region], region)
+    begun = desk.reserve(by=act.actor.name, source=source, region=region)
     try:
         await services.catalog.write(
-            lambda catalog: catalog.note(act.action, object_kind="drill", object_id=begun.drill_id), by=act
+            lambda catalog: catalog.note(
+                act.action, object_kind="drill", object_id=begun.drill_id, detail=_detail(source, region)
+            ),
+            by=act,
         )
     except BaseException:
         desk.release()
@@ -33,3 +40,7 @@ async def stop(services: Services, act: Act) -> DrillProgress:
         lambda catalog: catalog.note(act.action, object_kind="drill", object_id=begun.drill_id), by=act
     )
     return begun
+
+
+def _detail(source: From, region: str) -> str:
+    return "" if source == "peers" else f"cloud {region}".strip()

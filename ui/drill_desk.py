@@ -31,7 +31,7 @@ from appliance.core.limits_replication import (
     DRILL_RETRY_MS,
 )
 from appliance.management.audit import SYSTEM, Act
-from appliance.management.drill import DrillProgress, DrillReport, due_at_ms
+from appliance.management.drill import SOURCES, DrillProgress, DrillReport, From, due_at_ms, of
 from storage.backup.disk_folder import write_file
 from storage.catalog import AsyncCatalog, Catalog
 
@@ -46,7 +46,7 @@ class DrillPlaces:
     """Where things are.
 
     Attributes:
-        command: The program that carries out a drill; its id is added.
+        command: The program that carries out a drill; its id, and out of what, are added.
         reports: The file with the newest. scratch: The folder that a drill leaves if it is killed.
     """
 
@@ -58,25 +58,36 @@ class DrillPlaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillsNow:
-    """What there is to show. `kept` has the newest first; `due_at_ms` is None where none is scheduled."""
+    """What there is to show. `kept` has the newest first; `due_at_ms` is None where none is scheduled. `cloud_…`: of those out of the cloud."""
 
     running: DrillProgress | None
     kept: tuple[DrillReport, ...]
     days: int
     due_at_ms: int | None
+    cloud_days: int = 0
+    cloud_due_at_ms: int | None = None
 
 
 class DrillDesk:
     """See the module. `run` it beside the node.
 
     Args:
-        days: Between two scheduled ones; 0 for none.
+        days, cloud_days: Between two scheduled ones, out of peers and out of the cloud; 0 for none.
     """
 
-    def __init__(self, places: DrillPlaces, catalog: AsyncCatalog, *, days: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        places: DrillPlaces,
+        catalog: AsyncCatalog,
+        *,
+        days: int,
+        clock: Clock,
+        cloud_days: int = 0,
+    ) -> None:
         self._places = places
         self._catalog = catalog
-        self._days = days
+        self._days: dict[From, int] = {"peers": days, "cloud": cloud_days}
+        self._region = ""
         self._clock = clock
         self._kept: tuple[DrillReport, ...] = ()
         self._running: DrillProgress | None = None
@@ -86,8 +97,22 @@ class DrillDesk:
         self._asked = trio.Event()
 
     def now(self) -> DrillsNow:
-        due = due_at_ms(self._kept, days=self._days, retry_ms=DRILL_RETRY_MS, now_ms=self._clock.now_ms())
-        return DrillsNow(running=self._running, kept=self._kept, days=self._days, due_at_ms=due)
+        return DrillsNow(
+            running=self._running,
+            kept=self._kept,
+            days=self._days["peers"],
+            due_at_ms=self._due("peers"),
+            cloud_days=self._days["cloud"],
+            cloud_due_at_ms=self._due("cloud"),
+        )
+
+    def _due(self, source: From) -> int | None:
+        return due_at_ms(
+            of(self._kept, source),
+            days=self._days[source],
+            retry_ms=DRILL_RETRY_MS,
+            now_ms=self._clock.now_ms(),
+        )
 
     async def run(self) -> None:
         """Carries out what is asked for and what is due, until cancelled."""
@@ -102,9 +127,13 @@ class DrillDesk:
             if self._running is None:
                 await self._begin_if_due()
 
-    def reserve(self, *, by: str, is_scheduled: bool = False) -> DrillProgress:
+    def reserve(
+        self, *, by: str, is_scheduled: bool = False, source: From = "peers", region: str = ""
+    ) -> DrillProgress:
         """Takes the place of the one drill; `begin` or `release` follows.
 
+        Args:
+            region: Of the cloud, by name; "" for the first that can be asked.
         Raises:
             Conflict: `drill_running`. NotFound: `fleet_missing`.
         """
@@ -121,9 +150,12 @@ class DrillDesk:
                 code="fleet_missing",
             )
         self._running = DrillProgress(
-            drill_id=secrets.token_hex(8), is_scheduled=is_scheduled, begun_at_ms=self._clock.now_ms()
+            drill_id=secrets.token_hex(8),
+            is_scheduled=is_scheduled,
+            begun_at_ms=self._clock.now_ms(),
+            source=source,
         )
-        self._by, self._called_off = by, False
+        self._by, self._called_off, self._region = by, False, region
         return self._running
 
     def release(self) -> None:
@@ -148,10 +180,11 @@ class DrillDesk:
         return self._running
 
     async def _begin_if_due(self) -> None:
-        due = self.now().due_at_ms
+        dues = [(at_ms, source) for source in SOURCES if (at_ms := self._due(source)) is not None]
+        due, source = min(dues, default=(None, SOURCES[0]))
         if due is None or due > self._clock.now_ms() or not self._places.fleet.is_dir():
             return
-        progress = self.reserve(by="", is_scheduled=True)
+        progress = self.reserve(by="", is_scheduled=True, source=source)
 
         def note(catalog: Catalog) -> None:
             catalog.note(ACTION, object_kind="drill", object_id=progress.drill_id)
@@ -179,7 +212,7 @@ class DrillDesk:
         elif report is None:
             report = self._ended(begun, "failed", "The drill's process ended before it was done.")
         report = msgspec.structs.replace(report, by=self._by)
-        kept = (report, *self._kept)[:DRILL_KEPT_COUNT]
+        kept = _newest((report, *self._kept))
         self._kept, self._running = kept, None
         _log.info("a drill has ended", drill=report.drill_id, outcome=report.outcome, problem=report.problem)
         try:
@@ -193,6 +226,7 @@ class DrillDesk:
             "--id",
             begun.drill_id,
             *(["--scheduled"] if begun.is_scheduled else []),
+            *(["--cloud", "--region", self._region] if begun.source == "cloud" else []),
         ]
         process = await trio.lowlevel.open_process(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._process = process
@@ -229,11 +263,23 @@ class DrillDesk:
             is_scheduled=begun.is_scheduled,
             begun_at_ms=begun.begun_at_ms,
             ended_at_ms=self._clock.now_ms(),
+            source=begun.source,
             problem=problem,
         )
 
     async def _clean(self) -> None:
         await trio.to_thread.run_sync(partial(shutil.rmtree, self._places.scratch, ignore_errors=True))
+
+
+def _newest(kept: tuple[DrillReport, ...]) -> tuple[DrillReport, ...]:
+    """The newest of each source: by those it is known when the next is due, and the one must not push out the other's."""
+    counts = dict.fromkeys(SOURCES, 0)
+    found = []
+    for each in kept:
+        counts[each.source] += 1
+        if counts[each.source] <= DRILL_KEPT_COUNT:
+            found.append(each)
+    return tuple(found)
 
 
 def _read(path: Path) -> tuple[DrillReport, ...]:

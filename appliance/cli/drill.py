@@ -10,17 +10,20 @@ import click
 
 from appliance.cli.common import Context, printable, table, verb
 from appliance.cli.times import shown_at
+from appliance.core.errors import UsageError
 from appliance.core.limits import MIB
 from appliance.run import layout
 from appliance.run.local_api import LocalApi
 
 PATH: Final = "/api/v1/replication/drills"
+CLOUD_PATH: Final = "/api/v1/replication/tier/drills"
 LOOK_S: Final = 0.5
 DIFFERENT: Final = 9
 """Exit code where something was found that is not right, as of `backup verify`."""
 _COLUMNS = {
     "drill": "DRILL",
     "begun": "BEGUN",
+    "source": "FROM",
     "outcome": "OUTCOME",
     "rpo": "RPO S",
     "serve": "SERVES AFTER S",
@@ -33,16 +36,22 @@ _COLUMNS = {
 
 @click.group(invoke_without_command=True)
 @click.option("--detach", is_flag=True, help="Don't wait for it.")
+@click.option("--from-cloud", is_flag=True, help="From a region of the cloud, and not from other boxes.")
+@click.option(
+    "--region", default="", help="With --from-cloud: which one; the first that can be asked if not given."
+)
 @verb
-def drill(context: Context, detach: bool) -> None:
-    """Lose a scratch copy of this box on purpose, have it back from other boxes, and compare; nothing else is changed.
+def drill(context: Context, detach: bool, from_cloud: bool, region: str) -> None:
+    """Lose a scratch copy of this box on purpose, have it back from other boxes or the cloud, and compare; nothing else is changed.
 
     Exit code 9 if what came back is not what is here, or the drill could not be carried out.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
     api = LocalApi(layout.node_socket(context.config()))
-    begun: dict[str, Any] = api.post(PATH, {})
+    if region and not from_cloud:
+        raise UsageError("--region names a region of the cloud.", hint="Add --from-cloud.")
+    begun: dict[str, Any] = api.post(CLOUD_PATH, {"region": region}) if from_cloud else api.post(PATH, {})
     if detach:
         context.emit(begun, f"Drill {begun['drill_id']} is under way: homeport drill list.")
         return
@@ -61,6 +70,10 @@ def list_(context: Context) -> None:
         lines.append(f"Under way: {found['running']['drill_id']}, {_progress(found['running'])}.")
     if found["drills"]:
         lines += ["The newest:", *lines_of(found["drills"][0])]
+    if found["cloud_days"]:
+        lines.append(
+            f"From the cloud by itself every {found['cloud_days']} days, next {shown_at(found['cloud_due_at_ms'])}."
+        )
     lines.append(
         f"By itself every {found['days']} days, next {shown_at(found['due_at_ms'])}."
         if found["days"]
@@ -135,6 +148,7 @@ def _row(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "drill": report["drill_id"],
         "begun": shown_at(report["begun_at_ms"]),
+        "source": report["source"],
         "outcome": report["outcome"].replace("_", " "),
         "rpo": seconds("rpo_ms"),
         "serve": seconds("serve_ms"),

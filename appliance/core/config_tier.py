@@ -53,6 +53,13 @@ class TierConfig:
         high=1_000_000,
         help="Raise it to seal what comes with a new key. What was sealed before stays readable with the recovery kit.",
     )
+    drill_days: int = whole(
+        0,
+        unit="days",
+        low=0,
+        high=366,
+        help="How often a restore from the cloud is tried beside the data. Each fetches this box's whole log from a region once. 0: only when asked.",
+    )
     audit_hours: int = whole(
         24,
         unit="h",

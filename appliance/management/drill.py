@@ -6,11 +6,16 @@ are made of.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
+from appliance.core.errors import NotFound
+
 Outcome = Literal["good", "different", "failed", "called_off"]
+From = Literal["peers", "cloud"]
+SOURCES: tuple[From, ...] = ("peers", "cloud")
 
 
 class DrilledStream(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +57,8 @@ class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
         serve_ms: Until a box could serve its devices: catalog, and where the log goes on. whole_ms: Until all was there.
         compared_records, compared_series: Of the log, record by record, and the devices' topics that they are of.
         difference_count: All of them; `differences` names the first.
-        lacking: What nobody who was asked has. asked, away: Names of nodes. notes: What else a restore would need.
+        lacking: What nobody who was asked has. asked, away: Names of nodes, or of the region. notes: What else a restore would need.
+        source: Out of what it was had back.
     """
 
     drill_id: str
@@ -60,6 +66,7 @@ class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
     is_scheduled: bool
     begun_at_ms: int
     ended_at_ms: int
+    source: From = "peers"
     by: str = ""
     problem: str = ""
     rpo_ms: int | None = None
@@ -85,6 +92,7 @@ class DrillProgress(msgspec.Struct, frozen=True, kw_only=True):
     drill_id: str
     is_scheduled: bool
     begun_at_ms: int
+    source: From = "peers"
     step: str = "begins"
     done: int = 0
     total: int = 0
@@ -94,7 +102,7 @@ def due_at_ms(kept: tuple[DrillReport, ...], *, days: int, retry_ms: int, now_ms
     """When the next scheduled drill is due; None where none is wanted.
 
     Args:
-        kept: The newest first. One that people began counts as well as a scheduled one, if it was carried out.
+        kept: Those out of one source, the newest first. One that people began counts as well as a scheduled one, if it was carried out.
         retry_ms: After one that failed or was called off.
     """
     if not days:
@@ -109,14 +117,45 @@ def due_at_ms(kept: tuple[DrillReport, ...], *, days: int, retry_ms: int, now_ms
 
 
 def is_failing(kept: tuple[DrillReport, ...]) -> bool:
-    """Whether the newest scheduled drill went wrong, and none since was good: what the alarm is about.
+    """Whether the newest scheduled drill out of either source went wrong, and none since was good: what the alarm is about.
 
     Args:
         kept: The newest first.
     """
+    return any(_is_failing(of(kept, source)) for source in SOURCES)
+
+
+def of(kept: tuple[DrillReport, ...], source: From) -> tuple[DrillReport, ...]:
+    """Those out of one source, the newest first as they were."""
+    return tuple(each for each in kept if each.source == source)
+
+
+def _is_failing(kept: tuple[DrillReport, ...]) -> bool:
     for each in kept:
         if each.outcome == "good":
             return False
         if each.is_scheduled and each.outcome != "called_off":
             return True
     return False
+
+
+def check_region(names: Sequence[str], wanted: str) -> None:
+    """Whether a drill out of the cloud has a region to ask.
+
+    Args:
+        names: Of the regions that are configured. wanted: One of them; "" for any.
+    Raises:
+        NotFound: `tier_missing`, `tier_region_unknown`.
+    """
+    if not names:
+        raise NotFound(
+            "No region of a cloud is configured on this box.",
+            hint="docs/CLOUD.md says how one is.",
+            code="tier_missing",
+        )
+    if wanted and wanted not in names:
+        raise NotFound(
+            f"This box has no region {wanted[:63]}.",
+            hint=f"It has {', '.join(names)}.",
+            code="tier_region_unknown",
+        )

@@ -31,7 +31,7 @@ from appliance.core.errors import HomeportError, LogDamaged, NotFound, StorageEr
 from appliance.core.limits import MIB
 from appliance.core.limits_replication import DRILL_SPARE_BYTES
 from appliance.identity.keys import SiteKeys
-from appliance.management.drill import DrilledStream, DrilledTable, DrillReport
+from appliance.management.drill import DrilledStream, DrilledTable, DrillReport, From
 from appliance.run import layout
 from appliance.run.drilling_comparison import (
     ComparedLog,
@@ -77,6 +77,7 @@ class DrilledBox:
     asked: tuple[str, ...] = ()
     away: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    source: From = "peers"
 
     @property
     def node_id(self) -> str:
@@ -134,6 +135,7 @@ async def drill(
         asked=box.asked,
         away=box.away,
         notes=box.notes,
+        source=box.source,
     )
     try:
         with _scratch(box.config) as scratch:
@@ -201,7 +203,9 @@ async def _lose(box: DrilledBox, source: Source, clock: Clock) -> _Lost:
     if not holders:
         raise NotFound(
             "Nobody who can be reached has anything of this node.",
-            hint="Look at its peers: homeport peer list.",
+            hint="Look at its peers: homeport peer list."
+            if box.source == "peers"
+            else "Look at the region: homeport tier list.",
             code="nothing_had",
         )
     for mate in box.mates:

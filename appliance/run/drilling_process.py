@@ -23,26 +23,21 @@ import trio
 from appliance.core import logs
 from appliance.core.clock import SystemClock
 from appliance.core.config import Config, load
-from appliance.core.errors import HomeportError, NotFound, UsageError
-from appliance.identity import backup_keys
+from appliance.core.errors import HomeportError
 from appliance.identity.fleet import Fleet
 from appliance.identity.keys import SiteKeys
 from appliance.management.drill import DrillReport
-from appliance.management.fleet import Roster
 from appliance.run import layout
-from appliance.run.drilling import DrilledBox, drill
+from appliance.run.drilling import drill
+from appliance.run.drilling_box import box_of, roster_of
+from appliance.run.drilling_cloud import carry_out_of_cloud
 from appliance.run.first_run import lock
-from appliance.run.restoring_streams import mates_of
 from replication.fetching import Fetcher
 from replication.guest_socket import GuestLinks, guest_links
-from storage.fleet import read_roster
 
 NICENESS: Final = 19
 LOOK_S: Final = 0.5
 """Between two lines of how far it is."""
-NOT_BEGUN_HERE: Final = (
-    "This site did not begin its fleet: a lost node of it joins anew by an invitation, and gets a new id."
-)
 
 
 def command() -> list[str]:
@@ -53,7 +48,9 @@ def command() -> list[str]:
 @click.command()
 @click.option("--id", "drill_id", required=True)
 @click.option("--scheduled", is_flag=True)
-def main(drill_id: str, scheduled: bool) -> None:
+@click.option("--cloud", "is_cloud", is_flag=True)
+@click.option("--region", default="")
+def main(drill_id: str, scheduled: bool, is_cloud: bool, region: str) -> None:
     """Carry out one drill."""
     config = load(None, os.environ)
     logs.set_up(process="drill", level=config.logging.level, format=config.logging.format)
@@ -62,9 +59,8 @@ def main(drill_id: str, scheduled: bool) -> None:
     threading.Thread(target=_end_with_parent, args=(config,), daemon=True).start()
     try:
         with lock(layout.drill_lock(config), holder="a drill"):
-            report = trio.run(
-                partial(carry_out, config, drill_id, is_scheduled=scheduled, progress=say.progress)
-            )
+            work = partial(carry_out_of_cloud, region=region) if is_cloud else carry_out
+            report = trio.run(partial(work, config, drill_id, is_scheduled=scheduled, progress=say.progress))
     except HomeportError as error:
         now_ms = SystemClock().now_ms()
         report = DrillReport(
@@ -73,6 +69,7 @@ def main(drill_id: str, scheduled: bool) -> None:
             is_scheduled=scheduled,
             begun_at_ms=now_ms,
             ended_at_ms=now_ms,
+            source="cloud" if is_cloud else "peers",
             problem=f"{error.message} {error.hint or ''}".strip(),
         )
     say.line({"t": "report", "report": msgspec.to_builtins(report)})
@@ -86,14 +83,8 @@ async def carry_out(
     Raises:
         NotFound: `fleet_missing`. Unavailable: `replicator_away`. UsageError, ConfigError, StorageError: as the fleet's folder.
     """
+    roster = roster_of(config)
     data_dir = config.node.data_dir
-    roster = read_roster(data_dir) if layout.fleet(config).is_dir() else None
-    if roster is None:
-        raise NotFound(
-            "This box belongs to no fleet: nobody has a copy of it.",
-            hint="homeport peer invite begins one.",
-            code="fleet_missing",
-        )
     keys = SiteKeys.load_existing(data_dir)
     fleet = Fleet.load(data_dir, keys)
     fetchers: list[Fetcher] = []
@@ -112,29 +103,6 @@ async def carry_out(
             clock=SystemClock(),
             progress=progress,
         )
-
-
-def box_of(
-    config: Config, keys: SiteKeys, fleet: Fleet, roster: Roster, *, connected: list[str]
-) -> DrilledBox:
-    """This box, as a drill needs it."""
-    own_id = keys.node_id.hex()
-    peers = roster.peers_of(own_id)
-    notes = [] if fleet.can_sign else [NOT_BEGUN_HERE]
-    try:
-        backup_keys.recipient(config.node.data_dir)
-    except UsageError:
-        notes.append(
-            "Nobody has said that the recovery kit is kept: without it no node of this site can be restored."
-        )
-    return DrilledBox(
-        config=config,
-        keys=keys,
-        mates=mates_of(roster, fleet.identity.site_id, own_id),
-        asked=tuple(sorted(peer.name for peer in peers if peer.node_id in connected)),
-        away=tuple(sorted(peer.name for peer in peers if peer.node_id not in connected)),
-        notes=tuple(notes),
-    )
 
 
 class _Saying:

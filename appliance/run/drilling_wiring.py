@@ -18,4 +18,10 @@ def make_drills(config: Config, catalog: AsyncCatalog, clock: Clock) -> DrillDes
         scratch=layout.drill_folder(config),
         fleet=layout.fleet(config),
     )
-    return DrillDesk(places, catalog, days=config.replication.drill_days, clock=clock)
+    return DrillDesk(
+        places,
+        catalog,
+        days=config.replication.drill_days,
+        cloud_days=config.tier.drill_days if config.tier_region else 0,
+        clock=clock,
+    )

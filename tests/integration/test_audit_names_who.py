@@ -250,9 +250,7 @@ async def _broker_client(node: Node, client: httpx.AsyncClient) -> dict[str, Any
     return {}
 
 
-async def _fleet(node: Node, client: httpx.AsyncClient) -> dict[str, Any]:
-    (node.services.config.node.data_dir / "fleet").mkdir()
-    return {}
+_fleet = tier_kit.in_a_fleet
 
 
 async def _drill(node: Node, client: httpx.AsyncClient) -> dict[str, Any]:
@@ -522,6 +520,7 @@ RECIPES: Final[dict[str, Recipe]] = {
     "POST /replication/nodes/{node_id}/decommission": Recipe(body={"reason": "sold"}, prepare=_peer),
     "POST /replication/tier/rotate-key": Recipe(prepare=tier_kit.region_of),
     "POST /replication/drills": Recipe(prepare=_fleet),
+    "POST /replication/tier/drills": Recipe(body={}, prepare=tier_kit.region_and_fleet),
     "POST /replication/drills/stop": Recipe(prepare=_drill),
     "POST /replication/grants": Recipe(body={"reason": "burnt"}, prepare=_doubt),
     "PATCH /settings": Recipe(body={"values": {"site.name": "Plant 4"}}),

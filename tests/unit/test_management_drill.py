@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from appliance.management.drill import DrillReport, due_at_ms, is_failing
+import pytest
+
+from appliance.core.errors import NotFound
+from appliance.management.drill import DrillReport, From, check_region, due_at_ms, is_failing, of
 
 DAY_MS = 86_400_000
 NOW_MS = 1_000 * DAY_MS
@@ -16,10 +19,16 @@ def ended(
     days_ago: float = 0,
     *,
     is_scheduled: bool = True,
+    source: From = "peers",
 ) -> DrillReport:
     at_ms = NOW_MS - round(days_ago * DAY_MS)
     return DrillReport(
-        drill_id="d", outcome=outcome, is_scheduled=is_scheduled, begun_at_ms=at_ms, ended_at_ms=at_ms
+        drill_id="d",
+        outcome=outcome,
+        is_scheduled=is_scheduled,
+        begun_at_ms=at_ms,
+        ended_at_ms=at_ms,
+        source=source,
     )
 
 
@@ -54,3 +63,19 @@ def test_the_alarm_is_about_the_schedule_and_ends_with_any_good_one() -> None:
     assert is_failing((ended("called_off"), ended("different")))
     assert not is_failing((ended("failed", is_scheduled=False),))
     assert not is_failing((ended("good", is_scheduled=False), ended("failed")))
+
+
+def test_a_good_one_from_peers_does_not_hide_a_bad_one_from_the_cloud() -> None:
+    bad = ended("different", 1, source="cloud")
+    assert is_failing((ended("good"), bad))
+    assert not is_failing((ended("good"), ended("good", source="cloud"), bad))
+    assert of((ended("good"), bad), "cloud") == (bad,)
+
+
+def test_a_drill_from_the_cloud_needs_a_region_that_there_is() -> None:
+    check_region(["eu"], "")
+    check_region(["eu"], "eu")
+    with pytest.raises(NotFound, match="No region"):
+        check_region([], "")
+    with pytest.raises(NotFound, match="no region us"):
+        check_region(["eu"], "us")

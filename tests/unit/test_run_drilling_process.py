@@ -12,7 +12,8 @@ import pytest
 
 from appliance.core.errors import NotFound, Unavailable
 from appliance.identity.fleet import Fleet
-from appliance.run.drilling_process import NOT_BEGUN_HERE, _Saying, box_of, carry_out, command
+from appliance.run.drilling_box import NOT_BEGUN_HERE, box_of
+from appliance.run.drilling_process import _Saying, carry_out, command
 from tests.fleet_kit import make_box, make_fleet
 
 

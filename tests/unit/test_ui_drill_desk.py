@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -26,7 +27,7 @@ GOOD = """
 import json, os, sys
 print(json.dumps({"t": "progress", "step": "log", "done": 1, "total": 2}), flush=True)
 report = {"drill_id": sys.argv[2], "outcome": "good", "is_scheduled": "--scheduled" in sys.argv, "begun_at_ms": 5,
-          "ended_at_ms": 6}
+          "ended_at_ms": 6, "source": "cloud" if "--cloud" in sys.argv else "peers", "problem": " ".join(sys.argv[3:])}
 print(json.dumps({"t": "report", "report": report}), flush=True)
 """
 LASTS = """
@@ -37,7 +38,8 @@ sys.stdin.read()
 
 
 class Rig:
-    def __init__(self, folder: Path, catalog: AsyncCatalog, *, days: int = 0) -> None:
+    def __init__(self, folder: Path, catalog: AsyncCatalog, *, days: int = 0, cloud_days: int = 0) -> None:
+        self.cloud_days = cloud_days
         self.program = folder / "program.py"
         self.program.write_text(GOOD)
         self.clock = ManualClock(1_000 * DAY_MS)
@@ -52,7 +54,9 @@ class Rig:
         self.desk = self.made()
 
     def made(self) -> DrillDesk:
-        return DrillDesk(self.places, self.catalog, days=self.days, clock=self.clock)
+        return DrillDesk(
+            self.places, self.catalog, days=self.days, cloud_days=self.cloud_days, clock=self.clock
+        )
 
     async def drilled(self, program: str) -> DrillReport:
         self.program.write_text(program)
@@ -64,11 +68,11 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, days: int = 0) -> AsyncIterator[Rig]:
+async def running(folder: Path, *, days: int = 0, cloud_days: int = 0) -> AsyncIterator[Rig]:
     (folder / "fleet").mkdir(exist_ok=True)
     clock = ManualClock(1_000 * DAY_MS)
     async with AsyncCatalog.opened(folder / "catalog.db", clock=clock, node_id=b"n" * 16) as catalog:
-        rig = Rig(folder, catalog, days=days)
+        rig = Rig(folder, catalog, days=days, cloud_days=cloud_days)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.desk.run)
             yield rig
@@ -184,3 +188,39 @@ async def test_a_disk_that_takes_no_report_ends_nothing(
         rig.places.reports.mkdir()
         assert (await rig.drilled(GOOD)).outcome == "good"
         assert (await rig.drilled(GOOD)).outcome == "good"
+
+
+async def test_one_from_the_cloud_is_begun_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drill_desk, "DRILL_LOOK_INTERVAL_S", 0.01)
+    async with running(tmp_path, cloud_days=7) as rig:
+        await until(lambda: rig.desk.now().kept)
+        now = rig.desk.now()
+        assert (now.kept[-1].source, now.kept[-1].problem) == ("cloud", "--scheduled --cloud --region ")
+        assert (now.days, now.due_at_ms, now.cloud_days) == (0, None, 7)
+
+
+async def test_the_region_that_was_named_is_asked(tmp_path: Path) -> None:
+    async with running(tmp_path) as rig:
+        rig.desk.reserve(by="anna", source="cloud", region="eu-1")
+        rig.desk.begin()
+        await until(lambda: rig.desk.now().kept)
+        assert rig.desk.now().kept[0].problem == "--cloud --region eu-1"
+
+
+async def test_those_from_peers_do_not_push_out_the_one_from_the_cloud(tmp_path: Path) -> None:
+    async with running(tmp_path) as rig:
+        rig.desk.reserve(by="anna", source="cloud")
+        rig.desk.begin()
+        await until(lambda: rig.desk.now().kept)
+        peers = DrillReport(drill_id="p", outcome="good", is_scheduled=False, begun_at_ms=7, ended_at_ms=8)
+        rig.desk._kept = (
+            tuple(replace_id(peers, f"p{number}") for number in range(DRILL_KEPT_COUNT)) + rig.desk.now().kept
+        )
+        await rig.drilled(GOOD)
+        kept = rig.desk.now().kept
+        assert len(kept) == DRILL_KEPT_COUNT + 1
+        assert kept[-1].source == "cloud"
+
+
+def replace_id(report: DrillReport, drill_id: str) -> DrillReport:
+    return msgspec.structs.replace(report, drill_id=drill_id)

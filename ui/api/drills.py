@@ -13,12 +13,26 @@ from ui.auth import actor_of
 async def list_drills(call: Call) -> Reply:
     now = call.services.drills.now()
     return Reply(
-        content=structs.Drills(running=now.running, drills=now.kept, days=now.days, due_at_ms=now.due_at_ms)
+        content=structs.Drills(
+            running=now.running,
+            drills=now.kept,
+            days=now.days,
+            due_at_ms=now.due_at_ms,
+            cloud_days=now.cloud_days,
+            cloud_due_at_ms=now.cloud_due_at_ms,
+        )
     )
 
 
 async def start_drill(call: Call) -> Reply:
     begun = await drill_acts.start(call.services, Act(action=call.action, actor=await actor_of(call.request)))
+    return Reply(content=_shown(begun))
+
+
+async def start_cloud_drill(call: Call) -> Reply:
+    wish: structs.CloudDrillWish = call.body
+    act = Act(action=call.action, actor=await actor_of(call.request))
+    begun = await drill_acts.start(call.services, act, source="cloud", region=wish.region)
     return Reply(content=_shown(begun))
 
 
@@ -52,6 +66,20 @@ ENDPOINTS = (
         status=202,
         errors=(404, 409),
         codes={404: ("fleet_missing",), 409: ("drill_running",)},
+        tags=("sites",),
+    ),
+    Endpoint(
+        method="POST",
+        path="/replication/tier/drills",
+        handler=start_cloud_drill,
+        needs="sites.manage",
+        action="drill.start",
+        summary="Lose a scratch copy of this box on purpose, have it back from a region of the cloud, and compare",
+        body=structs.CloudDrillWish,
+        answer=structs.Drill,
+        status=202,
+        errors=(404, 409),
+        codes={404: ("fleet_missing", "tier_missing", "tier_region_unknown"), 409: ("drill_running",)},
         tags=("sites",),
     ),
     Endpoint(

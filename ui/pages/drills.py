@@ -10,13 +10,13 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.core.errors import Conflict, NotFound
 from appliance.management.audit import Act
-from appliance.management.drill import DrillProgress, DrillReport
+from appliance.management.drill import SOURCES, DrillProgress, DrillReport, From, of
 from ui import drill_acts
 from ui.auth import actor_of
 from ui.drill_desk import DrillsNow
 from ui.pages.format import bytes_text, count_text, duration_text, plural, visible
 from ui.pages.looks import DRILL, Look
-from ui.pages.shell import Shell
+from ui.pages.shell import Shell, form_of
 
 SHOWN_COUNT: Final = 20
 NAMED_COUNT: Final = 10
@@ -35,7 +35,7 @@ class DrillRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillsView:
-    """The card. `percent` is None where it isn't known how much there is to do."""
+    """The card. `percent` is None where it isn't known how much there is to do; `newest` has one of each source."""
 
     running: DrillProgress | None
     running_text: str
@@ -43,11 +43,18 @@ class DrillsView:
     rows: tuple[DrillRow, ...]
     days: int
     due_at_ms: int | None
+    cloud_days: int
+    cloud_due_at_ms: int | None
+    newest: tuple[DrillRow, ...]
 
 
 def drills_view(now: DrillsNow) -> DrillsView:
     running = now.running
+    newest = [_row(found[0]) for source in SOURCES if (found := of(now.kept, source))]
     return DrillsView(
+        newest=tuple(sorted(newest, key=lambda row: row.report.begun_at_ms, reverse=True)),
+        cloud_days=now.cloud_days,
+        cloud_due_at_ms=now.cloud_due_at_ms,
         running=running,
         running_text="" if running is None else visible(running.step),
         percent=None
@@ -60,9 +67,11 @@ def drills_view(now: DrillsNow) -> DrillsView:
 
 
 async def begin(shell: Shell, request: Request) -> Response:
-    """`POST /sites/drill`: one that is under way already is as good."""
+    """`POST /sites/drill`, with `source`: one that is under way already is as good."""
+    source: From = "cloud" if (await form_of(request)).get("source") == "cloud" else "peers"
+    act = Act(action="drill.start", actor=await actor_of(request))
     try:
-        await drill_acts.start(shell.services, Act(action="drill.start", actor=await actor_of(request)))
+        await drill_acts.start(shell.services, act, source=source)
     except Conflict:
         pass  # somebody else was faster; the page shows it
     return RedirectResponse("/sites?done=drill", 303)
