@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from heapq import nsmallest
 from typing import Final, Literal
 
 Domain = Literal["node", "site", "region"]
@@ -53,7 +55,8 @@ class FleetView:
         self.node_id = node_id
         self._nodes: Mapping[str, PeerInfo] = {info.node_id: info for info in nodes}
         self._node_count = sum(not info.is_tier and not info.is_cloud for info in self._nodes.values())
-        self._holders: dict[str, frozenset[str]] = {}
+        self._placement = _placement(tuple(self._nodes.values()))
+        self._origins: tuple[str, ...] | None = None
         self._somebody: dict[Domain, bool] = {}
 
     def __contains__(self, node_id: str) -> bool:
@@ -109,24 +112,46 @@ class FleetView:
             return True
         if info.is_relay or info.site_id == self._nodes[origin].site_id:
             return True
-        return node_id in self._elsewhere(origin)
+        return node_id in self._placement.elsewhere(origin)
 
-    def _elsewhere(self, origin: str) -> frozenset[str]:
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Whose streams this node is to hold, in the roster's order. It is asked each second, so it is kept."""
+        if self._origins is None:
+            self._origins = tuple(
+                node_id for node_id in self._nodes if self.is_holder(self.node_id, node_id)
+            )
+        return self._origins
+
+
+class _Placement:
+    """Who outside of a node's site is to hold its streams. In a fleet of n nodes that takes n hashes for each node, so it is kept."""
+
+    def __init__(self, nodes: tuple[PeerInfo, ...]) -> None:
+        self._nodes = {info.node_id: info for info in nodes}
+        self._candidates = [info for info in nodes if not (info.is_relay or info.is_tier or info.is_cloud)]
+        self._holders: dict[str, frozenset[str]] = {}
+
+    def elsewhere(self, origin: str) -> frozenset[str]:
+        """HOLDERS_ELSEWHERE_COUNT nodes of other sites, or all where there are fewer; those of other regions first."""
         found = self._holders.get(origin)
         if found is None:
-            site = self._nodes[origin].site_id
-            others = [
-                info
-                for info in self._nodes.values()
-                if info.site_id != site and not (info.is_relay or info.is_tier or info.is_cloud)
-            ]
-            others.sort(key=lambda info: (self._is_same_region(origin, info), _rank(origin, info.node_id)))
-            found = frozenset(info.node_id for info in others[:HOLDERS_ELSEWHERE_COUNT])
-            self._holders[origin] = found
+            own = self._nodes[origin]
+            others = [info for info in self._candidates if info.site_id != own.site_id]
+            far = [info for info in others if info.region != own.region]
+            chosen = nsmallest(
+                HOLDERS_ELSEWHERE_COUNT,
+                far if len(far) >= HOLDERS_ELSEWHERE_COUNT else others,
+                key=lambda info: (info.region == own.region, _rank(origin, info.node_id)),
+            )
+            found = self._holders[origin] = frozenset(info.node_id for info in chosen)
         return found
 
-    def _is_same_region(self, origin: str, info: PeerInfo) -> bool:
-        return self._nodes[origin].region == info.region
+
+@lru_cache(maxsize=2)
+def _placement(nodes: tuple[PeerInfo, ...]) -> _Placement:
+    """Equal rosters have one: a view is made anew whenever something of a roster is, and a simulated fleet has one for each node."""
+    return _Placement(nodes)
 
 
 def _rank(origin: str, node_id: str) -> bytes:

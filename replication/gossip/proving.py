@@ -104,8 +104,11 @@ class Prover:
         """The age of the oldest own frame that isn't safe; 0 when all are, or where there is nobody else."""
         if not self.is_somebody_apart(level):
             return 0
-        marks = self._core.watermarks.values()
-        return max((mark.rpo_ms(self._core.fleet, level, now_ms) for mark in marks), default=0)
+        worst_ms, fleet = 0, self._core.fleet
+        for mark in self._core.watermarks.values():
+            if mark.safe_seq(fleet, level) < mark.next_seq:
+                worst_ms = max(worst_ms, mark.rpo_ms(fleet, level, now_ms))
+        return worst_ms
 
     def is_somebody_apart(self, level: Domain) -> bool:
         """Whether there is a node at all on which a copy would be safe."""

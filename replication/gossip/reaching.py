@@ -136,15 +136,11 @@ class Reacher:
     def _wanted(self) -> list[str]:
         """Nodes that are to be asked for: no link leads to them, or what they have is held for others only."""
         core = self._core
-        return [
-            node_id
-            for node_id in core.fleet.nodes
-            if node_id != core.node_id
-            and (
-                node_id in core.passing
-                or (node_id not in core.peers and core.fleet.is_holder(core.node_id, node_id))
-            )
-        ]
+        found = [node_id for node_id in core.fleet.origins if node_id not in core.peers]
+        if not core.passing:
+            return found
+        wanted = {*found, *core.passing} - {core.node_id}
+        return [node_id for node_id in core.fleet.nodes if node_id in wanted]
 
     def _having(self, node_id: str) -> list[str]:
         """Connected peers that have streams of a node, those that have most of them first; the node itself before all."""

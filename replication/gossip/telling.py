@@ -43,10 +43,10 @@ class Teller:
         """When `tick` has something to do; None while nobody is connected."""
         if not self._core.peers:
             return None
-        times = [self._digest_at_ms, self._full_at_ms]
-        if self._relay_at_ms is not None:
-            times.append(self._relay_at_ms)
-        return min(times)
+        due_ms = self._digest_at_ms if self._digest_at_ms < self._full_at_ms else self._full_at_ms
+        if self._relay_at_ms is not None and self._relay_at_ms < due_ms:
+            return self._relay_at_ms
+        return due_ms
 
     def holder_of(self, stream: StreamId) -> Iterator[StoredEntry]:
         """Who has how much of a stream, as far as is known here."""

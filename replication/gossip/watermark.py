@@ -38,6 +38,8 @@ class Watermark:
         self._at_ms: list[int] = []
         self._known: OrderedDict[int, bytes] = OrderedDict()
         self._stored: dict[str, int] = {}
+        self._safe: dict[Domain, int] = {}
+        self._safe_of: FleetView | None = None
 
     @property
     def next_seq(self) -> int:
@@ -70,6 +72,7 @@ class Watermark:
         del self._seqs[keep:], self._at_ms[keep:]
         self._known = OrderedDict((seq, known) for seq, known in self._known.items() if seq <= next_seq)
         self._stored = {holder: min(seq, next_seq) for holder, seq in self._stored.items()}
+        self._safe.clear()
 
     def knows(self, next_seq: int, frame_hash: bytes) -> None:
         """The frame before `next_seq` has this hash in our own log."""
@@ -89,19 +92,31 @@ class Watermark:
         if holder == self._node_id or next_seq <= self._stored.get(holder, 1):
             return False
         self._stored[holder] = next_seq
+        self._safe.clear()
         return True
 
     def lose(self, holder: str, next_seq: int = 1) -> None:
         """A holder said that it has no more than this: its disk was lost, or a copy was dropped."""
         if self._stored.get(holder, 1) > next_seq:
             self._stored[holder] = next_seq
+            self._safe.clear()
 
     def safe_seq(self, fleet: FleetView, domain: Domain) -> int:
-        """The first own sequence that isn't safe from what takes away a domain."""
-        return max(
-            (seq for holder, seq in self._stored.items() if fleet.is_apart(self._node_id, holder, domain)),
-            default=1,
-        )
+        """The first own sequence that isn't safe from what takes away a domain. It is asked with each sample of an age, so it is kept."""
+        if fleet is not self._safe_of:
+            self._safe_of = fleet
+            self._safe.clear()
+        found = self._safe.get(domain)
+        if found is None:
+            found = self._safe[domain] = max(
+                (
+                    seq
+                    for holder, seq in self._stored.items()
+                    if fleet.is_apart(self._node_id, holder, domain)
+                ),
+                default=1,
+            )
+        return found
 
     def age_ms(self, seq: int, now_ms: int) -> int:
         """How long ago the first own frame from `seq` on was written, ms; 0 where there is none."""
@@ -126,6 +141,7 @@ class Watermark:
         """
         self._next_seq = next_seq
         self._stored = {holder: min(seq, next_seq) for holder, seq in stored.items()}
+        self._safe.clear()
         for seq, age_ms in sorted(points):
             if seq <= next_seq:
                 self._seqs.append(seq)

@@ -122,6 +122,7 @@ class Beliefs:
             return
         self._is_incarnation_learnt = True
         self.incarnation = claim.incarnation
+        self.table.changed(self._own)
         if claim.condition is Condition.ALIVE:
             return
         self.incarnation = min(claim.incarnation + 1, INCARNATION_MAX)
@@ -158,6 +159,7 @@ class Beliefs:
     def _set(self, row: Member, claim: Claim, now_ms: int) -> list[Became]:
         is_change = claim.condition is not row.condition
         row.incarnation, row.condition, row.by = claim.incarnation, claim.condition, claim.by
+        self.table.changed(row.node)
         row.finders.clear()
         self.suspects.pop(row.node, None)
         if claim.condition is Condition.SUSPECT:

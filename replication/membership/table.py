@@ -59,6 +59,7 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: dict[str, Member] = {}
+        self._digests: dict[int, bytes] = {}
 
     def admit(self, node: str, now_ms: int) -> bool:
         """Add a member of the roster.
@@ -71,9 +72,14 @@ class Table:
         self.rows[node] = Member(node=node, since_ms=now_ms, vouched_ms=now_ms)
         return True
 
+    def changed(self, node: str) -> None:
+        """What is said of a node, or of this one, is something else than it was: its part of the digest is made anew."""
+        self._digests.pop(_bucket(node), None)
+
     def forget(self, node: str) -> None:
         """A member was decommissioned."""
         self.rows.pop(node, None)
+        self.changed(node)
 
     def view(self, now_ms: int) -> list[MemberView]:
         """All members, in the order in which they were admitted."""
@@ -102,13 +108,19 @@ class Table:
         return [chosen[at : at + CLAIMS_TOLD_MAX] for at in range(0, len(chosen), CLAIMS_TOLD_MAX)]
 
     def digest(self, own: Claim) -> bytes:
-        """Four bytes for each part of the table; equal for equal claims, whoever found them out."""
-        parts = [hashlib.sha256() for _ in range(TABLE_BUCKET_COUNT)]
-        known = [own, *(claim for row in self.rows.values() if (claim := row.claim()))]
-        for claim in sorted(known, key=lambda each: each.node):
-            text = f"{claim.node} {claim.incarnation} {int(claim.condition)}\n"
-            parts[_bucket(claim.node)].update(text.encode())
-        return b"".join(part.digest()[:4] for part in parts)
+        """Four bytes for each part of the table; equal for equal claims, whoever found them out.
+
+        Whoever changes a row's claim, or the own one, says so by `changed`.
+        """
+        missing = [bucket for bucket in range(TABLE_BUCKET_COUNT) if bucket not in self._digests]
+        if missing:
+            parts = {bucket: hashlib.sha256() for bucket in missing}
+            known = [own, *(claim for row in self.rows.values() if (claim := row.claim()))]
+            for claim in sorted(known, key=lambda each: each.node):
+                if (part := parts.get(_bucket(claim.node))) is not None:
+                    part.update(f"{claim.node} {claim.incarnation} {int(claim.condition)}\n".encode())
+            self._digests.update((bucket, part.digest()[:4]) for bucket, part in parts.items())
+        return b"".join(self._digests[bucket] for bucket in range(TABLE_BUCKET_COUNT))
 
 
 def differing(ours: bytes, theirs: bytes) -> list[int]:

@@ -25,6 +25,8 @@ def test_digests_say_which_parts_differ_and_not_who_found_it_out() -> None:
     assert len(one.digest(OWN)) == TABLE_DIGEST_BYTES
     other.rows[node_id(3)].condition = Condition.SUSPECT
     other.rows[node_id(20)].incarnation = 9
+    for number in (3, 20):
+        other.changed(node_id(number))
     assert differing(one.digest(OWN), other.digest(OWN)) == [3, 4]
     told = [claim.node for page in other.claims(OWN, [3, 4]) for claim in page]
     assert told == sorted(node_id(number) for number in range(40) if number % 16 in (3, 4))
