@@ -106,6 +106,8 @@ INCARNATION_STEP_MAX: Final = 1 << 20
 would leave its subject no higher one to answer with."""
 CLAIMS_CARRIED_MAX: Final = 8
 """Beside a probe or its answer: 8 of 75 bytes, 600 bytes, 0.1 s of a link of 50 kbit/s."""
+ANSWER_WAIT_MS_MAX: Final = 20_000
+"""For the answer to a probe, at most, however slow a link is: 4 s of a link that is full, 2 s of latency each way, and as much again."""
 CLAIMS_TOLD_MAX: Final = 32
 """In a message of rumours or a page of the table: 2.4 KB, 0.4 s of a link of 50 kbit/s."""
 TABLE_BUCKET_COUNT: Final = 16

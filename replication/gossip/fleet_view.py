@@ -118,9 +118,7 @@ class FleetView:
     def origins(self) -> tuple[str, ...]:
         """Whose streams this node is to hold, in the roster's order. It is asked each second, so it is kept."""
         if self._origins is None:
-            self._origins = tuple(
-                node_id for node_id in self._nodes if self.is_holder(self.node_id, node_id)
-            )
+            self._origins = tuple(node_id for node_id in self._nodes if self.is_holder(self.node_id, node_id))
         return self._origins
 
 

@@ -34,6 +34,7 @@ from .messages import (
     TableDigest,
 )
 from .probing import NONCE_BITS, RelayDesk, Relayed, Turns, UnderWay
+from .round_trips import RoundTrips
 from .table import Member, differing
 from .timings import WAN, Timings
 
@@ -57,6 +58,7 @@ class Membership:
         self._rows = self._beliefs.table.rows
         self._turns = Turns(source)
         self._relay_desk = RelayDesk()
+        self._round_trips = RoundTrips()
         self._linked: dict[str, None] = {}
         self._probe: UnderWay | None = None
         self._was_suspect_probed = False
@@ -92,6 +94,7 @@ class Membership:
         """A node was decommissioned, by a signed word on the roster: the only way in which one goes."""
         self._beliefs.forget(node)
         self._turns.forget(node)
+        self._round_trips.link_down(node)
         self._linked.pop(node, None)
         self._pages.pop(node, None)
         if self._probe is not None and self._probe.target == node:
@@ -101,23 +104,23 @@ class Membership:
     def link_up(self, peer: str, now_ms: int) -> list[MembershipEffect]:
         """There is a link to a peer: it is alive, is told what is said of it, and tables are compared."""
         self._wake(now_ms)
-        row = self._rows.get(peer)
-        if row is not None:
+        if (row := self._rows.get(peer)) is not None:
             row.is_linked = True
             self._linked[peer] = None
+            self._round_trips.link_up(peer, now_ms)
             self._heard(row, now_ms)
-            self._tell(peer, self._probe_message(peer, self._nonce()))
+            self._ask(peer, self._nonce(), now_ms)
             self._tell(peer, TableDigest(self._digest(), False))
         return self._settle(now_ms)
 
     def link_down(self, peer: str, now_ms: int) -> list[MembershipEffect]:
         """The link to a peer ended, which proves nothing: it is probed next, through others."""
         self._wake(now_ms)
-        row = self._rows.get(peer)
-        if row is not None and row.is_linked:
+        if (row := self._rows.get(peer)) is not None and row.is_linked:
             row.is_linked = False
             row.is_lost = True
             self._linked.pop(peer, None)
+            self._round_trips.link_down(peer)
             self._pages.pop(peer, None)
             self._turns.put_first(peer)
         return self._settle(now_ms)
@@ -125,8 +128,7 @@ class Membership:
     def heard(self, peer: str, now_ms: int) -> list[MembershipEffect]:
         """Something else than a message of membership came over the link from a peer."""
         self._wake(now_ms)
-        row = self._rows.get(peer)
-        if row is not None:
+        if (row := self._rows.get(peer)) is not None:
             self._heard(row, now_ms)
         return self._settle(now_ms)
 
@@ -143,10 +145,11 @@ class Membership:
         match message:
             case Probe(nonce=nonce, claims=claims):
                 self._effects += self._beliefs.believe(claims, now_ms)
-                self._tell(peer, ProbeAnswer(nonce, self._carried(peer)))
+                self._tell_answer(peer, nonce)
             case ProbeFor(nonce=nonce, target=target):
                 self._relay(peer, nonce, target, now_ms)
-            case ProbeAnswer(nonce=nonce, claims=claims):
+            case ProbeAnswer(nonce=nonce, claims=claims, wait_ms=wait_ms):
+                self._round_trips.answered(peer, nonce, wait_ms, now_ms)
                 self._effects += self._beliefs.believe(claims, now_ms)
                 self._answered(peer, nonce, now_ms)
             case ProbeMissed(nonce=nonce, was_tried=was_tried):
@@ -166,19 +169,20 @@ class Membership:
 
     def _relay(self, asker: str, nonce: int, target: str, now_ms: int) -> None:
         own_nonce = self._nonce()
-        relayed = Relayed(
-            asker=asker, nonce=nonce, target=target, ends_ms=now_ms + self._timings.relay_timeout_ms
-        )
-        if target not in self._linked or not self._relay_desk.take(own_nonce, relayed):
+        wait_ms = self._round_trips.wait_ms(target, now_ms) if target in self._linked else None
+        ends_ms = now_ms + max(self._timings.relay_timeout_ms, wait_ms or 0)
+        relayed = Relayed(asker=asker, nonce=nonce, target=target, ends_ms=ends_ms)
+        # On a link that is too new to know how long an answer takes, one that doesn't come shows nothing.
+        if wait_ms is None or not self._relay_desk.take(own_nonce, relayed):
             self._tell(asker, ProbeMissed(nonce, False))
             return
         self._relayed_total += 1
-        self._tell(target, self._probe_message(target, own_nonce))
+        self._ask(target, own_nonce, now_ms)
 
     def _answered(self, peer: str, nonce: int, now_ms: int) -> None:
         relayed = self._relay_desk.answered(nonce, peer)
         if relayed is not None:
-            self._tell(relayed.asker, ProbeAnswer(relayed.nonce, self._carried(relayed.asker)))
+            self._tell_answer(relayed.asker, relayed.nonce)
         elif self._probe is not None and self._probe.nonce == nonce and peer in (self._probe.relays or ()):
             self._beliefs.signed(self._rows[self._probe.target], now_ms)
             self._succeed()
@@ -222,6 +226,7 @@ class Membership:
             return
         self._stall_total += 1
         self._health.worse()
+        self._round_trips.stood_still()
         for row in self._beliefs.suspects.values():
             row.suspected_ms += late_ms
         self._relay_desk.shift(late_ms)
@@ -261,6 +266,7 @@ class Membership:
             chosen = self._source.sample(candidates, min(self._timings.relay_count, len(candidates)))
             probe.relays = set(chosen)
             for peer in chosen:
+                probe.ends_ms = max(probe.ends_ms, now_ms + self._round_trips.relayed_ms(peer, now_ms))
                 self._tell(peer, ProbeFor(probe.nonce, probe.target))
         if probe.ends_ms <= now_ms:
             self._probe = None
@@ -275,16 +281,17 @@ class Membership:
         if target is None:
             return
         is_direct = target in self._linked
+        wait_ms = self._round_trips.wait_ms(target, now_ms) or 0 if is_direct else 0
         timeout_ms = self._timings.probe_timeout_ms * multiplier if is_direct and not is_suspect else 0
         self._probe = UnderWay(
             nonce=self._nonce(),
             target=target,
-            relays_at_ms=now_ms + timeout_ms,
-            ends_ms=self._probe_at_ms,
+            relays_at_ms=now_ms + (max(timeout_ms, wait_ms) if timeout_ms else 0),
+            ends_ms=max(self._probe_at_ms, now_ms + wait_ms),
             is_direct=is_direct,
         )
         if is_direct:
-            self._tell(target, self._probe_message(target, self._probe.nonce))
+            self._ask(target, self._probe.nonce, now_ms)
 
     def _next_target(self, now_ms: int) -> tuple[str | None, bool]:
         """Whom to probe, and whether it is a suspect: every second probe goes to one while there are any."""
@@ -292,7 +299,7 @@ class Membership:
             self._was_suspect_probed = True
             return self._source.choice(list(self._beliefs.suspects)), True
         self._was_suspect_probed = False
-        dead = [row.node for row in self._rows.values() if row.condition is Condition.DEAD]
+        dead = self._beliefs.table.dead()
         if dead and self._dead_probe_at_ms <= now_ms:
             self._dead_probe_at_ms = now_ms + self._timings.table_interval_ms
             return self._source.choice(dead), False
@@ -343,13 +350,16 @@ class Membership:
     def _digest(self) -> bytes:
         return self._beliefs.table.digest(self._beliefs.own_claim())
 
-    def _probe_message(self, peer: str, nonce: int) -> Probe:
-        return Probe(nonce, self._carried(peer))
+    def _ask(self, peer: str, nonce: int, now_ms: int) -> None:
+        self._round_trips.sent(peer, nonce, now_ms)
+        self._tell(peer, Probe(nonce, self._carried(peer)))
+
+    def _tell_answer(self, peer: str, nonce: int) -> None:
+        self._tell(peer, ProbeAnswer(nonce, self._carried(peer), self._round_trips.slowest_ms(peer)))
 
     def _carried(self, peer: str) -> tuple[Claim, ...]:
         """Rumours for a message to a peer; first, what is said of the peer itself, if it isn't that it lives."""
-        row = self._rows[peer]
-        claim = row.claim()
+        claim = self._rows[peer].claim()
         first = [claim] if claim is not None and claim.condition is not Condition.ALIVE else []
         return (*first, *self._beliefs.take_rumours(CLAIMS_CARRIED_MAX - len(first)))
 
@@ -362,8 +372,7 @@ class Membership:
         """How a node is seen; None: nothing was ever heard of it, or it is no member. This node is alive."""
         if node == self._own:
             return Condition.ALIVE
-        row = self._rows.get(node)
-        return row.condition if row is not None else None
+        return row.condition if (row := self._rows.get(node)) is not None else None
 
     def view(self, now_ms: int) -> list[MemberView]:
         """All members but this node, in the order in which they were admitted."""
@@ -371,13 +380,12 @@ class Membership:
 
     def statistics(self) -> MembershipStatistics:
         """Counts since the start, and how it is now."""
-        beliefs = self._beliefs
-        conditions = [row.condition for row in self._rows.values()]
+        beliefs, counts = self._beliefs, self._beliefs.table.counts()
         return MembershipStatistics(
-            alive_count=conditions.count(Condition.ALIVE),
-            suspect_count=conditions.count(Condition.SUSPECT),
-            dead_count=conditions.count(Condition.DEAD),
-            unheard_count=conditions.count(None),
+            alive_count=counts[Condition.ALIVE],
+            suspect_count=counts[Condition.SUSPECT],
+            dead_count=counts[Condition.DEAD],
+            unheard_count=counts[None],
             health_score=self._health.score,
             incarnation=beliefs.incarnation,
             probe_total=self._probe_total,

@@ -9,12 +9,18 @@ from typing import Annotated
 
 import msgspec
 
-from appliance.core.limits_replication import CLAIMS_CARRIED_MAX, CLAIMS_TOLD_MAX, TABLE_DIGEST_BYTES
+from appliance.core.limits_replication import (
+    ANSWER_WAIT_MS_MAX,
+    CLAIMS_CARRIED_MAX,
+    CLAIMS_TOLD_MAX,
+    TABLE_DIGEST_BYTES,
+)
 from storage.replicas.streams import NodeId
 
 from .claims import Claim
 
 Nonce = Annotated[int, msgspec.Meta(ge=0, le=(1 << 48) - 1)]
+WaitMs = Annotated[int, msgspec.Meta(ge=0, le=ANSWER_WAIT_MS_MAX)]
 CarriedClaims = Annotated[tuple[Claim, ...], msgspec.Meta(max_length=CLAIMS_CARRIED_MAX)]
 ToldClaims = Annotated[tuple[Claim, ...], msgspec.Meta(max_length=CLAIMS_TOLD_MAX)]
 TableDigestBytes = Annotated[
@@ -37,10 +43,16 @@ class ProbeFor(msgspec.Struct, array_like=True, frozen=True, tag=11):
 
 
 class ProbeAnswer(msgspec.Struct, array_like=True, frozen=True, tag=12):
-    """I am here; or, from a relay, the node that you asked me to probe is."""
+    """I am here; or, from a relay, the node that you asked me to probe is.
+
+    Args:
+        wait_ms: How long the sender waits for an answer on its slowest link: as a relay it may take so long. Of a release that knows no
+            such field, 0.
+    """
 
     nonce: Nonce
     claims: CarriedClaims
+    wait_ms: WaitMs = 0
 
 
 class ProbeMissed(msgspec.Struct, array_like=True, frozen=True, tag=13):

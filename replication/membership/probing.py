@@ -140,8 +140,8 @@ class RelayDesk:
         return [self._by_nonce.pop(nonce) for nonce in over]
 
     def next_at_ms(self) -> int | None:
-        """When the first one's time is over. They come in order: the first is the oldest."""
-        return next(iter(self._by_nonce.values())).ends_ms if self._by_nonce else None
+        """When the first one's time is over."""
+        return min((each.ends_ms for each in self._by_nonce.values()), default=None)
 
     def shift(self, by_ms: int) -> None:
         """Time in which this node stood still doesn't count."""

@@ -7,6 +7,7 @@ talking, and a dead node keeps its row.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -80,6 +81,14 @@ class Table:
         """A member was decommissioned."""
         self.rows.pop(node, None)
         self.changed(node)
+
+    def counts(self) -> Counter[Condition | None]:
+        """Members by how they are seen; None: nothing was ever heard of them."""
+        return Counter(row.condition for row in self.rows.values())
+
+    def dead(self) -> list[str]:
+        """Members that are called dead, in the order in which they were admitted."""
+        return [row.node for row in self.rows.values() if row.condition is Condition.DEAD]
 
     def view(self, now_ms: int) -> list[MemberView]:
         """All members, in the order in which they were admitted."""

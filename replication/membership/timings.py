@@ -22,6 +22,7 @@ class Timings:
         probe_timeout_ms: For the direct answer; then relays are asked.
         relay_count: How many are asked.
         relay_timeout_ms: How long a relay waits before it says that it got no answer: the asker's interval has 2 s left.
+            Where answers were seen to take longer on a link, these three are longer (round_trips.py).
         rumour_interval_ms, rumour_peer_count: How often rumours go to how many peers.
         retransmit_factor: A rumour is sent this many times the decimal digits of the number of members.
         suspicion_factor: The shortest suspicion, in probe intervals.

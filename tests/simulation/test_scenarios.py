@@ -118,6 +118,30 @@ def test_a_hundred_megabytes_on_fifty_kilobits_make_nobody_suspect_and_progress_
     assert stored_bytes > minutes * 60 * 6_250 * 0.7, "most of the link went into it"
 
 
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("is_first_fast", [False, True])
+def test_a_chain_on_slow_links_suspects_nobody_who_lives_and_finds_out_who_does_not(
+    seed: int, is_first_fast: bool
+) -> None:
+    """Of three nodes the outer ones reach each other through the middle one only: an answer takes 5 s on a link, and 10 through it."""
+    world = World(seed, 3, pairs=[(0, 1), (1, 2)])
+    seen: list[Became] = []
+    world.judge.became = lambda body, event: seen.append(event)  # type: ignore[method-assign]
+    for way in world.network.ways()[is_first_fast:]:
+        way.quality.bytes_per_s, way.quality.latency_ms = 6_250, 2_000
+    first, _, last = bodies = started(world, write_interval_ms=4_000)
+    for number in range(60):
+        first.body_bytes = 200_000 if number % 20 == 10 else 95_000
+        first.writer.write_block()
+        first.disk.logs[first.own].sync()
+    first.body_bytes = 40
+    run(world, 600)
+    assert {event.condition for event in seen} == {Condition.ALIVE}
+    last.crash()
+    run(world, 180)
+    assert [body.membership.condition(last.node_id) for body in bodies[:2]] == [Condition.DEAD] * 2
+
+
 def test_tails_of_other_streams_pass_a_backlog_also_through_a_third_node() -> None:
     """Scenario 4 on 100 kbit/s: n2 has been away and reaches n0 and n3 by n1 only."""
     world = World(3, 4, pairs=[(0, 1), (1, 2), (1, 3)])

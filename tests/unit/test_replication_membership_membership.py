@@ -199,7 +199,9 @@ def test_a_node_that_talks_here_is_not_dead_because_others_say_so() -> None:
 def test_probes_for_others_are_bounded_and_answered_in_any_case() -> None:
     machine = made()
     for number in (1, 2):
-        machine.link_up(node_id(number), 0)
+        (first, *_) = told(machine.link_up(node_id(number), 0))
+        assert isinstance(first[1], Probe)
+        machine.receive(node_id(number), ProbeAnswer(first[1].nonce, ()), 0)
     asked = [
         told(machine.receive(node_id(1), ProbeFor(nonce, node_id(2)), 1))
         for nonce in range(RELAYED_PROBES_MAX)
@@ -216,8 +218,8 @@ def test_probes_for_others_are_bounded_and_answered_in_any_case() -> None:
         "not the one who was asked"
     )
     assert told(machine.receive(node_id(2), ProbeAnswer(probe.nonce, ()), 2)) == [
-        (node_id(1), ProbeAnswer(0, ()))
-    ]
+        (node_id(1), ProbeAnswer(0, (), 1))
+    ], "and how long it waits on its slowest link, half as long again as an answer took"
     missed = told(machine.tick(1_501))
     assert (node_id(1), ProbeMissed(1, True)) in missed
     assert len([one for one in missed if isinstance(one[1], ProbeMissed)]) == RELAYED_PROBES_MAX - 1
