@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from replication.effects import Place
@@ -53,6 +54,7 @@ class LogModel:
         """Durable ones, all segments'."""
         self.pending: list[Frame] = []
         """Written and not synced."""
+        self._sealed_count = 0
         self.dropped_seq = 1
         """What a rule removed lies before."""
         self.recent_seq = 1
@@ -66,6 +68,16 @@ class LogModel:
         made.dropped_seq = self.dropped_seq
         made.recent_seq = made.end.next_seq
         return made
+
+    def sealed_count(self) -> int:
+        """How many segments from the oldest on have their footers, which nobody takes away: a log of hours isn't looked through each time."""
+        at = min(self._sealed_count, len(self.segments))
+        while at and self.segments[at - 1].footer is None:
+            at -= 1  # some were cut off, and others followed
+        while at < len(self.segments) and self.segments[at].footer is not None:
+            at += 1
+        self._sealed_count = at
+        return at
 
     @property
     def start(self) -> Place:
@@ -96,7 +108,8 @@ class LogModel:
         end = self.end
         if not self.segments:
             return StreamHead(0, end.next_seq, end.hash) if self.is_own else NOTHING
-        unsealed = next((each.first_seq for each in self.segments if each.footer is None), end.next_seq)
+        at = self.sealed_count()
+        unsealed = self.segments[at].first_seq if at < len(self.segments) else end.next_seq
         return StreamHead(
             end.epoch,
             end.next_seq,
@@ -162,12 +175,13 @@ class LogModel:
 
     @property
     def is_sealing_due(self) -> bool:
-        return any(segment.footer is None for segment in self.segments[:-1])
+        return self.sealed_count() < len(self.segments) - 1
 
     def seal(self) -> bool:
         """Gives all segments but the newest their footers; whether there were any without."""
         is_any = False
-        for segment, after in zip(self.segments, self.segments[1:], strict=False):
+        begins = self.sealed_count()
+        for segment, after in pairwise(self.segments[begins:]):
             if segment.footer is None:
                 last = self.frames[after.at - 1]
                 segment.footer = Footer(
@@ -193,6 +207,7 @@ class LogModel:
             return False
         gone = self.segments[count].at
         del self.segments[:count], self.frames[:gone]
+        self._sealed_count = max(0, self._sealed_count - count)
         for segment in self.segments:
             segment.at -= gone
         self.dropped_seq = self.segments[0].first_seq

@@ -129,12 +129,16 @@ def test_a_chain_on_slow_links_suspects_nobody_who_lives_and_finds_out_who_does_
     world.judge.became = lambda body, event: seen.append(event)  # type: ignore[method-assign]
     for way in world.network.ways()[is_first_fast:]:
         way.quality.bytes_per_s, way.quality.latency_ms = 6_250, 2_000
-    first, _, last = bodies = started(world, write_interval_ms=4_000)
+    first, _, last = bodies = started(world, write_interval_ms=0)
     for number in range(60):
         first.body_bytes = 200_000 if number % 20 == 10 else 95_000
         first.writer.write_block()
         first.disk.logs[first.own].sync()
     first.body_bytes = 40
+    run(world, 1)
+    for body in bodies:
+        body.write_interval_ms = 4_000
+        body.writer.write_later()
     run(world, 600)
     assert {event.condition for event in seen} == {Condition.ALIVE}
     last.crash()

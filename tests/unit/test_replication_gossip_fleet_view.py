@@ -28,6 +28,32 @@ def test_in_a_large_one_the_site_relays_and_a_few_elsewhere_do() -> None:
         assert all(view.is_apart(origin.node_id, holder, "region") for holder in elsewhere)
 
 
+def test_whose_streams_a_node_is_to_hold_is_the_same_from_either_side() -> None:
+    infos = [
+        *fleet(30, sites=10, regions=3),
+        PeerInfo(node_id="f" * 32, site_id="f" * 32, is_relay=True),
+        PeerInfo(node_id="c" * 32, site_id="c" * 32, is_cloud=True),
+    ]
+    for info in infos:
+        view = FleetView(info.node_id, infos)
+        assert view.origins == tuple(
+            other.node_id for other in infos if view.is_holder(info.node_id, other.node_id)
+        )
+        assert (not view.origins) == info.is_cloud
+    assert FleetView("stranger", infos).origins == ()
+
+
+def test_where_there_are_too_few_in_other_regions_the_own_one_has_the_rest() -> None:
+    infos = [
+        PeerInfo(node_id=f"{number:032x}", site_id=f"{number}", region="far" if number < 2 else "near")
+        for number in range(12)
+    ]
+    view = FleetView("", infos)
+    for origin in infos[2:]:
+        holders = [info.region for info in infos if view.is_holder(info.node_id, origin.node_id)]
+        assert sorted(holders) == ["far", "far", "near"]
+
+
 def test_a_node_less_moves_only_what_it_held() -> None:
     infos = fleet(40)
     before, after = FleetView("1", infos), FleetView("1", infos[1:])
