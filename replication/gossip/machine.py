@@ -221,11 +221,8 @@ class Gossip:
 
     def next_at_ms(self) -> int | None:
         """When `tick` is due; None: not before something happens."""
-        due_ms = self._teller.next_at_ms()
-        for at_ms in (self.reacher.next_at_ms(), self._check_at_ms):
-            if at_ms is not None and (due_ms is None or at_ms < due_ms):
-                due_ms = at_ms
-        return due_ms
+        times = (self._teller.next_at_ms(), self.reacher.next_at_ms(), self._check_at_ms)
+        return min((at_ms for at_ms in times if at_ms is not None), default=None)
 
     # --- What is known ----------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ SLOT_OFFSETS: Final = (0, 2048)
 _FIELDS: Final = struct.Struct("<4sHHQIIQQQ32s16s")
 _CRC: Final = struct.Struct("<I")
 SLOT_BYTES: Final = _FIELDS.size + _CRC.size
+SLOTS_END: Final = SLOT_OFFSETS[-1] + SLOT_BYTES
+"""All that is said stands before it in the file."""
 HEAD_FILE_BYTES: Final = PAGE_BYTES
 READ_ATTEMPTS_MAX: Final = 1000
 """Both slots unreadable means that the writer lapped us twice within one copy of 100 bytes; 1,000 in a row is damage."""

@@ -16,7 +16,7 @@ from appliance.core.errors import CursorBeyondHead, CursorExpired, LogDamaged, U
 from appliance.core.limits import READ_BYTES_DEFAULT, READER_SEGMENT_COUNT_MAX
 from storage.log.block import Block
 from storage.log.disk import Disk, OsDisk, SharedMap
-from storage.log.head import HEAD_FILE_BYTES, NOTHING_YET, Head, read_slot
+from storage.log.head import HEAD_FILE_BYTES, NOTHING_YET, SLOTS_END, Head, read_slot
 from storage.log.manifest import read_manifest
 from storage.log.names import HEAD, SegmentName, live_segments, segments_in_order
 from storage.log.segment_reader import Bound, SegmentReader, open_segment
@@ -36,6 +36,8 @@ class LogReader:
         self._disk = disk or OsDisk()
         self._head_descriptor: int | None = None
         self._head_map: SharedMap | None = None
+        self._head_raw = b""
+        self._head = NOTHING_YET
         self._segments: list[SegmentName] = []
         self._open: OrderedDict[tuple[int, int], SegmentReader] = OrderedDict()
 
@@ -46,7 +48,14 @@ class LogReader:
             LogDamaged: the head file is damaged, and no writer has repaired it yet.
         """
         mapped = self._map_head()
-        return read_slot(mapped, self._directory / HEAD).head if mapped is not None else NOTHING_YET
+        if mapped is None:
+            return NOTHING_YET
+        # A log is looked at a hundred times a second, and has seldom grown: the same bytes say the same, so nothing is checked twice.
+        raw = mapped[:SLOTS_END]
+        if raw != self._head_raw:
+            self._head = read_slot(mapped, self._directory / HEAD).head
+            self._head_raw = raw
+        return self._head
 
     def first_seq(self) -> int:
         """The oldest sequence that is kept; 1 for an empty log."""

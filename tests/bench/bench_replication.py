@@ -29,7 +29,7 @@ from appliance.identity.fleet import Fleet
 from appliance.run.fleet_node import contexts_of
 from storage.log import LogReader, LogWriter
 from storage.log.names import parse_segment_name
-from tests.bench import harness
+from tests.bench import copied_ingest, harness
 from tests.bench.replication_node import Place
 from tests.fleet_kit import Box, begin_fleet, introduce, join_fleet, make_box
 from tests.log_kit import Record, TestSigner, body_of
@@ -282,17 +282,51 @@ def _receive(listener: socket.socket, context: ssl.SSLContext, path: Path, size_
 @click.option("--records", default=2_000, show_default=True, help="In each block of it.")
 @click.option("--rate", "rates", multiple=True, type=int, help="Messages a second of the live stream.")
 @click.option("--seconds", default=10.0, show_default=True, help="Of each live stream.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    default=("copies", "ingest"),
+    type=click.Choice(["copies", "ingest"]),
+    help="copies: the replicator by itself. ingest: whole boxes that take readings and are copied.",
+)
+@click.option("--ingest-rate", default=100_000.0, show_default=True, help="Messages a second into one box.")
+@click.option("--ingest-seconds", default=20.0, show_default=True, help="Of each run of it.")
+@click.option("--devices", default=500, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100))
 @click.option("--data", type=click.Path(path_type=Path))
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False))
 def replication(
-    mib: int, records: int, rates: tuple[int, ...], seconds: float, data: Path | None, json_path: Path | None
+    mib: int,
+    records: int,
+    rates: tuple[int, ...],
+    seconds: float,
+    parts: tuple[str, ...],
+    ingest_rate: float,
+    ingest_seconds: float,
+    devices: int,
+    rounds: int,
+    data: Path | None,
+    json_path: Path | None,
 ) -> None:
-    """Copying to one peer and to two, beside a plain TLS socket; what a live stream takes."""
+    """Copying to one peer and to two, beside a plain TLS socket; what a live stream takes; readings into boxes that are copied."""
     with harness.data_folder(data) as folder:
-        machine = harness.machine(folder)
-        plain = plain_socket(folder / "plain", mib * MIB)
-        backlogs = [backlog(folder / f"backlog-{peers}", peers, mib * MIB, records) for peers in (1, 2)]
-        lives = [live(folder / f"live-{rate}", rate, seconds) for rate in rates or (50, 1_000, 20_000)]
+        result: dict[str, Any] = {"machine": harness.machine(folder)}
+        if "copies" in parts:
+            result |= _copies(folder, mib, records, rates, seconds)
+        if "ingest" in parts:
+            found = copied_ingest.measure(folder, devices, ingest_rate, ingest_seconds, rounds)
+            result["ingest"] = found
+            click.echo(f"Wanted {found['wanted']:,.0f} messages/s; a box alone carries {found['rate']:,.0f}.")
+            click.echo(harness.table(copied_ingest.HEADERS, copied_ingest.rows(found)))
+    harness.finish("replication", result, [], json_path)
+
+
+def _copies(folder: Path, mib: int, records: int, rates: tuple[int, ...], seconds: float) -> dict[str, Any]:
+    """The replicator by itself."""
+    plain = plain_socket(folder / "plain", mib * MIB)
+    backlogs = [backlog(folder / f"backlog-{peers}", peers, mib * MIB, records) for peers in (1, 2)]
+    lives = [live(folder / f"live-{rate}", rate, seconds) for rate in rates or (50, 1_000, 20_000)]
     click.echo(f"A plain TLS socket into a synced file: {plain['mib_s']:.0f} MiB/s")
     click.echo(
         harness.table(
@@ -348,5 +382,4 @@ def replication(
             ],
         )
     )
-    result = {"machine": machine, "plain": plain, "backlog": backlogs, "live": lives}
-    harness.finish("replication", result, [], json_path)
+    return {"plain": plain, "backlog": backlogs, "live": lives}

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from appliance.core.errors import CursorBeyondHead, CursorExpired, LogDamaged, Unavailable
 from storage.log import LogReader, OsDisk
-from storage.log.head import NOTHING_YET
+from storage.log.disk import SharedMap
+from storage.log.head import HEAD_FILE_BYTES, NOTHING_YET, Slot, read_slot
+from storage.log.names import HEAD
 from tests.storage_log_kit import HookedDisk, append_blocks, as_written, open_writer, read_all
 
 
@@ -33,6 +35,30 @@ def test_a_log_that_is_not_there_yet_is_empty_and_is_found_later(tmp_path: Path)
     assert [as_written(block) for block in reader.read(1)] == written
     reader.close()
     writer.close()
+
+
+def test_a_head_that_says_the_same_is_not_checked_again_and_a_new_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = open_writer(tmp_path / "log"), LogReader(tmp_path / "log")
+    append_blocks(writer, 1)
+    checked: list[int] = []
+
+    def counted(mapped: SharedMap, path: Path) -> Slot:
+        checked.append(1)
+        return read_slot(mapped, path)
+
+    monkeypatch.setattr("storage.log.reader.read_slot", counted)
+    assert {reader.head() for _ in range(3)} == {writer.head}
+    assert len(checked) == 1
+    append_blocks(writer, 1, seed=2)
+    assert {reader.head() for _ in range(3)} == {writer.head}
+    assert len(checked) == 2
+    writer.close()
+    (tmp_path / "log" / HEAD).write_bytes(bytes(HEAD_FILE_BYTES))
+    with pytest.raises(LogDamaged):
+        reader.head()
+    reader.close()
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
