@@ -81,5 +81,13 @@ def add_replication(out: Collected, now: ReplicationNow, broker: Mapping[str, An
         # What a silent box said last is not how it is.
         if box.is_fresh and box.rpo_ms is not None:
             out.add("homeport_cloud_box_rpo_seconds", box.rpo_ms / 1_000, box.node_id, box.name, box.site_id)
+        if box.at_risk_ms is not None:
+            out.add(
+                "homeport_cloud_box_at_risk_seconds",
+                box.at_risk_ms / 1_000,
+                box.node_id,
+                box.name,
+                box.site_id,
+            )
     for held in state.held:
         out.add("homeport_copy_bytes", held.bytes, held.node_id, held.name)

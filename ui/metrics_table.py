@@ -208,6 +208,7 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_tier_budget_wait_seconds", "gauge", "What the bandwidth budget adds to the age of what is new: now, and at worst since the replicator started; absent without a budget.", ("region", "what")),
         Described("homeport_cloud_box_heard", "gauge", "On a cloud node: 1 while a box of a site says how safe it is, which it does every 5 s.", ("node", "name", "site")),
         Described("homeport_cloud_box_rpo_seconds", "gauge", "On a cloud node: age of the oldest record that only that box has; absent while it is silent, or nobody could have a copy.", ("node", "name", "site")),
+        Described("homeport_cloud_box_at_risk_seconds", "gauge", "On a cloud node: for how long what that box took in may be nowhere else: its own word, and the time since it said so where it is silent.", ("node", "name", "site")),
         Described("homeport_copy_bytes", "gauge", "Size of each log on this box, own and copies.", ("node", "log")),
         Described("homeport_site_behind_records", "gauge", "Records of another node of the site that the broker has not looked at for its subscribers.", ("node",)),
         Described("homeport_site_messages", "counter", "Messages of another node of the site that were told to subscribers here.", ("node",)),

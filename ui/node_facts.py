@@ -9,6 +9,7 @@ import trio
 
 from appliance.core.clock_state import clock_state
 from appliance.management.drill import is_failing
+from appliance.management.node_watches import WATCHES
 from appliance.pipeline.watch_statistics import WatchState
 from storage.log.disk_level import DiskLevel
 from ui.replication import ReplicationNow, replication
@@ -17,6 +18,8 @@ from ui.storage_room import disk_room_bytes
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
+BOX_DIGITS: Final = 8
+"""Of a box's node id behind its name, since boxes of two sites may have the same."""
 _CLOCK: Final = {"synchronized": 0.0, "unsynchronized": 1.0}
 
 
@@ -50,6 +53,28 @@ async def node_facts(services: Services) -> Mapping[str, float | None]:
         "drill": float(is_failing(services.drills.now().kept)),
         **_of_other_boxes(await replication(services)),
     }
+
+
+async def box_facts(services: Services) -> Mapping[str, Mapping[str, float | None]]:
+    """On a cloud node, what may be only at each box of a site, by watch and box, s; nothing while the replicator does not answer.
+
+    A box that was not heard of since this cloud node began is unknown until it was silent for longer than the limit: an alarm of before goes
+    on meanwhile.
+    """
+    state = (await replication(services)).state
+    if state is None:
+        return {}
+    found: dict[str, dict[str, float | None]] = {}
+    for watch, watched in WATCHES.items():
+        if not watched.is_of_boxes:
+            continue
+        of_boxes = found[watch] = {}
+        for box in state.sites:
+            value = None if box.at_risk_ms is None else box.at_risk_ms / 1_000
+            if box.heard_at_ms is None and value is not None and value <= watched.limit:
+                value = None
+            of_boxes[f"{box.name}/{box.node_id[:BOX_DIGITS]}"] = value
+    return found
 
 
 def _of_other_boxes(now: ReplicationNow) -> dict[str, float | None]:

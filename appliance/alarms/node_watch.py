@@ -2,7 +2,8 @@
 
 Theory of operation. One task asks for the numbers, compares them with the rules in force, and applies what began or ended to the catalog
 (AlarmBook.apply) in a transaction, if anything did. Which alarms are active is the catalog's: after a restart one that is over is cleared,
-and one that goes on is not raised again. Delays begin anew with the process.
+and one that goes on is not raised again. Delays begin anew with the process. What a cloud node watches of other boxes has an alarm for each of
+them, which ends when the box is gone from the fleet.
 
 Must not know: where numbers come from, who is told.
 """
@@ -30,6 +31,8 @@ from storage.catalog import AsyncCatalog, Catalog
 
 Facts = Callable[[], Awaitable[Mapping[str, float | None]]]
 """Gives the numbers by watch: totals for those that are rates; None, or nothing, for what isn't known now."""
+Boxes = Callable[[], Awaitable[Mapping[str, Mapping[str, float | None]]]]
+"""Gives the numbers of other boxes, by watch and box; no watch where it isn't known which boxes there are. A box's name has no space."""
 _BY_NODE: Final = Act(action="alarms.node")
 _log = logs.get(__name__)
 
@@ -55,6 +58,7 @@ class NodeWatching:
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
         self._totals: dict[str, deque[tuple[int, float]]] = {}
+        self._now = (0, 0, "")
 
     def step(
         self,
@@ -65,46 +69,86 @@ class NodeWatching:
         now_ms: int,
         now_mono_ms: int,
         suffix: str = "",
+        boxes: Mapping[str, Mapping[str, float | None]] | None = None,
     ) -> list[Transition]:
         """Compare once.
 
         Args:
-            rules: All that are switched on. active: Those (by id) whose alarm is active in the catalog.
+            rules: All that are switched on. active: Those whose alarm is active in the catalog: by rule id, and behind a space the box.
             now_ms: UTC ms. now_mono_ms: Monotonic ms.
             suffix: Behind what is watched, where several nodes share a catalog: each has an alarm of its own.
+            boxes: As `Boxes` gives them.
         """
+        self._now = (now_ms, now_mono_ms, suffix)
         numbers = {name: self._number(name, watched, facts, now_mono_ms) for name, watched in WATCHES.items()}
         found = []
         for rule in rules:
             condition = rule.definition.condition
             if not isinstance(condition, NodeWatch) or (watched := WATCHES.get(condition.what)) is None:
                 continue
-            value = numbers[condition.what]
-            if value is None:
-                self._seen.pop(rule.rule_id, None)
+            if not watched.is_of_boxes:
+                found += self._compared(rule, condition, watched, "", numbers[condition.what], active)
                 continue
-            wrong = is_wrong(watched, condition.limit, value)
-            seen = self._seen.get(rule.rule_id)
-            if seen is None or (seen.version, seen.is_wrong) != (rule.version, wrong):
-                seen = self._seen[rule.rule_id] = _Seen(rule.version, wrong, now_mono_ms)
-            delay_s = rule.definition.on_delay_s if wrong else rule.definition.off_delay_s
-            if wrong == (rule.rule_id in active) or now_mono_ms - seen.since_mono_ms < delay_s * 1_000:
+            of_boxes = (boxes or {}).get(condition.what)
+            if of_boxes is None:
                 continue
-            found.append(
+            for box, value in of_boxes.items():
+                found += self._compared(rule, condition, watched, box, value, active)
+            known = {_subject(rule.rule_id, box) for box in of_boxes}
+            of_rule = rule.rule_id + " "
+            for subject in [each for each in self._seen if each.startswith(of_rule) and each not in known]:
+                del self._seen[subject]
+            found += [
                 Transition(
-                    key=AlarmKey(rule.rule_id, series=condition.what + suffix),
+                    key=AlarmKey(
+                        rule.rule_id, series=_series(condition.what, subject.removeprefix(of_rule), suffix)
+                    ),
                     rule_version=rule.version,
-                    is_raised=wrong,
+                    is_raised=False,
                     at_ms=now_ms,
-                    value=value,
-                    explanation={
-                        "text": sentence(watched, condition.limit, value) if wrong else "It is over.",
-                        "limit": watched.limit if condition.limit is None else condition.limit,
-                        "unit": watched.unit,
-                    },
+                    explanation={"text": "The box does not belong to the fleet any more."},
                 )
-            )
+                for subject in sorted(active)
+                if subject.startswith(of_rule) and subject not in known
+            ]
         return found
+
+    def _compared(
+        self,
+        rule: Rule,
+        condition: NodeWatch,
+        watched: Watched,
+        box: str,
+        value: float | None,
+        active: frozenset[str],
+    ) -> list[Transition]:
+        """What began or ended of one number."""
+        now_ms, now_mono_ms, suffix = self._now
+        subject = _subject(rule.rule_id, box)
+        if value is None:
+            self._seen.pop(subject, None)
+            return []
+        wrong = is_wrong(watched, condition.limit, value)
+        seen = self._seen.get(subject)
+        if seen is None or (seen.version, seen.is_wrong) != (rule.version, wrong):
+            seen = self._seen[subject] = _Seen(rule.version, wrong, now_mono_ms)
+        delay_s = rule.definition.on_delay_s if wrong else rule.definition.off_delay_s
+        if wrong == (subject in active) or now_mono_ms - seen.since_mono_ms < delay_s * 1_000:
+            return []
+        return [
+            Transition(
+                key=AlarmKey(rule.rule_id, series=_series(condition.what, box, suffix)),
+                rule_version=rule.version,
+                is_raised=wrong,
+                at_ms=now_ms,
+                value=value,
+                explanation={
+                    "text": sentence(watched, condition.limit, value, box) if wrong else "It is over.",
+                    "limit": watched.limit if condition.limit is None else condition.limit,
+                    "unit": watched.unit,
+                },
+            )
+        ]
 
     def _number(
         self, name: str, watched: Watched, facts: Mapping[str, float | None], now_mono_ms: int
@@ -128,6 +172,7 @@ class NodeWatcher:
 
     Args:
         suffix: As of now, "" on a box that is alone (NodeWatching.step).
+        boxes: Of others; nothing where this is no cloud node.
     """
 
     def __init__(
@@ -138,12 +183,14 @@ class NodeWatcher:
         *,
         clock: Clock,
         suffix: Callable[[], str] = lambda: "",
+        boxes: Boxes | None = None,
     ) -> None:
         self._catalog = catalog
         self._book = book
         self._facts = facts
         self._clock = clock
         self._suffix = suffix
+        self._boxes = boxes
         self._watching = NodeWatching()
         self._failing = ""
 
@@ -157,11 +204,18 @@ class NodeWatcher:
         """Compare once, and apply what began or ended; while the catalog is away nothing is, and it is tried again."""
         try:
             facts = await self._facts()
+            boxes = await self._boxes() if self._boxes is not None else None
             suffix, now_ms = self._suffix(), self._clock.now_ms()
             rules, alarms = await self._catalog.read(_in_force, pool="pipeline")
             active, over = _own(rules, alarms, suffix, now_ms)
             found = over + self._watching.step(
-                rules, facts, active, now_ms=now_ms, now_mono_ms=self._clock.mono_ms(), suffix=suffix
+                rules,
+                facts,
+                active,
+                now_ms=now_ms,
+                now_mono_ms=self._clock.mono_ms(),
+                suffix=suffix,
+                boxes=boxes,
             )
             if found:
                 await self._catalog.write(lambda catalog: self._book.apply(catalog, found), by=_BY_NODE)
@@ -190,7 +244,12 @@ def _own(
         for rule in rules
         if isinstance(rule.definition.condition, NodeWatch)
     }
-    active = {each.rule_id for each in alarms if each.series == watched.get(each.rule_id, "") + suffix}
+    subjects = {
+        each.alarm_id: subject
+        for each in alarms
+        if (subject := _subject_of(each, watched.get(each.rule_id, ""), suffix)) is not None
+    }
+    active = frozenset(subjects.values())
     over = [
         Transition(
             key=AlarmKey(each.rule_id, series=each.series),
@@ -200,6 +259,24 @@ def _own(
             explanation={"text": "Each node of the site has its own alarm now."},
         )
         for each in alarms
-        if suffix and each.series == watched.get(each.rule_id)
+        if suffix and _subject_of(each, watched.get(each.rule_id, ""), "") is not None
     ]
-    return frozenset(active), over
+    return active, over
+
+
+def _subject(rule_id: str, box: str) -> str:
+    return f"{rule_id} {box}" if box else rule_id
+
+
+def _series(what: str, box: str, suffix: str) -> str:
+    return f"{what} {box}{suffix}" if box else what + suffix
+
+
+def _subject_of(alarm: Alarm, what: str, suffix: str) -> str | None:
+    """What an alarm of the node with this suffix is about, as `_subject`; None for another node's."""
+    if what not in WATCHES or not WATCHES[what].is_of_boxes:
+        return alarm.rule_id if alarm.series == what + suffix else None
+    words = alarm.series.split(" ")
+    if words[0] != what or words[2:] != suffix.split():
+        return None
+    return _subject(alarm.rule_id, words[1]) if len(words) > 1 else None

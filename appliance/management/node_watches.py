@@ -24,7 +24,8 @@ class Watched:
         title: The rule's name. unit: Of the limit, "" for a count or a state (1 is so, 0 isn't).
         is_: On which side of the limit something is wrong.
         is_rate: The number is a total since the start; what counts is how much it grew within the last hour.
-        on_delay_s: So long it must be so. says: For people, with {value} and {limit}; todo: what to do first.
+        on_delay_s: So long it must be so. says: For people, with {value}, {limit} and {box}; todo: what to do first.
+        is_of_boxes: On a cloud node, of each box of a site, with an alarm for each; elsewhere of none.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Watched:
     is_rate: bool = False
     on_delay_s: float = 0.0
     off_delay_s: float = 0.0
+    is_of_boxes: bool = False
 
 
 WATCHES: Final[dict[str, Watched]] = {
@@ -203,6 +205,28 @@ WATCHES: Final[dict[str, Watched]] = {
         todo="The page Sites says which box is away and why. Don't switch this one off meanwhile.",
         off_delay_s=10,
     ),
+    "site_rpo": Watched(
+        title="A site's readings may be only there",
+        unit="s",
+        is_="above",
+        limit=150,
+        severity="P2",
+        says="What {box} took in for the last {value} s is not known to be anywhere else; {limit} s are the limit.",
+        todo="The page Sites says when it was heard last: look whether the site has power and a network.",
+        off_delay_s=10,
+        is_of_boxes=True,
+    ),
+    "site_rpo_long": Watched(
+        title="A site's readings may be only there for long",
+        unit="s",
+        is_="above",
+        limit=300,
+        severity="P1",
+        says="What {box} took in for the last {value} s is not known to be anywhere else; {limit} s are the limit.",
+        todo="The page Sites says when it was heard last: look whether the site has power and a network.",
+        off_delay_s=10,
+        is_of_boxes=True,
+    ),
     "replicator": Watched(
         title="Nothing is copied to other boxes",
         unit="",
@@ -292,7 +316,11 @@ def is_wrong(watched: Watched, limit: float | None, value: float) -> bool:
     return value > border if watched.is_ == "above" else value < border
 
 
-def sentence(watched: Watched, limit: float | None, value: float) -> str:
-    """What is wrong, for people."""
+def sentence(watched: Watched, limit: float | None, value: float, box: str = "") -> str:
+    """What is wrong, for people.
+
+    Args:
+        box: Which it is about, where there are several.
+    """
     border = watched.limit if limit is None else limit
-    return watched.says.format(value=f"{value:.4g}", limit=f"{border:.4g}")
+    return watched.says.format(value=f"{value:.4g}", limit=f"{border:.4g}", box=box)

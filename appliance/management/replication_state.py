@@ -157,6 +157,8 @@ class SiteNodeState(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         heard_at_ms: When it last said so; None where it hasn't since this cloud node started. is_fresh: That is not long ago.
+        at_risk_ms: For how long what it took in may be nowhere else: its rpo_ms, and the time since it said so where it is silent; since this cloud
+            node began or it joined where it never did. None where it says that nobody could have a copy.
         rpo_ms, rpo_worst_ms, unsafe_entries: As in ReplicationState, of that box; None where it isn't known.
         lag_ms, lag_entries: What its live region has not got.
         problem: Why nothing of it is copied; "" where it is.
@@ -170,6 +172,7 @@ class SiteNodeState(msgspec.Struct, frozen=True, kw_only=True):
     link: Link
     heard_at_ms: int | None
     is_fresh: bool
+    at_risk_ms: int | None = None
     rpo_ms: int | None = None
     rpo_worst_ms: int | None = None
     unsafe_entries: int = 0

@@ -48,7 +48,7 @@ class CloudNode:
             lag_entries=report.lag_entries,
             problem=report.problem,
         )
-        self.reports.said(peer, said, self._clock.now_ms())
+        self.reports.said(peer, said, self._clock.now_ms(), self._clock.mono_ms())
 
     def sites(self, links: Mapping[str, Link]) -> tuple[SiteNodeState, ...]:
         """The boxes of all sites.
@@ -58,7 +58,7 @@ class CloudNode:
         """
         nodes = [node for node in self._roster().admitted() if node.role != "cloud"]
         self.reports.keep(node.node_id for node in nodes)
-        return self.reports.states(nodes, links, self._clock.now_ms())
+        return self.reports.states(nodes, links, self._clock.now_ms(), self._clock.mono_ms())
 
     def _visitor(self, peer: str) -> Visitor | None:
         roster = self._roster()

@@ -15,7 +15,7 @@ from appliance.core import logs
 from appliance.core.errors import HomeportError
 from appliance.management.audit import Act
 from storage.catalog import AsyncCatalog
-from ui.node_facts import node_facts
+from ui.node_facts import box_facts, node_facts
 from ui.services import Services
 
 RETRY_S: Final = 30.0
@@ -45,6 +45,11 @@ async def look_after_node(services: Services, book: Book, suffix: Callable[[], s
     if made:
         _log.info("rules were made", count=made)
     watcher = NodeWatcher(
-        services.catalog, book, partial(node_facts, services), clock=services.clock, suffix=suffix
+        services.catalog,
+        book,
+        partial(node_facts, services),
+        clock=services.clock,
+        suffix=suffix,
+        boxes=partial(box_facts, services),
     )
     await watcher.run()

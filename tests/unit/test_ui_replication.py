@@ -24,7 +24,7 @@ from storage.site.statistics import SiteStatistics, StreamStatistics
 from tests.node_kit import NOW_MS, Node, running_node
 from ui.app import create_app
 from ui.metrics import render
-from ui.node_facts import node_facts
+from ui.node_facts import box_facts, node_facts
 from ui.pages.format import count_text
 from ui.pages.sites_facts import copies_of, sites_attention, sites_view
 from ui.pages.sites_words import outlook, safe_text
@@ -178,6 +178,7 @@ AT_CLOUD = msgspec.structs.replace(
             link="down",
             heard_at_ms=None,
             is_fresh=False,
+            at_risk_ms=200_000,
         ),
         SiteNodeState(
             node_id=D,
@@ -187,6 +188,7 @@ AT_CLOUD = msgspec.structs.replace(
             link="up",
             heard_at_ms=NOW_MS,
             is_fresh=True,
+            at_risk_ms=400_000,
             rpo_ms=400_000,
             unsafe_entries=9,
             problem="no route <i>",
@@ -428,6 +430,7 @@ async def test_a_cloud_node_shows_the_boxes_of_all_sites(tmp_path: Path) -> None
         assert count_text(4_321) in page
         assert "the last 900 ms" in page
         assert "not yet" in page
+        assert "so far 3 min that may be only there" in page
         assert "barn: no route &lt;i&gt;" in page
         assert "It keeps none of them itself" in page
         answer = (await client.get("/api/v1/replication")).json()
@@ -456,6 +459,23 @@ async def test_a_cloud_node_measures_boxes_and_says_nothing_of_the_silent_one(tm
     assert f"homeport_cloud_box_rpo_seconds{{{labels}}} 0.9" in collected
     assert f"homeport_cloud_box_heard{{{silent}}} 0.0" in collected
     assert f"homeport_cloud_box_rpo_seconds{{{silent}}}" not in collected
+    assert f"homeport_cloud_box_at_risk_seconds{{{silent}}} 200.0" in collected
+    assert f"homeport_cloud_box_at_risk_seconds{{{labels}}}" not in collected
+
+
+async def test_a_cloud_node_watches_each_box(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        facts = await box_facts(with_state(node, AT_CLOUD).services)
+        silent = await box_facts(with_state(node, Unavailable("It is away.", hint="Wait.")).services)
+        alone = await box_facts(node.services)
+    mill, quarry, barn = f"mill<b>/{B[:8]}", f"quarry/{C[:8]}", f"barn/{D[:8]}"
+    assert facts == {
+        "site_rpo": {mill: None, quarry: 200, barn: 400},
+        # It was not heard of since the start, and for less than the limit: it may have been silent for long before.
+        "site_rpo_long": {mill: None, quarry: None, barn: 400},
+    }
+    assert silent == {}
+    assert alone == {}
 
 
 async def test_on_a_cloud_node_all_that_is_about_devices_is_left_out(tmp_path: Path) -> None:
