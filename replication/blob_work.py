@@ -13,8 +13,8 @@ from appliance.core.errors import StorageError
 from replication.blobs import Blobs, Written
 from replication.effects import Effect, ReadBlob, WriteBlob
 
-LOOK_INTERVAL_S: Final = 15
-"""How often it is looked whether an image is lacking."""
+LOOK_INTERVAL_S: Final = 5
+"""How often it is looked whether an image is lacking, or new: until a peer has it, it is lost with this box."""
 log = structlog.get_logger(__name__)
 
 

@@ -98,8 +98,12 @@ class Blobs:
         self._fetched = self._fetched_bytes = self._wrong = self._served_bytes = 0
 
     def holds(self, blobs: Mapping[bytes, int], now_ms: int) -> list[Effect]:
-        """All blobs that are held here, with their sizes."""
+        """All blobs that are held here, with their sizes. Those that are new are told to everybody: who lacks one may have asked before."""
+        new = [BlobEntry(blob, size_bytes) for blob, size_bytes in blobs.items() if blob not in self._held]
         self._held = dict(blobs)
+        for peer in self._peers:
+            for at in range(0, len(new), BLOB_ASK_COUNT_MAX):
+                self._send(peer, BlobHave(tuple(new[at : at + BLOB_ASK_COUNT_MAX])))
         return self._done(now_ms)
 
     def wants(

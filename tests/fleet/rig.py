@@ -19,6 +19,7 @@ from typing import Any
 import trio
 
 from device_fw_sim.broker_address import BrokerAddress
+from device_fw_sim.fitting import FirmwareOptions
 from device_fw_sim.fleet import Fleet, FleetOptions
 from device_fw_sim.load.options import Credential
 from device_fw_sim.report import SimReport
@@ -141,7 +142,13 @@ class Devices:
 
     @classmethod
     def at(
-        cls, box: FleetBox, credentials: tuple[Credential, ...], *, interval_ms: int, seed: int = 5
+        cls,
+        box: FleetBox,
+        credentials: tuple[Credential, ...],
+        *,
+        interval_ms: int,
+        seed: int = 5,
+        firmware: FirmwareOptions | None = None,
     ) -> Devices:
         """Devices whose configured broker is a box's; they learn of the others from it.
 
@@ -154,6 +161,7 @@ class Devices:
                 credentials=credentials,
                 interval_ms=interval_ms,
                 drain_s=60,
+                firmware=firmware,
                 seed=seed,
             )
         )
@@ -167,6 +175,14 @@ class Devices:
         return {
             runner.device.options.device_id: runner.device.statistics().acknowledged
             for runner in list(self.fleet._runners)
+        }
+
+    def versions(self) -> dict[str, str]:
+        """By device, the firmware that it runs."""
+        return {
+            runner.device.options.device_id: runner.device.managed.running_version
+            for runner in list(self.fleet._runners)
+            if runner.device.managed is not None
         }
 
     def waiting(self) -> dict[str, int]:

@@ -159,11 +159,24 @@ def test_what_nobody_had_is_asked_for_again() -> None:
     net.run()
     a = net.boxes["a"]
     a.files = {NAME: IMAGE}
-    a.blobs.holds({NAME: len(IMAGE)}, 0)
+    a.blobs.holds({NAME: len(IMAGE)}, 0)  # what it says of that gets lost
     net.run()
     assert net.boxes["b"].files == {}
     net.tick(ASK_INTERVAL_MS)
     assert net.boxes["b"].files == {NAME: IMAGE}
+
+
+def test_who_asked_before_it_was_there_is_told_at_once() -> None:
+    net = Net(Box("a"), Box("b"))
+    net.link("a", "b")
+    net.want("b")
+    net.run()
+    a = net.boxes["a"]
+    a.files = {NAME: IMAGE}
+    net.take("a", a.blobs.holds({NAME: len(IMAGE)}, net.now_ms))
+    net.run()
+    assert net.boxes["b"].files == {NAME: IMAGE}
+    assert a.blobs.holds({NAME: len(IMAGE)}, net.now_ms) == [], "it is told once"
 
 
 def test_a_source_that_says_nothing_is_left_for_another() -> None:
