@@ -110,7 +110,7 @@ def test_open_updates_and_commands_go_on(tmp_path: Path) -> None:
             "the first box agrees",
         )
         states = {box.answer("rollout", "show", rollout_id)["state"] for box in (one, other)}
-        assert len(states) == 1 and states <= {"soaking", "completed"}, states
+        assert states in ({"soaking"}, {"completed"})
         for which in (devices, latecomers):
             report = which.finish()
             assert report.ok, report.failures
