@@ -202,9 +202,10 @@ class Core:
                 state.heads.setdefault(branch, head)
 
     def is_wanted(self, stream: StreamId) -> bool:
-        """Whether this node is to hold a stream, or to pass it on, or does already."""
+        """Whether this node is to hold a stream, or to pass it on, or does already. Of its own ones, what another body of it has written."""
+        is_others = stream.node_id == self.node_id and bool(stream.branch)
         is_to = self.fleet.is_holder(self.node_id, stream.node_id) or stream.node_id in self.passing
-        return is_to or stream in self.held
+        return is_others or is_to or stream in self.held
 
     def take(self) -> list[Effect]:
         """What is to be done, in order."""

@@ -21,6 +21,7 @@ from .body import Body
 from .catalog import FINAL
 from .disk import Disk
 from .frames import Frame
+from .histories import readable
 from .log_model import LogModel
 from .scheduler import Scheduler
 
@@ -44,6 +45,7 @@ class Judge:
         self._ended: dict[tuple[str, str, str, int], Value] = {}
         self._epochs: dict[tuple[str, int], str] = {}
         self._accepted: dict[tuple[StreamId, int, int], bytes] = {}
+        self._acknowledged: dict[StreamId, dict[bytes, Frame]] = defaultdict(dict)
         self._safe: dict[bytes, tuple[StreamId, Frame, tuple[object, ...]]] = {}
 
     def breach(self, what: str) -> None:
@@ -70,6 +72,7 @@ class Judge:
     def acknowledged(self, body: Body, frame: Frame) -> None:
         """A block is on the disk of its writer, and its devices were told so."""
         self.acknowledged_total += 1
+        self._acknowledged[body.own][frame.hash] = frame
         self.accept(body.name, body.own, frame.epoch, frame.next_seq, frame.hash)
 
     def stored(self, body: Body, stream: StreamId, head: StreamHead) -> None:
@@ -162,7 +165,7 @@ class Judge:
             ]
         found += self._unknown_forks(up)
         found += self._other_catalogs(up)
-        return found
+        return found or list(self._unreadable(up, fleet))
 
     def _other_catalogs(self, up: list[Body]) -> Iterable[str]:
         """Nodes of one site that have other rows, or other values beside each other in conflict."""
@@ -202,6 +205,18 @@ class Judge:
                         found.add((whole, frame.epoch))
         return found
 
+    def _unreadable(self, up: list[Body], fleet: FleetView) -> Iterable[str]:
+        """What was acknowledged in whatever history of a node and isn't read once at each holder and by the node itself, as long as anybody there has it."""
+        for stream, frames in self._acknowledged.items():
+            there = [frame for frame in frames.values() if any(_has(body.disk, stream, frame) for body in up)]
+            for body in up:
+                if body.node_id != stream.node_id and not fleet.is_holder(body.node_id, stream.node_id):
+                    continue
+                found = readable(body.disk, stream)
+                for frame in there:
+                    if found[frame.hash] != 1 and not _is_dropped(body.disk, stream, frame):
+                        yield f"{body.name} reads {stream} {frame.epoch} {frame.first_seq} {found[frame.hash]} times"
+
     def final(self) -> None:
         """What was called safe is there as long as one of those who had it has its disk."""
         for stream, epoch in self.forked():
@@ -235,6 +250,15 @@ def _has(disk: Disk, stream: StreamId, frame: Frame) -> bool:
         _in(other, frame)
         for name, other in disk.logs.items()
         if name.branch and name.node_id == stream.node_id and name.name == stream.name
+    )
+
+
+def _is_dropped(disk: Disk, stream: StreamId, frame: Frame) -> bool:
+    """Whether a copy's own rule may have removed it."""
+    return any(
+        frame.next_seq <= log.dropped_seq > 1
+        for name, log in disk.logs.items()
+        if (name.node_id, name.name) == (stream.node_id, stream.name)
     )
 
 
