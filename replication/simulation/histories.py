@@ -51,15 +51,21 @@ def readable(disk: Disk, stream: StreamId) -> Counter[bytes]:
 
 
 def _read(disk: Disk, stream: StreamId) -> Iterator[Frame]:
-    whole = disk.logs.get(stream)
-    if whole is not None:
-        yield from whole.frames
-    for name, branch in sorted(disk.logs.items()):
-        is_branch = name.branch and (name.node_id, name.name) == (stream.node_id, stream.name)
-        if not is_branch or not branch.frames:
-            continue
-        start = branch.start.next_seq
-        if whole is not None and whole.frames:
-            readers = cast("LogReader", ModelReader(branch)), cast("LogReader", ModelReader(whole))
-            start = branches.own_from(*readers, ())
-        yield from (frame for frame in branch.frames if frame.first_seq >= start)
+    logs = [
+        log
+        for name, log in disk.logs.items()
+        if (name.node_id, name.name) == (stream.node_id, stream.name) and log.frames
+    ]
+    whole: tuple[int, LogReader] | None = None
+    begun: list[tuple[int, LogReader]] = []
+    for number, log in enumerate(
+        sorted(logs, key=lambda log: (bool(log.stream.branch), log.start.next_seq, log.stream))
+    ):
+        reader = cast("LogReader", ModelReader(log))
+        begin = 1
+        if log.stream.branch:
+            begin = branches.begin_of(reader, whole, begun, ())
+            begun.append((number, reader))
+        else:
+            whole = (number, reader)
+        yield from (frame for frame in log.frames if frame.first_seq >= begin)

@@ -254,9 +254,9 @@ def _has(disk: Disk, stream: StreamId, frame: Frame) -> bool:
 
 
 def _is_dropped(disk: Disk, stream: StreamId, frame: Frame) -> bool:
-    """Whether a copy's own rule may have removed it."""
+    """Whether a copy's own rule may have removed it, or the node itself began anew after it and has its past restored."""
     return any(
-        frame.next_seq <= log.dropped_seq > 1
+        frame.next_seq <= (log.start.next_seq if log.is_own else log.dropped_seq) > 1
         for name, log in disk.logs.items()
         if (name.node_id, name.name) == (stream.node_id, stream.name)
     )

@@ -53,6 +53,35 @@ def own_from(branch: LogReader, whole: LogReader, taken: Sequence[Entry]) -> int
     return start
 
 
+def begin_of(
+    branch: LogReader,
+    whole: tuple[int, LogReader] | None,
+    begun: Sequence[tuple[int, LogReader]],
+    ranges: Sequence[Entry],
+) -> int:
+    """Where a branch of which nothing was taken is to begin: behind what is read in the stream itself, or in another branch.
+
+    Args:
+        whole: The stream that it is a branch of, with its number in the order; None where that isn't here.
+        begun: Other branches of it that are read already. One that begins later than this one has to says nothing: what is before its own
+            beginning would be read nowhere.
+        ranges: What was taken of any stream, oldest first.
+    Raises:
+        StorageError, Unavailable, OSError: it can't be read now.
+    """
+
+    def until(number: int, other: LogReader) -> int:
+        return own_from(branch, other, [each for each in ranges if each.stream == number])
+
+    begin = until(*whole) if whole is not None else branch.first_seq()
+    for number, other in sorted(begun, key=lambda each: (each[1].first_seq(), each[0])):
+        low, high = other.first_seq(), min(branch.head().next_seq, other.head().next_seq)
+        if low <= begin and max(low, branch.first_seq()) < high:
+            if _is_same(branch, other, max(low, branch.first_seq())):
+                begin = max(begin, until(number, other))
+    return begin
+
+
 def _parts_at(branch: LogReader, whole: LogReader) -> int:
     """The first record of the first block in which they differ, or where the shorter one ends."""
     low = max(branch.first_seq(), whole.first_seq())

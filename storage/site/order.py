@@ -32,7 +32,7 @@ from appliance.core.limits_site import (
 )
 from storage.log.disk import Disk, OsDisk
 from storage.log.head import Head
-from storage.site.branches import histories, own_from
+from storage.site.branches import begin_of, histories
 from storage.site.order_file import OrderFile
 from storage.site.order_format import (
     BATCH_COUNT_MAX,
@@ -41,6 +41,7 @@ from storage.site.order_format import (
     OrderHeader,
     stream_entry,
 )
+from storage.site.other_stream import OtherStream
 from storage.site.places import OWN, Place, head_of, kept_from, open_end, place_of, positions_of
 from storage.site.statistics import SiteStatistics, StreamStatistics
 from storage.site.taking import Piece, StreamStopped, Taking
@@ -48,21 +49,6 @@ from storage.site.taking import Piece, StreamStopped, Taking
 STREAM: Final = "telemetry"
 _LOST_EPOCH_AT_S: Final = 1_600_000_000
 _log = logs.get(__name__)
-
-
-class _Stream:
-    """One of the others."""
-
-    def __init__(self, number: int, node_id: str, branch: str, directory: Path, disk: Disk) -> None:
-        self.number = number
-        self.node_id = node_id
-        self.branch = branch
-        self.directory = directory
-        self.taking = Taking(directory, disk)
-        self.is_named = False
-        self.stopped = ""
-        self.stopped_epoch = 0
-        self.waiting = 0
 
 
 class SiteOrder:
@@ -98,7 +84,7 @@ class SiteOrder:
         self._lock = threading.RLock()
         self.own_log = own_log
         self._own = Taking(own_log, self._disk)
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, OtherStream] = {}
         self._known: dict[tuple[str, str], int] = {}
         self._turn_mono_ms = self._look_mono_ms = 0
         self._offset = 0
@@ -227,27 +213,34 @@ class SiteOrder:
         if any(stream.waiting for stream in self._streams.values()):
             self._turn_mono_ms = mono_ms
 
-    def _of_others(self) -> list[tuple[_Stream, Piece]]:
+    def _of_others(self) -> list[tuple[OtherStream, Piece]]:
         """What others have that wasn't taken yet, a share of each, another one first each time."""
-        with_some: list[_Stream] = []
+        with_some: list[OtherStream] = []
         for stream in self._streams.values():
             stream.waiting = stream.taking.waiting(self._taken(stream))
             if stream.waiting:
                 with_some.append(stream)
-        found: list[tuple[_Stream, Piece]] = []
-        self._offset += 1
-        for at in range(len(with_some)):
-            stream = with_some[(at + self._offset) % len(with_some)]
+        found: list[tuple[OtherStream, Piece]] = []
+        begun: set[str] = set()
+        self._offset = (self._offset + 1) % max(1, len(with_some))
+        in_turn = with_some[self._offset :] + with_some[: self._offset]
+        # New branches of a stream begin one after the other, the longest first: what the next one shares with it is known by then.
+        new = {each: each.first_seq() for each in in_turn if each.branch and self._taken(each) is None}
+        for stream in sorted(in_turn, key=lambda each: (each not in new, new.get(each, 0))):
+            if stream in new and stream.node_id in begun:
+                continue
             pieces = self._of(stream, max(1, SITE_TURN_RECORDS_MAX // len(with_some)))
             found += [(stream, piece) for piece in pieces]
             stream.waiting -= min(stream.waiting, sum(piece.record_count for piece in pieces))
             if not pieces:
                 stream.waiting = 0
+            elif stream in new:
+                begun.add(stream.node_id)
             if len(found) > BATCH_COUNT_MAX // 4:
                 break
         return found
 
-    def _of(self, stream: _Stream, count_max: int) -> list[Piece]:
+    def _of(self, stream: OtherStream, count_max: int) -> list[Piece]:
         taken = self._taken(stream)
         if stream.stopped and taken is not None:
             if stream.taking.reader.published().epoch <= stream.stopped_epoch:
@@ -264,21 +257,23 @@ class SiteOrder:
             _log.warning("a copy can't be read", node=stream.node_id, error=str(error))
         return []
 
-    def _own_from(self, stream: _Stream) -> int:
+    def _own_from(self, stream: OtherStream) -> int:
         """Where a branch begins of which nothing was taken yet."""
         number = OWN if stream.node_id == self._own_id else self._known.get((stream.node_id, ""))
-        if number is None:
-            return 1
-        whole = self._own if number == OWN else self._streams[number].taking
-        ranges = self._file.ranges(0) if self._file is not None else ()
-        return own_from(
-            stream.taking.reader, whole.reader, [each for each in ranges if each.stream == number]
-        )
+        whole = self._own if number == OWN else self._streams[number].taking if number is not None else None
+        begun = [
+            (each.number, each.taking.reader)
+            for each in self._streams.values()
+            if each.branch and each.node_id == stream.node_id and self._taken(each) is not None
+        ]
+        ranges = list(self._file.ranges(0)) if self._file is not None else []
+        named = None if number is None or whole is None else (number, whole.reader)
+        return begin_of(stream.taking.reader, named, begun, ranges)
 
-    def _taken(self, stream: _Stream) -> Entry | None:
+    def _taken(self, stream: OtherStream) -> Entry | None:
         return self._file.taken.get(stream.number) if self._file is not None else None
 
-    def _add_entries(self, file: OrderFile, own: Head, found: list[tuple[_Stream, Piece]]) -> None:
+    def _add_entries(self, file: OrderFile, own: Head, found: list[tuple[OtherStream, Piece]]) -> None:
         last = file.last
         site_seq, site_epoch = open_end(file)[0], last.site_epoch if last is not None else 0
         entries: list[Entry] = []
@@ -326,9 +321,9 @@ class SiteOrder:
                 if (node_id, branch) not in self._known and len(self._streams) < SITE_STREAM_COUNT_MAX:
                     self._add(max(self._streams, default=OWN) + 1, node_id, branch)
 
-    def _add(self, number: int, node_id: str, branch: str) -> _Stream:
+    def _add(self, number: int, node_id: str, branch: str) -> OtherStream:
         name = f"{STREAM}.{branch}" if branch else STREAM
-        stream = _Stream(number, node_id, branch, self._replicas / node_id / name, self._disk)
+        stream = OtherStream(number, node_id, branch, self._replicas / node_id / name, self._disk)
         self._streams[number] = stream
         self._known[node_id, branch] = number
         return stream

@@ -86,10 +86,10 @@ def test_two_bodies_that_both_wrote_are_one_history_with_a_branch(
     other = SiteBox(tmp_path, "other")
     with ExitStack() as stack:
         one.start_and_wait()
-        for box in (one, clone, other):
-            stack.callback(box.stopped)
+        stack.callback(one.stopped)
         assert other.join(one.invite()).exit_code == 0
         other.start_and_wait()
+        stack.callback(other.stopped)
         within(60, lambda: one.links() == {"other": "up"}, "linked")
         pair = Pair(one, other, register(one, 4))
         pair.send(one, at_least=40)
@@ -102,6 +102,7 @@ def test_two_bodies_that_both_wrote_are_one_history_with_a_branch(
         # Nobody is there who could tell them apart: both write the same epoch.
         one.start_and_wait()
         clone.start_and_wait()
+        stack.callback(clone.stopped)
         assert problem_of(one) == problem_of(clone) == ""
         pair.send(one, at_least=40)
         pair.send(clone, at_least=40)
@@ -208,4 +209,4 @@ def test_a_copy_goes_on_by_an_administrators_word_where_no_other_box_is_left(pai
 
 def headers_of(log: Path) -> str:
     """The headers of all segments, hexadecimal."""
-    return " ".join(path.read_bytes()[:4096].hex() for path in sorted(log.glob("*.seg*")))
+    return " ".join(path.read_bytes()[:4096].hex() for path in sorted(log.glob("*-*.*")))

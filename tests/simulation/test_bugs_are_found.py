@@ -16,6 +16,7 @@ from replication.gossip import pushed
 from replication.gossip.naming import Namer
 from replication.gossip.proving import Prover
 from replication.gossip.pulling import Puller
+from replication.gossip.state import Core
 from replication.membership import membership
 from replication.membership.timings import Timings
 from replication.simulation import catalog, faults, log_appending
@@ -23,6 +24,7 @@ from replication.simulation.frames import Piece
 from replication.simulation.log_model import LogModel, Segment
 from replication.simulation.runner import run_seed
 from storage.replicas.streams import StreamHead, StreamId
+from storage.site import branches
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 WORLD_COUNT = 200
@@ -95,6 +97,21 @@ def takes_what_comes_last(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(faults, "CATALOG_SHARE", 1.0)
 
 
+def leaves_branches_to_others(patch: pytest.MonkeyPatch) -> None:
+    """A node doesn't copy what another body of it has written: only others have both histories."""
+
+    def is_wanted(self: Core, stream: StreamId) -> bool:
+        is_to = self.fleet.is_holder(self.node_id, stream.node_id) or stream.node_id in self.passing
+        return is_to or stream in self.held
+
+    patch.setattr(Core, "is_wanted", is_wanted)
+
+
+def reads_branches_whole(patch: pytest.MonkeyPatch) -> None:
+    """What is before the place where two histories part is read in both."""
+    patch.setattr(branches, "begin_of", lambda branch, *_: branch.first_seq())
+
+
 @pytest.mark.parametrize(
     ("bug", "nodes", "fault", "words"),
     [
@@ -105,6 +122,8 @@ def takes_what_comes_last(patch: pytest.MonkeyPatch) -> None:
         (never_pulls, 8, "partition", "not converged"),
         (takes_what_comes_last, 3, "partition", "otherwise than|back, which was"),
         (trusts_old_snapshots, 4, "clone old_snapshot partition", "lacks"),
+        (leaves_branches_to_others, 3, "clone", " 0 times"),
+        (reads_branches_whole, 3, "clone", " 2 times"),
     ],
 )
 def test_a_planted_bug_is_found(

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.log import LogReader
+from storage.log import Block, LogReader
+from storage.log.head import Head
+from storage.site.branches import begin_of
 from tests.site_kit import NODES, Box, all_blocks, read_on, record, texts
 
 A, B = NODES[0], NODES[1]
@@ -100,3 +102,61 @@ def test_without_the_whole_stream_all_of_a_branch_is_its_own(box: Box) -> None:
     for text in "pq":
         box.copy(B, BRANCH).append([record(text)])
     assert read(box) == sorted("apq")
+
+
+OTHER_BRANCH = "fork-4567cdef"
+
+
+def test_what_two_branches_share_is_read_once(box: Box) -> None:
+    for text in "pqa":
+        box.own.append([record(text)])
+    for text in "pqrstx":
+        box.copy(A, BRANCH).append([record(text)])
+    for text in "pqrsty":
+        box.copy(A, OTHER_BRANCH).append([record(text)])
+    assert read(box) == sorted("pqarstxy")
+    box.restart()
+    box.copy(A, OTHER_BRANCH).append([record("z")])
+    assert read(box) == sorted("pqarstxyz")
+
+
+def test_a_branch_that_lies_on_another_one_holds_up_no_third(box: Box) -> None:
+    for text in "pqa":
+        box.own.append([record(text)])
+    for branch, content in (("fork-00000001", "pqrs"), ("fork-00000002", "pqr"), ("fork-00000003", "pqz")):
+        for text in content:
+            box.copy(A, branch).append([record(text)])
+    assert read(box) == sorted("pqarsz")
+
+
+def test_a_branch_that_begins_behind_the_place_where_another_parts_hides_nothing_of_it(box: Box) -> None:
+    for text in "pqabcd":
+        box.own.append([record(text)])
+    longer, shorter = box.copy(A, OTHER_BRANCH), box.copy(A, BRANCH)
+    for text in "pqrst":
+        longer.append([record(text)])
+    own, first, second = (LogReader(log.directory) for log in (box.own, longer, shorter))
+    # As a holder has it that took a branch from a later segment on.
+    late = Late(first, 4)
+    assert begin_of(first, (0, own), [(1, late)], ()) == 3
+    assert begin_of(late, (0, own), [], ()) == 4
+    assert begin_of(late, (0, own), [(1, first)], ()) == first.head().next_seq
+    for reader in (own, first, second):
+        reader.close()
+
+
+class Late(LogReader):
+    """A copy that begins later."""
+
+    def __init__(self, of: LogReader, first_seq: int) -> None:
+        self._of, self._first = of, first_seq
+
+    def first_seq(self) -> int:
+        return self._first
+
+    def head(self) -> Head:
+        return self._of.head()
+
+    def read(self, seq: int, *, bytes_max: int = 0) -> list[Block]:
+        assert seq >= self._first
+        return self._of.read(seq, bytes_max=1)
