@@ -4,6 +4,7 @@
     yes        nothing speaks against writing; it is looked on, since a peer may come that has more
     no         what peers have more is fetched, so that history goes on where it ended; then a majority of them promises an epoch
 
+A box alone asks the regions of its cloud tier instead, at a start and for a new epoch (tier_claims.py): what they have, and who has its epoch.
 An ordinary start ends with "yes" though nobody can be reached: after a power cut of all boxes each comes back by itself. What speaks
 against writing is kept on the disk, so a box that was found to be old is old as well when it starts without its peers. The broker
 and the node ask before they open their logs (writing_permit.py), and end writing when the answer becomes "no"; the epoch is only
@@ -15,7 +16,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any, Final, Literal
 
@@ -28,31 +28,42 @@ from appliance.core.config import Config
 from appliance.core.errors import HomeportError, LogLocked, Unavailable
 from appliance.identity.epoch_grants import Grant, note_used, pending_grant
 from appliance.identity.keys import SiteKeys
-from appliance.run.epoch_doubts import HINT, local_doubt, own_logs, rebind, take_epoch, words_of
+from appliance.run.epoch_catching_up import CatchingUp
+from appliance.run.epoch_doubts import (
+    HINT,
+    goes_on_at,
+    going_on_epoch,
+    known_epoch,
+    local_doubt,
+    own_logs,
+    rebind,
+    take_epoch,
+    words_of,
+)
 from appliance.run.fleet_node import FleetNode
+from appliance.run.tier_claims import TierClaims
 from replication.fences import Claim
 from replication.fetching import Fetcher
 from replication.guests import FIRST_REQUEST
 from replication.link.admission import CLONE
 from replication.link.links import Listener
 from replication.replicator import Replicator
-from storage.fleet.epoch_files import Behind, Doubt, Reason, read_behind, write_behind, write_doubt
-from storage.log.disk import OsDisk
-from storage.log.new_epoch import wanted_epoch
-from storage.log.recovery import end_on_disk
+from replication.tier.keys import SiteTierKeys
+from storage.fleet.epoch_files import Doubt, Reason, write_doubt
 from storage.log.segment_header import NO_BRANCH
-from storage.replicas.errors import ReplicaRefused
-from storage.replicas.replica_log import ReplicaLog
 from storage.replicas.streams import StreamId
 
 LOOK_S: Final = 2.0
 """For peers to be reached and to say what they have, at a start. Whoever is slower is heard all the same, later."""
+LOOK_TIER_S: Final = 4.0
+"""Beside that, where no peer says anything, for most regions of the tier: less than whoever wants to write waits for an answer (writing_permit.py)."""
 LOOK_STEP_S: Final = 0.05
 WATCH_S: Final = 2.0
 CATCH_UP_S: Final = 60.0
 """For fetching what peers have more. After it the new epoch begins before that, which the peers keep as a branch."""
 CLAIM_S: Final = 15.0
 RETRY_S: Final = 2.0
+RETRY_TIER_S: Final = 15.0
 AGAIN_MS: Final = 60_000
 """A fork that is told of within it after an epoch was taken changes nothing: whoever makes them up can't keep a box from writing."""
 INSTANCE_BYTES: Final = 16
@@ -64,6 +75,8 @@ class EpochClaiming:
     """Made before the links run, which tell it what they tell the replicator.
 
     Args:
+        tier: Claims in the cloud tier; one without regions where there is no tier.
+        parted: The epoch in which regions have another history of an own stream than this box; 0 where they don't.
         behind: Whom it passes on what the links tell; the replicator itself where that is nobody else.
         on_moved: Called once when the box has become another instance: its links have to be made anew.
     """
@@ -78,6 +91,8 @@ class EpochClaiming:
         clock: Clock,
         random: Random,
         on_moved: Callable[[], None],
+        tier: TierClaims | None = None,
+        parted: Callable[[StreamId], int] = lambda stream: 0,
         behind: Listener | None = None,
     ) -> None:
         self._config = config
@@ -89,6 +104,9 @@ class EpochClaiming:
         self._clock = clock
         self._random = random
         self._on_moved = on_moved
+        self._tier = tier or TierClaims({}, node.node_id, self._data_dir, SiteTierKeys(keys.derive, 0))
+        self._parted = parted
+        self._catch_up = CatchingUp(config, node.node_id, clock=clock).catch_up
         self._body = secrets.token_hex(INSTANCE_BYTES)
         """Who asks: promises are kept to it, and not to the instance, which a copy may share."""
         self._fetcher: Fetcher | None = Fetcher(node.links, first_request=FIRST_REQUEST)
@@ -130,6 +148,11 @@ class EpochClaiming:
 
     async def run(self) -> None:
         """Until cancelled. Raises OSError where the own logs' folders can't be read."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tier.run, self._own_epoch)
+            await self._run()
+
+    async def _run(self) -> None:
         await self._look()
         while True:
             doubt = await self._find_doubt()
@@ -145,6 +168,16 @@ class EpochClaiming:
         with trio.move_on_after(LOOK_S):
             while not self._all_heard(fetcher):  # noqa: ASYNC110 - links and digests come beside this
                 await trio.sleep(LOOK_STEP_S)
+        if self._tier and not fetcher.told:
+            with trio.move_on_after(LOOK_TIER_S):
+                await self._tier.heard.wait()
+
+    async def _own_epoch(self) -> int:
+        """In which this box writes, or will as long as nothing speaks against that; 0 while something does."""
+        now_ms = self._clock.now_ms()
+        if self.doubt or await trio.to_thread.run_sync(partial(local_doubt, self._config, now_ms=now_ms)):
+            return 0
+        return max(1, await trio.to_thread.run_sync(going_on_epoch, self._config))
 
     def _all_heard(self, fetcher: Fetcher) -> bool:
         """Everybody has said what it has, or can't be reached."""
@@ -165,7 +198,7 @@ class EpochClaiming:
         local = await trio.to_thread.run_sync(partial(local_doubt, self._config, now_ms=now_ms))
         if local is not None:
             return local
-        if self._is_refused():
+        if await self._is_replaced():
             return self._doubt("cloned")
         return self._doubt("ahead") if await self._is_ahead() else None
 
@@ -174,12 +207,13 @@ class EpochClaiming:
         gossip = self._replicator.gossip
         told = self._fetcher.heads_of(self._node.node_id) if self._fetcher is not None else {}
         for stream, directory in self._own.items():
-            places = [*gossip.stored_by(stream).values(), told[stream].place if stream in told else (0, 0)]
+            found = [each[stream].place for each in (told, self._tier.found.heads) if stream in each]
+            places = [(0, 0), *gossip.stored_by(stream).values(), *found]
             head = gossip.head(stream)
             if max(places) <= max((head.epoch, head.next_seq), (self._taken_epoch, 0)):
                 continue
             # The head file may be older than the log after a power cut: what counts is what is on the disk.
-            if max(places) > await trio.to_thread.run_sync(_goes_on_at, directory):
+            if max(places) > await trio.to_thread.run_sync(goes_on_at, directory):
                 return True
         return False
 
@@ -188,7 +222,7 @@ class EpochClaiming:
         was_ahead = False
         while True:
             await trio.sleep(WATCH_S)
-            if self._is_refused():
+            if await self._is_replaced():
                 return self._doubt("cloned")
             if self._is_forked():
                 return self._doubt("forked")
@@ -197,6 +231,12 @@ class EpochClaiming:
             if is_ahead and was_ahead:
                 return self._doubt("ahead")
             was_ahead = is_ahead
+
+    async def _is_replaced(self) -> bool:
+        """Whether another body of this node is there, or has claimed this one's epoch or a later one in the tier."""
+        if self._is_refused():
+            return True
+        return bool(self._tier.found.others) and self._tier.taken(await self._own_epoch() or 1)
 
     def _is_refused(self) -> bool:
         """Whether a peer has a link with another body of this node that answers, or knows one that came later."""
@@ -209,8 +249,9 @@ class EpochClaiming:
             return False
         for stream in self._own:
             frozen = self._replicator.gossip.forks.frozen_at(stream)
+            parted = self._parted(stream)
             epoch = max(self._replicator.gossip.head(stream).epoch, self._taken_epoch)
-            if frozen is not None and frozen[0] >= epoch:
+            if parted >= epoch or (frozen is not None and frozen[0] >= epoch):
                 return True
         return False
 
@@ -252,7 +293,7 @@ class EpochClaiming:
             holders = await fetcher.holders(own_id)
             if not grant:
                 with trio.move_on_after(CATCH_UP_S):
-                    await self._catch_up(fetcher)
+                    await self._catch_up(fetcher.heads_of(own_id), fetcher.copy, parted=fetcher.parted)
             known = max([0, *(head.epoch for found in holders.values() for head in found.values())])
         elif others and not grant:
             return False
@@ -262,9 +303,11 @@ class EpochClaiming:
             await self._tell(self._doubt("forked"))
             self._on_moved()
             return False
+        elif self._tier and not others and not grant:
+            return await self._claim_in_tier()
         else:
-            known = 0
-        known = max(known, self._taken_epoch, await trio.to_thread.run_sync(self._known_epoch))
+            known = self._tier.found.known_epoch()
+        known = max(known, self._taken_epoch, await trio.to_thread.run_sync(known_epoch, self._config))
         if grant:
             await self._take(known + 1, grant)
             return True
@@ -291,6 +334,25 @@ class EpochClaiming:
             await self._take(status.epoch, None)
         return is_claimed
 
+    async def _claim_in_tier(self) -> bool:
+        """As `_try_claim`, of a box alone."""
+        assert self.doubt is not None
+        if self.doubt.reason == "cloned":
+            return False  # whoever came later goes on; if both went on claiming, neither would ever write for long
+        await self._tell(msgspec.structs.replace(self.doubt, needed_count=self._tier.needed_count))
+        try:
+            if not await self._tier.look(0):
+                raise Unavailable("Too few regions of the tier answer.", code="epoch_not_claimed")
+            with trio.move_on_after(CATCH_UP_S):
+                await self._catch_up(self._tier.found.heads, self._tier.copy)
+            known = max(self._taken_epoch, await trio.to_thread.run_sync(known_epoch, self._config))
+            epoch = await self._tier.claim(known)
+        except HomeportError:
+            await trio.sleep(RETRY_TIER_S)
+            raise
+        await self._take(epoch, None)
+        return True
+
     async def _take(self, epoch: int, grant: Grant | None) -> None:
         branch = bytes.fromhex(grant.branch) if grant is not None else NO_BRANCH
         while True:
@@ -309,50 +371,6 @@ class EpochClaiming:
         if is_moved:
             self._on_moved()
 
-    async def _catch_up(self, fetcher: Fetcher) -> None:
-        """Have what others have more, where it goes on from what is here. Raises HomeportError for what may be better next time."""
-        for stream, directory in self._own.items():
-            found = fetcher.heads_of(stream.node_id).get(stream)
-            if found is None:
-                continue
-            end = await trio.to_thread.run_sync(_end_of, directory)
-            if found.place <= end:
-                continue
-            if stream.name == "catalog" and read_behind(self._data_dir) is None:
-                behind = Behind(from_seq=end[1])
-                await trio.to_thread.run_sync(write_behind, self._data_dir, behind)
-            await self._copy(fetcher, stream, directory)
-
-    async def _copy(self, fetcher: Fetcher, stream: StreamId, directory: Path) -> None:
-        copy = await trio.to_thread.run_sync(partial(ReplicaLog.open, directory, stream, clock=self._clock))
-        try:
-            head = await fetcher.copy(stream, copy)
-            log.info("this box has its own records back", stream=str(stream), next_seq=head.next_seq)
-        except (ReplicaRefused, Unavailable) as error:
-            if isinstance(error, Unavailable) and stream not in fetcher.parted:
-                raise
-            log.warning(
-                "another history of this box's own is elsewhere", stream=str(stream), reason=str(error)
-            )
-        finally:
-            copy.close()
-
-    def _known_epoch(self) -> int:
-        """The highest that is on this disk. Blocks."""
-        return max(_end_of(directory)[0] for directory in self._own.values())
-
     async def _tell(self, doubt: Doubt) -> None:
         self.doubt = doubt
         await trio.to_thread.run_sync(write_doubt, self._data_dir, doubt)
-
-
-def _goes_on_at(directory: Path) -> tuple[int, int]:
-    """(epoch, next sequence) with which the next writer begins."""
-    try:
-        return max(_end_of(directory), (wanted_epoch(OsDisk(), directory)[0], 0))
-    except FileNotFoundError:
-        return _end_of(directory)
-
-
-def _end_of(directory: Path) -> tuple[int, int]:
-    return end_on_disk(OsDisk(), directory) if directory.is_dir() else (0, 1)

@@ -26,6 +26,7 @@ from storage.fleet.epoch_files import Doubt, Reason, read_doubt, remove_doubt
 from storage.log import new_epoch
 from storage.log.directory_lock import take_lock
 from storage.log.disk import OsDisk
+from storage.log.recovery import end_on_disk
 from storage.log.segment_header import NO_BRANCH
 
 WORDS: Final[dict[Reason, str]] = {
@@ -36,7 +37,7 @@ WORDS: Final[dict[Reason, str]] = {
     "forked": "Two boxes have written as this node.",
 }
 HINT: Final = (
-    "It goes on by itself once enough other boxes are reachable: homeport peer list. If they are gone, and no other box"
+    "It goes on by itself once enough other boxes are reachable, or the regions of its tier where it is alone: homeport peer list. If they are gone, and no other box"
     " runs as this node any more, an administrator may have it go on: homeport peer grant."
 )
 log = structlog.get_logger(__name__)
@@ -85,8 +86,31 @@ def words_of(doubt: Doubt) -> str:
     """What is wrong and what it waits for, for people."""
     text = f"{WORDS[doubt.reason]} It writes nothing before it has an epoch of its own"
     if not doubt.needed_count:
-        return f"{text}; no other box that could promise it one is reachable."
+        return f"{text}; nobody who could promise it one is reachable."
     return f"{text}: {doubt.voters_count} of the {doubt.needed_count} boxes that are needed have promised it epoch {doubt.epoch}."
+
+
+def known_epoch(config: Config) -> int:
+    """The highest in which anything was written here. Blocks."""
+    return max(end_of(directory)[0] for directory in own_logs(config).values())
+
+
+def going_on_epoch(config: Config) -> int:
+    """In which the next writer writes. Blocks."""
+    return max(goes_on_at(directory)[0] for directory in own_logs(config).values())
+
+
+def goes_on_at(directory: Path) -> tuple[int, int]:
+    """(epoch, next sequence) with which the next writer of a log begins. Blocks."""
+    try:
+        return max(end_of(directory), (new_epoch.wanted_epoch(OsDisk(), directory)[0], 0))
+    except FileNotFoundError:
+        return end_of(directory)
+
+
+def end_of(directory: Path) -> tuple[int, int]:
+    """(epoch, next sequence) with which a log ends; (0, 1) where there is none. Blocks."""
+    return end_on_disk(OsDisk(), directory) if directory.is_dir() else (0, 1)
 
 
 @contextmanager

@@ -307,7 +307,11 @@ async def _copy_streams(
     copied = await copy_streams(fetcher, catalogs_of(config, own_id, mates), progress)
     if not is_past_later:
         copied += await copy_streams(fetcher, [log_of(config, own_id)], progress)
-        copied += await copy_branches(fetcher, holders, config, progress)
+    # What another body changed is in the catalog from the first moment; what it published comes as any branch does, once there are links.
+    branches = {
+        stream: held for stream, held in holders.items() if not is_past_later or stream.name == "catalog"
+    }
+    copied += await copy_branches(fetcher, branches, config, progress)
     heads: dict[str, StreamHead] = {
         stream.name: head
         for stream, head in copied.heads.items()

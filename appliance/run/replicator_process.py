@@ -36,7 +36,7 @@ from appliance.run.process import run_process
 from appliance.run.replicator_state import LinkAges, state_of
 from appliance.run.tier_checking import checked
 from appliance.run.tier_key import keep_generation
-from appliance.run.tier_wiring import make_tier, site_tier_keys
+from appliance.run.tier_wiring import make_claims, make_tier, site_tier_keys
 from replication.control import ControlServer
 from replication.guest_socket import GuestServer
 from replication.guests import Guests
@@ -184,8 +184,18 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
     replicator = make_replicator(config, node, clock=clock, random=chance, tier=tier)
     ended = trio.Event()
     guests = Guests(node.links, replicator)
+    claims = await trio.to_thread.run_sync(partial(make_claims, config, keys, linked=linked))
     claiming = EpochClaiming(
-        config, keys, node, replicator, clock=clock, random=chance, on_moved=ended.set, behind=guests
+        config,
+        keys,
+        node,
+        replicator,
+        clock=clock,
+        random=chance,
+        on_moved=ended.set,
+        tier=claims,
+        parted=tier.parted_at,
+        behind=guests,
     )
     doors = node.links.listener = gateway_links(node, claiming, client, cloud)
     async with trio.open_nursery() as nursery:

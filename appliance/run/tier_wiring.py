@@ -15,6 +15,7 @@ from appliance.identity.fleet_inviting import begin_fleet
 from appliance.identity.keys import SiteKeys
 from appliance.management.replication_state import TierRegionState
 from appliance.run.linked_regions import is_linked, not_linked
+from appliance.run.tier_claims import TierClaims
 from appliance.run.tier_key import kept_generation
 from replication.gossip.fleet_view import PeerInfo
 from replication.randomness import Randomness
@@ -130,6 +131,17 @@ def make_tier(
         )
 
     return TierFeed(tier_infos(config), make)
+
+
+def make_claims(
+    config: Config, keys: SiteKeys, *, linked: Callable[[str], Opening] | None = None
+) -> TierClaims:
+    """What claims epochs in the tier; without regions where there are none, or they are configured wrongly. Blocks for some ms."""
+    try:
+        regions = openings(config, linked) if config.tier_region else {}
+    except ConfigError:
+        regions = {}  # make_tier tells
+    return TierClaims(regions, keys.node_id.hex(), config.node.data_dir, SiteTierKeys(keys.derive, 1))
 
 
 def tier_states(shipper: Shipper, node_id: str, now_ms: int) -> tuple[TierRegionState, ...]:

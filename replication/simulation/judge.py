@@ -208,7 +208,8 @@ class Judge:
     def _unreadable(self, up: list[Body], fleet: FleetView) -> Iterable[str]:
         """What was acknowledged in whatever history of a node and isn't read once at each holder and by the node itself, as long as anybody there has it."""
         for stream, frames in self._acknowledged.items():
-            there = [frame for frame in frames.values() if any(_has(body.disk, stream, frame) for body in up)]
+            kept = {frame.hash for body in up for log in body.disk.logs.values() for frame in log.frames}
+            there = [frame for frame in frames.values() if frame.hash in kept]
             for body in up:
                 if body.node_id != stream.node_id and not fleet.is_holder(body.node_id, stream.node_id):
                     continue

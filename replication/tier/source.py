@@ -32,6 +32,16 @@ CLAIM_COUNT_MAX: Final = 100
 """Epochs that are tried: more than boxes that ever were restored of one node."""
 
 
+def claim_prefix(node_id: str) -> str:
+    """Of the claims of a node's epochs, as objects of a region."""
+    return f"claims/{node_id}/"
+
+
+def claim_key(node_id: str, epoch: int) -> str:
+    """Of the claim of one epoch."""
+    return f"{claim_prefix(node_id)}{epoch}"
+
+
 class Copy(Protocol):
     """What pieces are appended to: a `ReplicaLog` (storage/replicas/replica_log.py), which verifies each byte."""
 
@@ -146,7 +156,7 @@ class TierSource:
             Unavailable: `epoch_not_claimed`. TierAway, TierUnfit: as the engine does.
         """
         for epoch in range(known_epoch + 1, known_epoch + 1 + CLAIM_COUNT_MAX):
-            key = f"claims/{node_id}/{epoch}"
+            key = claim_key(node_id, epoch)
             if await self._engine.put_object(key, instance.encode()):
                 return epoch
             if await self._engine.get_object(key) == instance.encode():

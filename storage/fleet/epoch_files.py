@@ -1,6 +1,7 @@
 """What a box remembers while it may not write as its node, in data_dir/fleet; a box that may has none of these files.
 
     doubt.json       why it can't know that it is the newest body of its node, and how its claim of an epoch stands
+    bodies.json      by what its own claims of epochs in the cloud tier are known
     behind.json      from where on its catalog has not got what its own stream of the catalog has
 
 The replicator writes them, but for the second one's end: the node removes it once the catalog has all of it.
@@ -8,6 +9,7 @@ The replicator writes them, but for the second one's end: the node removes it on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -21,7 +23,10 @@ from storage.log.manifest import replace_file
 
 DOUBT: Final = "doubt.json"
 BEHIND: Final = "behind.json"
+BODIES: Final = "bodies.json"
 BYTES_MAX: Final = 4096
+BODY_COUNT_MAX: Final = 32
+"""Claims that are remembered, the newest: of 32 digits each."""
 Reason = Literal["moved", "cloned", "ahead", "copied", "forked"]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Content = TypeVar("Content", bound=msgspec.Struct)
@@ -65,6 +70,28 @@ def write_doubt(data_dir: Path, doubt: Doubt) -> None:
 def remove_doubt(data_dir: Path) -> None:
     """It has an epoch of its own now. Raises StorageError."""
     _remove(data_dir, DOUBT)
+
+
+class Bodies(msgspec.Struct, frozen=True, kw_only=True):
+    """What this box has put into claims, the newest last."""
+
+    bodies: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")], ...], Meta(max_length=BODY_COUNT_MAX)
+    ]
+
+
+def read_bodies(data_dir: Path) -> tuple[str, ...]:
+    """By what this box's claims are known; none where that can't be read: then its own are taken for another's, and a person decides."""
+    try:
+        found = _read(data_dir, BODIES, Bodies)
+    except (OSError, msgspec.MsgspecError):
+        return ()
+    return () if found is None else found.bodies
+
+
+def write_bodies(data_dir: Path, bodies: Sequence[str]) -> None:
+    """Raises StorageError."""
+    _write(data_dir, BODIES, Bodies(bodies=tuple(bodies)))
 
 
 def read_behind(data_dir: Path) -> Behind | None:

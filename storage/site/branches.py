@@ -75,10 +75,10 @@ def begin_of(
 
     begin = until(*whole) if whole is not None else branch.first_seq()
     for number, other in sorted(begun, key=lambda each: (each[1].first_seq(), each[0])):
-        low, high = other.first_seq(), min(branch.head().next_seq, other.head().next_seq)
-        if low <= begin and max(low, branch.first_seq()) < high:
-            if _is_same(branch, other, max(low, branch.first_seq())):
-                begin = max(begin, until(number, other))
+        low = max(other.first_seq(), branch.first_seq())
+        is_there = other.first_seq() <= begin and low < min(branch.head().next_seq, other.head().next_seq)
+        if is_there and _is_same(branch, other, low):
+            begin = max(begin, until(number, other))
     return begin
 
 
