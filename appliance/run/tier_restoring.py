@@ -6,6 +6,7 @@ claim the node's next epoch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,16 @@ from appliance.identity.keys import SiteKeys
 from appliance.identity.recovery_kit import RecoveryKit
 from appliance.run.linked_regions import is_linked, not_linked
 from appliance.run.peer_restoring import FromPeers, Had, restore_node
-from appliance.run.restoring_streams import Progress, catalogs_of, copy_streams, log_of
+from appliance.run.restoring_streams import (
+    Copied,
+    Lacking,
+    Progress,
+    catalogs_of,
+    copy_branches,
+    copy_streams,
+    log_of,
+)
+from replication.sources import Holders
 from replication.tier.engine import Opening
 from replication.tier.engines.credentials import Credentials, read_credentials
 from replication.tier.engines.opening import opening
@@ -116,12 +126,17 @@ async def _streams(
     holders = await source.holders(own_id)
     copied = await copy_streams(source, catalogs_of(config, own_id, mates), progress, may_have=may_have)
     copied += await copy_streams(source, [log_of(config, own_id)], progress, may_have=may_have)
+    branches = await copy_branches(source, holders, config, progress)
+    copied += branches
+    copied += Copied(lacking=tuple(_lacking(source, holders, branches)))
     instance = load_instance(config.node.data_dir)
     assert instance is not None
     known = max(head.epoch for found in holders.values() for head in found.values())
     epoch = await source.claim(own_id, instance.instance_id, known)
     heads: dict[str, StreamHead] = {
-        stream.name: head for stream, head in copied.heads.items() if stream.node_id == own_id
+        stream.name: head
+        for stream, head in copied.heads.items()
+        if stream.node_id == own_id and not stream.branch
     }
     return Had(
         epoch=epoch,
@@ -131,3 +146,19 @@ async def _streams(
         away=(),
         lacking=copied.lacking,
     )
+
+
+def _lacking(source: TierSource, holders: Holders, branches: Copied) -> Iterator[Lacking]:
+    """Later epochs that go on from a history of which the region has not enough."""
+    for stream, why in source.parted.items():
+        target = holders.get(stream, {}).get(source.region)
+        had = [
+            head.place
+            for branch, head in branches.heads.items()
+            if (branch.node_id, branch.name) == (stream.node_id, stream.name)
+        ]
+        if target is not None and max(had, default=(0, 0)) < target.place:
+            yield Lacking(
+                what=str(stream),
+                why=f"two boxes have shipped as this node; what the later one wrote before its epoch isn't all in {source.region}: {why}",
+            )

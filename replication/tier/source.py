@@ -7,10 +7,12 @@ verified only with their segment's first page, so what is left of a torn segment
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Final, Protocol
+
+import msgspec
 
 from appliance.core.errors import HomeportError, NotFound, Unavailable
 from replication.sources import Gap, Holders, OnGap, Progress
@@ -57,6 +59,10 @@ class Copy(Protocol):
     def pass_over(self, chunk: Chunk) -> StreamHead: ...
 
 
+class PartedError(Exception):
+    """A later epoch goes on from another history than the one that was copied."""
+
+
 class TierSource:
     """See the module.
 
@@ -68,6 +74,8 @@ class TierSource:
     def __init__(self, region: str, engine: Engine, keys: TierKeys) -> None:
         self.region = region
         self._engine, self._keys = engine, keys
+        self.parted: dict[StreamId, str] = {}
+        """Streams of which a later epoch is there that goes on from another history than the one before it, and why it can't be appended."""
 
     async def nodes(self) -> list[str]:
         """Nodes of this site that have anything there: those whose pieces its key opens.
@@ -92,7 +100,7 @@ class TierSource:
         """
         found: dict[StreamId, dict[str, StreamHead]] = {}
         for stream, epochs in (await self._engine.epochs()).items():
-            if stream.node_id != node_id or stream.branch:
+            if stream.node_id != node_id:
                 continue
             for epoch in reversed(epochs):
                 name = await self._engine.last(stream, epoch)
@@ -134,14 +142,21 @@ class TierSource:
         head = log.head()
         if target is None:
             return head
-        for epoch in (await self._engine.epochs()).get(stream, []):
+        for source, epoch in _places(await self._engine.epochs(), stream):
             if epoch < head.epoch:
                 continue
-            async with aclosing(_fetched(self._engine, stream, epoch, max(0, head.next_seq))) as pieces:
+            async with aclosing(_fetched(self._engine, source, epoch, max(0, head.next_seq))) as pieces:
                 async for name, data in pieces:
                     if (name.epoch, name.next_seq) <= head.place and not log.is_empty:
                         continue
-                    head = await waits().in_thread(partial(self._append, log, name, data, gap))
+                    append = partial(self._append, log, name, data, gap, stream)
+                    try:
+                        head = await waits().in_thread(append)
+                    except PartedError as parted:
+                        # Two bodies of the node have shipped. What the later epoch goes on from may be there as a branch.
+                        if source == stream:
+                            self.parted[stream] = str(parted)
+                        return head
                     progress(stream, head.next_seq - 1, target.next_seq - 1)
                     if until is not None and head.place >= until:
                         return head
@@ -175,17 +190,23 @@ class TierSource:
             return False
         return True
 
-    def _append(self, log: Copy, name: PieceName, data: bytes | NotFound, gap: _Gap) -> StreamHead:
+    def _append(
+        self, log: Copy, name: PieceName, data: bytes | NotFound, gap: _Gap, stream: StreamId
+    ) -> StreamHead:
         """Appends a piece, or what follows a gap; gives where the log is then.
 
         Raises:
+            PartedError: it begins a later epoch, which goes on from another history.
             Unavailable: `stream_not_had`: it can't be, and gaps are not wanted; or another history is there, which is no gap.
         """
-        head, was_open = log.head(), gap.is_open
+        head, was_open, begins = log.head(), gap.is_open, False
         try:
             if isinstance(data, NotFound):
                 raise data
             chunk = open_piece(data, self._keys.opening(name.stream), wanted=name)
+            begins = chunk.epoch > head.epoch and chunk.first_seq == chunk.segment_first_seq
+            if stream != name.stream:
+                chunk = msgspec.structs.replace(chunk, stream=stream)
             if log.is_empty and chunk.segment_first_seq > 1:
                 after = log.begin(chunk)
             elif gap.is_open and chunk.first_seq > head.next_seq:
@@ -194,10 +215,12 @@ class TierSource:
                 after = log.append(chunk)
         except (PieceDamaged, NotFound, ReplicaRefused) as error:
             refusal = error.reason if isinstance(error, ReplicaRefused) else None
+            if begins and (refusal == Refusal.FORK or (refusal == Refusal.GAP and stream != name.stream)):
+                raise PartedError(str(error)) from error
             if refusal != Refusal.FORK and gap.begins(head, error):
                 # What is lacking may be the pieces before this one: then it is what comes after the gap.
                 is_after = refusal == Refusal.GAP and not was_open
-                return self._append(log, name, data, gap) if is_after else head
+                return self._append(log, name, data, gap, stream) if is_after else head
             raise Unavailable(
                 f"{name.stream} is had up to record {head.next_seq - 1}; what comes next in {self.region} can't be used: {error}",
                 hint="Another region or a peer may have it: restore from there.",
@@ -230,6 +253,15 @@ class _Gap:
                 Gap(stream=self._stream, first_seq=self._first_seq, next_seq=next_seq, why=self._why)
             )
         self._first_seq = 0
+
+
+def _places(epochs: Mapping[StreamId, Sequence[int]], stream: StreamId) -> list[tuple[StreamId, int]]:
+    """Where the pieces of a stream are, epoch after epoch. A branch that ends may go on under the stream's own name, in a later epoch."""
+    own = [(stream, epoch) for epoch in epochs.get(stream, ())]
+    if not stream.branch or not own:
+        return own
+    whole = StreamId(stream.node_id, stream.name)
+    return own + [(whole, epoch) for epoch in epochs.get(whole, ()) if epoch > own[-1][1]]
 
 
 async def _fetched(

@@ -338,6 +338,17 @@ async def test_a_branch_that_can_not_be_had_is_told(site: Site, tmp_path: Path) 
     assert devices_of(site.config, keys)["heater"], "the catalog's branch was had"
 
 
+async def test_without_the_past_what_the_other_body_changed_is_there_at_once(
+    site: Site, tmp_path: Path
+) -> None:
+    fork(site, tmp_path)
+    async with running(site.peer) as (node, _):
+        done = await restore(site, node, is_past_later=True)
+    assert done.is_past_later
+    keys = SiteKeys.load_existing(site.config.node.data_dir)
+    assert devices_of(site.config, keys) == dict.fromkeys(("fan", "heater", "motor", "pump", "valve"), True)
+
+
 async def test_without_the_past_devices_are_served_and_the_log_goes_on(site: Site) -> None:
     async with running(site.peer) as (node, _):
         done = await restore(site, node, is_past_later=True)

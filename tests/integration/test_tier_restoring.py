@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +14,13 @@ import trio
 from appliance.core.config import Config
 from appliance.core.config_tier import TierConfig
 from appliance.core.errors import HomeportError, LogDamaged, NotFound, Unavailable
+from appliance.identity.keys import SiteKeys
 from appliance.identity.recovery_kit import RecoveryKit
 from appliance.run import layout, tier_restoring
 from appliance.run.peer_restoring import FromPeers
 from appliance.run.tier_restoring import restore_from_tier
 from appliance.run.tier_wiring import site_tier_keys
+from replication.effects import Place
 from replication.tier.envelope import open_piece
 from replication.tier.local_pieces import LocalPieces
 from replication.tier.pieces import PieceName
@@ -26,11 +28,23 @@ from replication.tier.region_calls import RegionCalls
 from replication.tier.source import TierSource
 from replication.tier.steps import EMPTY, Nothing, Ship, Shipped
 from storage.catalog import Catalog
-from storage.log import LogReader
+from storage.log import LogReader, new_epoch
+from storage.log.disk import OsDisk
 from storage.log.verify import verify
 from storage.replicas.streams import Chunk, StreamId
 from tests.fleet_kit import Box
-from tests.integration.test_peer_restoring import CLOCK, Site, open_log, open_stream, site
+from tests.integration.test_peer_restoring import (
+    CLOCK,
+    Site,
+    devices_of,
+    fork,
+    logs_of,
+    open_log,
+    open_stream,
+    records_of,
+    site,
+    site_records,
+)
 from tests.replica_kit import open_replica, segments_of
 from tests.storage_log_kit import append_blocks
 from tests.tier_kit import MemoryTier
@@ -42,11 +56,21 @@ ADDRESS = "s3://bucket/site"
 
 async def ship(tier: MemoryTier, box: Box, *names: str, generations: Sequence[int] = (1,)) -> None:
     """All of a box's streams, as its shipper would; with several generations of the key in turn, a piece each."""
-    directories = {
-        "telemetry": layout.telemetry_log(box.config),
-        "catalog": layout.catalog_log(box.config),
-    }
-    local = LocalPieces.in_files(lambda stream: directories[stream.name])
+    found = logs_of(box.config)
+    streams = {StreamId(box.node_id, name): found[name] for name in found if name in names}
+    await ship_streams(tier, box, streams, generations=generations)
+
+
+async def ship_streams(
+    tier: MemoryTier,
+    box: Box,
+    directories: Mapping[StreamId, Path],
+    *,
+    after: Place = EMPTY,
+    generations: Sequence[int] = (1,),
+) -> None:
+    """Streams that a box holds, from a place on."""
+    local = LocalPieces.in_files(lambda stream: directories[stream])
     async with tier.open() as engine:
         configs = [
             dataclasses.replace(box.config, tier=TierConfig(key_generation=each)) for each in generations
@@ -63,8 +87,8 @@ async def ship(tier: MemoryTier, box: Box, *names: str, generations: Sequence[in
                 for config in configs
             ]
         )
-        for name in names:
-            stream, place = StreamId(box.node_id, "telemetry" if name == "telemetry" else "catalog"), EMPTY
+        for stream in directories:
+            place = after
             while True:
                 step = Ship(number=1, region="eu", stream=stream, place=place, bytes_max=30_000)
                 outcome = await next(turns).ship(step)
@@ -256,3 +280,66 @@ async def _comes_back(tier: MemoryTier) -> None:
     while True:
         await trio.sleep(0.02)
         tier.is_away = False
+
+
+async def forked(site: Site, tier: MemoryTier, tmp_path: Path) -> tuple[Box, dict[StreamId, Path]]:
+    """Another body of the lost node, which has written too. The region has what the first one shipped; the peer holds the branches given here."""
+    clone = fork(site, tmp_path)
+    for name, directory in logs_of(site.lost.config).items():
+        stream = StreamId(site.lost.node_id, name)
+        last = tier.of_epoch[stream, 1][-1]
+        await ship_streams(tier, site.lost, {stream: directory}, after=end_of(last))
+    folder = site.peer.data_dir / "replicas" / site.lost.node_id
+    held = {
+        StreamId(site.lost.node_id, name, path.name.partition(".fork-")[2]): path
+        for name in logs_of(clone.config)
+        for path in folder.glob(f"{name}.fork-*")
+    }
+    return clone, held
+
+
+async def test_after_a_fork_both_histories_come_back_and_each_record_once(
+    site: Site, tier: MemoryTier, tmp_path: Path
+) -> None:
+    clone, held = await forked(site, tier, tmp_path)
+    ours, theirs = (records_of(layout.telemetry_log(box.config)) for box in (site.lost, clone))
+    await ship_streams(tier, site.peer, held)
+    done = await restored(site.config, site.kit)
+    assert done.lacking == ()
+    keys = SiteKeys.load_existing(site.config.node.data_dir)
+    assert devices_of(site.config, keys) == dict.fromkeys(("fan", "heater", "motor", "pump", "valve"), True)
+    seen = site_records(site.config, keys)
+    assert sorted(seen) == sorted([body for _, _, body in set(ours) | set(theirs)])
+    writer = open_log(site.config, keys)
+    assert writer.head.epoch == 2, "above all epochs of both"
+    writer.close()
+
+
+async def test_who_went_on_after_a_fork_is_had_behind_its_branch(
+    site: Site, tier: MemoryTier, tmp_path: Path
+) -> None:
+    clone, held = await forked(site, tier, tmp_path)
+    log = layout.telemetry_log(clone.config)
+    new_epoch.ask(OsDisk(), log)
+    writer = open_log(clone.config, clone.keys)
+    append_blocks(writer, 10, seed=6)
+    assert writer.wait_idle(10)
+    writer.close()
+    stream = StreamId(clone.node_id, "telemetry")
+    # Its own shipper goes on behind what the first one shipped: with its next epoch.
+    await ship_streams(tier, clone, {stream: log}, after=end_of(tier.of_epoch[stream, 1][-1]))
+    assert tier.of_epoch[stream, 2]
+    done = await restored(site.config, site.kit)
+    (lacking,) = [each for each in done.lacking if each.what == str(stream)]
+    assert "two boxes have shipped as this node" in lacking.why
+
+    await ship_streams(tier, site.peer, held)
+    done = await restored(site.config, site.kit, replace_there=True)
+    assert done.lacking == ()
+    keys = SiteKeys.load_existing(site.config.node.data_dir)
+    ours, theirs = (records_of(layout.telemetry_log(box.config)) for box in (site.lost, clone))
+    assert {epoch for epoch, _, _ in theirs} == {1, 2}
+    assert sorted(site_records(site.config, keys)) == sorted([body for _, _, body in set(ours) | set(theirs)])
+    writer = open_log(site.config, keys)
+    assert writer.head.epoch == 4, "above what the clone wrote, and what the restore before this one claimed"
+    writer.close()
