@@ -251,7 +251,7 @@ class EpochClaiming:
             frozen = self._replicator.gossip.forks.frozen_at(stream)
             parted = self._parted(stream)
             epoch = max(self._replicator.gossip.head(stream).epoch, self._taken_epoch)
-            if parted >= epoch or (frozen is not None and frozen[0] >= epoch):
+            if parted >= max(1, epoch) or (frozen is not None and frozen[0] >= epoch):
                 return True
         return False
 

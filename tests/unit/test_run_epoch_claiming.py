@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -24,15 +25,19 @@ from storage.fleet.epoch_files import read_doubt
 from storage.log import LogReader, LogWriter
 from storage.log.disk import OsDisk
 from storage.log.new_epoch import wanted_epoch
+from storage.replicas.streams import StreamId
 from tests.fleet_kit import Box, entry_at, make_fleet
+from tests.integration.test_tier_restoring import ship_streams
 from tests.storage_log_kit import KitSigner, QuickDisk, append_blocks
+from tests.tier_kit import MemoryTier
+from tests.unit.test_run_tier_claims import claimed, claims_of
 
 CLOCK = SystemClock()
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WATCH_S", "RETRY_S"):
+    for name in ("WATCH_S", "RETRY_S", "RETRY_TIER_S", "LOOK_TIER_S"):
         monkeypatch.setattr(epoch_claiming, name, 0.05)
 
 
@@ -64,13 +69,26 @@ def put_back(box: Box, snapshot: Path) -> None:
 
 @asynccontextmanager
 async def claiming(
-    box: Box, *, peers: tuple[FleetNode, ...] = (), moved: Callable[[], None] = lambda: None
+    box: Box,
+    *,
+    peers: tuple[FleetNode, ...] = (),
+    moved: Callable[[], None] = lambda: None,
+    tier: MemoryTier | None = None,
+    parted: Callable[[StreamId], int] = lambda stream: 0,
 ) -> AsyncIterator[EpochClaiming]:
     node = FleetNode.open(box.config, box.keys, clock=CLOCK, random=Random(1), may_be_moved=True)
     node.keeper.merge([entry_at(peer) for peer in peers])
     replicator = make_replicator(box.config, node, clock=CLOCK, random=random.Random(2))
     made = node.links.listener = EpochClaiming(
-        box.config, box.keys, node, replicator, clock=CLOCK, random=Random(3), on_moved=moved
+        box.config,
+        box.keys,
+        node,
+        replicator,
+        clock=CLOCK,
+        random=Random(3),
+        on_moved=moved,
+        tier=None if tier is None else claims_of(box, [tier], box.node_id),
+        parted=parted,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(replicator.run)
@@ -177,3 +195,89 @@ async def test_who_has_another_history_keeps_it_and_goes_on_in_an_epoch_of_its_o
         await until(lambda: made.state == "yes")
         assert LogReader(log).head() == own
         assert wanted_epoch(OsDisk(), log)[0] == 2
+
+
+async def test_a_box_alone_claims_its_epoch_in_the_tier_and_its_copy_the_next(tmp_path: Path) -> None:
+    (one,) = make_fleet(tmp_path, "one")
+    tier = MemoryTier()
+    write(one, 3)
+    async with claiming(one, tier=tier) as made:
+        await until(lambda: bool(claimed(tier, one.node_id)))
+        await until(lambda: made.state == "yes")
+        assert list(claimed(tier, one.node_id)) == [1]
+    data_dir = tmp_path / "elsewhere"
+    shutil.copytree(one.data_dir, data_dir)
+    config = replace(one.config, node=replace(one.config.node, data_dir=data_dir))
+    copy = Box(config=config, keys=one.keys)
+    ended = trio.Event()
+    async with claiming(copy, moved=ended.set, tier=tier) as made:
+        await until(ended.is_set)
+        assert wanted_epoch(OsDisk(), layout.telemetry_log(copy.config)) == (2, bytes(16))
+        assert sorted(claimed(tier, one.node_id)) == [1, 2]
+    # The first one, when it is back, sees at once that it isn't the newest body any more, and goes on by a person's word alone.
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patched:
+        patched.setattr(epoch_claiming, "LOOK_TIER_S", 30.0)
+        async with claiming(one, tier=tier) as made:
+            await until(lambda: made.state == "no")
+            assert "has taken its place" in made.problem
+            await trio.sleep(0.3)
+            assert sorted(claimed(tier, one.node_id)) == [1, 2]
+            assert made.state == "no"
+            make_grant(one.data_dir, one.keys, by="anna", reason="mine", now_ms=CLOCK.now_ms())
+            await until(lambda: made.state == "yes")
+            assert wanted_epoch(OsDisk(), layout.telemetry_log(one.config))[0] == 3
+
+
+async def test_a_copy_of_a_box_alone_waits_while_its_tier_is_away_and_a_box_that_is_well_does_not(
+    tmp_path: Path,
+) -> None:
+    (one,) = make_fleet(tmp_path, "one")
+    tier = MemoryTier()
+    tier.is_away = True
+    write(one, 3)
+    async with claiming(one, tier=tier) as made:
+        await until(lambda: made.state == "yes")
+    make_instance(one.data_dir)
+    async with claiming(one, tier=tier) as made:
+        await until(lambda: made.state == "no")
+        await trio.sleep(0.3)
+        assert "0 of the 1" in made.problem
+        assert claimed(tier, one.node_id) == {}
+
+
+async def test_an_old_disk_of_a_box_alone_has_its_records_back_from_the_tier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch_claiming, "LOOK_TIER_S", 30.0)
+    (one,) = make_fleet(tmp_path, "one")
+    tier = MemoryTier()
+    log = layout.telemetry_log(one.config)
+    write(one, 5)
+    shutil.copytree(log, tmp_path / "snapshot")
+    write(one, 20)
+    await ship_streams(tier, one, {StreamId(one.node_id, "telemetry"): log})
+    newest = LogReader(log).head()
+    put_back(one, tmp_path / "snapshot")
+    async with claiming(one, tier=tier) as made:
+        await until(lambda: made.state == "no")
+        await until(lambda: made.state == "yes")
+    head = LogReader(log).head()
+    assert (head.epoch, head.next_seq, head.hash) == (newest.epoch, newest.next_seq, newest.hash)
+    assert wanted_epoch(OsDisk(), log)[0] == 2
+
+
+async def test_another_history_in_the_tier_is_a_fork(tmp_path: Path) -> None:
+    (one,) = make_fleet(tmp_path, "one")
+    tier = MemoryTier()
+    write(one, 3)
+    parted: dict[str, int] = {}
+    async with claiming(one, tier=tier, parted=lambda stream: parted.get(stream.name, 0)) as made:
+        await until(lambda: made.state == "yes")
+        await until(lambda: bool(claimed(tier, one.node_id)))
+        parted["telemetry"] = 1
+        await until(lambda: read_doubt(one.data_dir) is not None or 2 in claimed(tier, one.node_id))
+        await until(lambda: made.state == "yes")
+        assert wanted_epoch(OsDisk(), layout.telemetry_log(one.config))[0] == 2
+        await trio.sleep(0.3)
+        assert made.state == "yes", "it has an epoch of its own now"

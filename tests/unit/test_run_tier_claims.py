@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
 
 from appliance.core.errors import Unavailable
 from appliance.identity.instance import load_instance
@@ -100,8 +101,6 @@ async def test_a_region_that_does_not_answer_in_time_holds_up_nobody(
 ) -> None:
     one, _ = boxes
     monkeypatch.setattr(tier_claims.TierClaims._ask, "__kwdefaults__", {"only": None, "within_s": 0.1})
-    import trio
-
     tiers[2].hold = trio.Event()
     claims = claims_of(one, tiers, one.node_id)
     assert await claims.look(1)
