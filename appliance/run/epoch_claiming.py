@@ -236,7 +236,9 @@ class EpochClaiming:
         """Whether another body of this node is there, or has claimed this one's epoch or a later one in the tier."""
         if self._is_refused():
             return True
-        return bool(self._tier.found.others) and self._tier.taken(await self._own_epoch() or 1)
+        if not self._tier.found.others:
+            return False
+        return self._tier.taken(max(1, await trio.to_thread.run_sync(going_on_epoch, self._config)))
 
     def _is_refused(self) -> bool:
         """Whether a peer has a link with another body of this node that answers, or knows one that came later."""

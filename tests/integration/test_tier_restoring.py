@@ -41,10 +41,10 @@ from tests.integration.test_peer_restoring import (
     logs_of,
     open_log,
     open_stream,
-    records_of,
     site,
     site_records,
 )
+from tests.integration.test_peer_restoring import records_of as blocks_of
 from tests.replica_kit import open_replica, segments_of
 from tests.storage_log_kit import append_blocks
 from tests.tier_kit import MemoryTier
@@ -302,7 +302,7 @@ async def test_after_a_fork_both_histories_come_back_and_each_record_once(
     site: Site, tier: MemoryTier, tmp_path: Path
 ) -> None:
     clone, held = await forked(site, tier, tmp_path)
-    ours, theirs = (records_of(layout.telemetry_log(box.config)) for box in (site.lost, clone))
+    ours, theirs = (blocks_of(layout.telemetry_log(box.config)) for box in (site.lost, clone))
     await ship_streams(tier, site.peer, held)
     done = await restored(site.config, site.kit)
     assert done.lacking == ()
@@ -337,7 +337,7 @@ async def test_who_went_on_after_a_fork_is_had_behind_its_branch(
     done = await restored(site.config, site.kit, replace_there=True)
     assert done.lacking == ()
     keys = SiteKeys.load_existing(site.config.node.data_dir)
-    ours, theirs = (records_of(layout.telemetry_log(box.config)) for box in (site.lost, clone))
+    ours, theirs = (blocks_of(layout.telemetry_log(box.config)) for box in (site.lost, clone))
     assert {epoch for epoch, _, _ in theirs} == {1, 2}
     assert sorted(site_records(site.config, keys)) == sorted([body for _, _, body in set(ours) | set(theirs)])
     writer = open_log(site.config, keys)
