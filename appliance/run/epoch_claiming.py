@@ -76,7 +76,6 @@ class EpochClaiming:
 
     Args:
         tier: Claims in the cloud tier; one without regions where there is no tier.
-        parted: The epoch in which regions have another history of an own stream than this box; 0 where they don't.
         behind: Whom it passes on what the links tell; the replicator itself where that is nobody else.
         on_moved: Called once when the box has become another instance: its links have to be made anew.
     """
@@ -92,7 +91,6 @@ class EpochClaiming:
         random: Random,
         on_moved: Callable[[], None],
         tier: TierClaims | None = None,
-        parted: Callable[[StreamId], int] = lambda stream: 0,
         behind: Listener | None = None,
     ) -> None:
         self._config = config
@@ -105,7 +103,6 @@ class EpochClaiming:
         self._random = random
         self._on_moved = on_moved
         self._tier = tier or TierClaims({}, node.node_id, self._data_dir, SiteTierKeys(keys.derive, 0))
-        self._parted = parted
         self._catch_up = CatchingUp(config, node.node_id, clock=clock).catch_up
         self._body = secrets.token_hex(INSTANCE_BYTES)
         """Who asks: promises are kept to it, and not to the instance, which a copy may share."""
@@ -251,9 +248,8 @@ class EpochClaiming:
             return False
         for stream in self._own:
             frozen = self._replicator.gossip.forks.frozen_at(stream)
-            parted = self._parted(stream)
             epoch = max(self._replicator.gossip.head(stream).epoch, self._taken_epoch)
-            if parted >= max(1, epoch) or (frozen is not None and frozen[0] >= epoch):
+            if frozen is not None and frozen[0] >= epoch:
                 return True
         return False
 

@@ -194,7 +194,6 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
         random=chance,
         on_moved=ended.set,
         tier=claims,
-        parted=tier.parted_at,
         behind=guests,
     )
     doors = node.links.listener = gateway_links(node, claiming, client, cloud)

@@ -100,10 +100,6 @@ class Feed(Generic[AnyShips]):
                 if holder in regions:
                     shipper.told(regions[holder], stream, head)
 
-    def parted_at(self, stream: StreamId) -> int:
-        """As `Shipping.parted_at`; 0 without a shipper."""
-        return 0 if self.shipper is None else self.shipper.machine.parted_at(stream)
-
     def tell(self, tell: Tell) -> None:
         """What a region has is told to everybody."""
         holder = tier_holder(tell.region)

@@ -244,11 +244,6 @@ class Shipping:
                 problem=lane.problem,
             )
 
-    def parted_at(self, stream: StreamId) -> int:
-        """The latest epoch in which a region has another history of a stream than is held here; 0 where none has."""
-        lanes = (lane for (_, of), lane in self._lanes.items() if of == stream and lane.is_parted)
-        return max((lane.end.epoch for lane in lanes if lane.end is not None), default=0)
-
     @property
     def states(self) -> list[RegionState]:
         """The regions, in order of preference."""

@@ -74,7 +74,6 @@ async def claiming(
     peers: tuple[FleetNode, ...] = (),
     moved: Callable[[], None] = lambda: None,
     tier: MemoryTier | None = None,
-    parted: Callable[[StreamId], int] = lambda stream: 0,
 ) -> AsyncIterator[EpochClaiming]:
     node = FleetNode.open(box.config, box.keys, clock=CLOCK, random=Random(1), may_be_moved=True)
     node.keeper.merge([entry_at(peer) for peer in peers])
@@ -88,7 +87,6 @@ async def claiming(
         random=Random(3),
         on_moved=moved,
         tier=None if tier is None else claims_of(box, [tier], box.node_id),
-        parted=parted,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(replicator.run)
@@ -265,19 +263,3 @@ async def test_an_old_disk_of_a_box_alone_has_its_records_back_from_the_tier(
     head = LogReader(log).head()
     assert (head.epoch, head.next_seq, head.hash) == (newest.epoch, newest.next_seq, newest.hash)
     assert wanted_epoch(OsDisk(), log)[0] == 2
-
-
-async def test_another_history_in_the_tier_is_a_fork(tmp_path: Path) -> None:
-    (one,) = make_fleet(tmp_path, "one")
-    tier = MemoryTier()
-    write(one, 3)
-    parted: dict[str, int] = {}
-    async with claiming(one, tier=tier, parted=lambda stream: parted.get(stream.name, 0)) as made:
-        await until(lambda: made.state == "yes")
-        await until(lambda: bool(claimed(tier, one.node_id)))
-        parted["telemetry"] = 1
-        await until(lambda: read_doubt(one.data_dir) is not None or 2 in claimed(tier, one.node_id))
-        await until(lambda: made.state == "yes")
-        assert wanted_epoch(OsDisk(), layout.telemetry_log(one.config))[0] == 2
-        await trio.sleep(0.3)
-        assert made.state == "yes", "it has an epoch of its own now"
