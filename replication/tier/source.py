@@ -142,14 +142,19 @@ class TierSource:
         head = log.head()
         if target is None:
             return head
-        for source, epoch in _places(await self._engine.epochs(), stream):
+        epochs = await self._engine.epochs()
+        # What seems to be lacking before a later epoch is in a branch then, and is no gap.
+        is_forked = any(
+            each.branch and (each.node_id, each.name) == (stream.node_id, stream.name) for each in epochs
+        )
+        for source, epoch in _places(epochs, stream):
             if epoch < head.epoch:
                 continue
             async with aclosing(_fetched(self._engine, source, epoch, max(0, head.next_seq))) as pieces:
                 async for name, data in pieces:
                     if (name.epoch, name.next_seq) <= head.place and not log.is_empty:
                         continue
-                    append = partial(self._append, log, name, data, gap, stream)
+                    append = partial(self._append, log, name, data, gap, stream, is_forked)
                     try:
                         head = await waits().in_thread(append)
                     except PartedError as parted:
@@ -191,7 +196,13 @@ class TierSource:
         return True
 
     def _append(
-        self, log: Copy, name: PieceName, data: bytes | NotFound, gap: _Gap, stream: StreamId
+        self,
+        log: Copy,
+        name: PieceName,
+        data: bytes | NotFound,
+        gap: _Gap,
+        stream: StreamId,
+        is_forked: bool,
     ) -> StreamHead:
         """Appends a piece, or what follows a gap; gives where the log is then.
 
@@ -215,12 +226,12 @@ class TierSource:
                 after = log.append(chunk)
         except (PieceDamaged, NotFound, ReplicaRefused) as error:
             refusal = error.reason if isinstance(error, ReplicaRefused) else None
-            if begins and (refusal == Refusal.FORK or (refusal == Refusal.GAP and stream != name.stream)):
+            if begins and (refusal == Refusal.FORK or (refusal == Refusal.GAP and is_forked)):
                 raise PartedError(str(error)) from error
             if refusal != Refusal.FORK and gap.begins(head, error):
                 # What is lacking may be the pieces before this one: then it is what comes after the gap.
                 is_after = refusal == Refusal.GAP and not was_open
-                return self._append(log, name, data, gap, stream) if is_after else head
+                return self._append(log, name, data, gap, stream, is_forked) if is_after else head
             raise Unavailable(
                 f"{name.stream} is had up to record {head.next_seq - 1}; what comes next in {self.region} can't be used: {error}",
                 hint="Another region or a peer may have it: restore from there.",

@@ -331,7 +331,8 @@ async def test_who_went_on_after_a_fork_is_had_behind_its_branch(
     assert tier.of_epoch[stream, 2]
     done = await restored(site.config, site.kit)
     (lacking,) = [each for each in done.lacking if each.what == str(stream)]
-    assert "two boxes have shipped as this node" in lacking.why
+    # By chance the one wrote as much as the other before the epoch, or more.
+    assert "two boxes have shipped as this node" in lacking.why or "can't be had" in lacking.why
 
     await ship_streams(tier, site.peer, held)
     done = await restored(site.config, site.kit, replace_there=True)
