@@ -20,6 +20,8 @@ SCRUB_NEW: Final = "scrub.new"
 BALLAST: Final = "ballast"
 CURSORS: Final = "cursors"
 NEW_EPOCH: Final = "new-epoch"
+LOST: Final = "lost"
+LOST_NEW: Final = "lost.new"
 SPARE: Final = "spare"
 TORN: Final = "torn"
 

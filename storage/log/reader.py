@@ -17,6 +17,7 @@ from appliance.core.limits import READ_BYTES_DEFAULT, READER_SEGMENT_COUNT_MAX
 from storage.log.block import Block
 from storage.log.disk import Disk, OsDisk, SharedMap
 from storage.log.head import HEAD_FILE_BYTES, NOTHING_YET, SLOTS_END, Head, read_slot
+from storage.log.lost import told_lost
 from storage.log.manifest import read_manifest
 from storage.log.names import HEAD, SegmentName, live_segments, segments_in_order
 from storage.log.segment_reader import Bound, SegmentReader, open_segment
@@ -102,10 +103,10 @@ class LogReader:
             )
         try:
             return segment.read(seq, bound, bytes_max)
-        except LogDamaged:
+        except LogDamaged as error:
             if segment.name.state == "seg":  # should it be mended, it is another file by then
                 self._open.pop(segment.name.key).close()
-            raise
+            raise told_lost(self._directory, error) from error
 
     def seq_at_time(self, time_ms: int) -> int:
         """The first sequence of the first block that has a record at or after a wall time, ms.

@@ -14,6 +14,7 @@ from typing import Final
 
 from storage.log.disk import Disk, write_all
 from storage.log.footer import Footer
+from storage.log.lost import lost_of
 from storage.log.manifest import SegmentSummary, summary_of
 from storage.log.names import SegmentName
 from storage.log.scan import DamagedRange
@@ -114,7 +115,8 @@ def seal_again(
     """
     descriptor = disk.open(directory / str(name))
     try:
-        found = sealing_of(disk, descriptor, name, end_seq, end_hash, signer, now_ms)
+        lost = lost_of(directory)
+        found = sealing_of(disk, descriptor, name, end_seq, end_hash, signer, now_ms, lost)
         if isinstance(found, list):
             return found
         footer, data = found

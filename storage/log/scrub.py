@@ -158,6 +158,8 @@ class Scrubber:
     def _scrub(self, running: ScrubPass, bounded: _Bounded, *, total: int) -> ScrubPass:
         rate = max(SCRUB_BYTES_PER_S_MIN, total * 1000 * SCRUB_RATE_SHARE / self._interval_ms)
         name, end_seq, size = bounded.name, bounded.end_seq, bounded.size
+        damaged: tuple[DamagedRange, ...] = ()
+        lost: tuple[DamagedRange, ...] = ()
         try:
             end = verify_segment(
                 PacedDisk(rate, self._pause),
@@ -166,9 +168,9 @@ class Scrubber:
                 end_offset=bounded.end_offset,
                 end_seq=end_seq,
             )
-            damaged = end.verdict.damaged
+            damaged, lost = end.verdict.damaged, end.verdict.lost
         except FileNotFoundError:
-            damaged = ()
+            pass  # the next pass has what took its place
         except OSError as error:  # the disk says that it can't read it: that is what scrubbing looks for
             reason = f"it can't be read: {error}"
             damaged = (DamagedRange(str(name), name.first_seq, end_seq, 0, size, reason),)
@@ -178,6 +180,7 @@ class Scrubber:
             first_seq=name.first_seq,
             segment_count=running.segment_count + 1,
             bytes=running.bytes + size,
+            lost_total=running.lost_total + sum(each.next_seq - each.first_seq for each in lost),
             damaged_total=running.damaged_total + len(damaged),
             damaged=(*running.damaged, *damaged)[:SCRUB_DAMAGE_COUNT_MAX],
         )

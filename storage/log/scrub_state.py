@@ -26,6 +26,7 @@ class ScrubPass:
     Args:
         epoch, first_seq: Of the segment that was read last; 0 before the first.
         damaged_total: Ranges and blemishes found; `damaged` has the first SCRUB_DAMAGE_COUNT_MAX of them.
+        lost_total: Records that are marked lost: a gap, and no damage.
     """
 
     began_at_ms: int = 0
@@ -36,6 +37,7 @@ class ScrubPass:
     bytes: int = 0
     damaged_total: int = 0
     damaged: tuple[DamagedRange, ...] = ()
+    lost_total: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ header names, and sealing begins again. Nothing that doesn't verify is signed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.core.limits import LEAF_BYTES, PAGE_BYTES
@@ -21,6 +22,7 @@ from storage.log.footer import (
 )
 from storage.log.frame import FrameHeader
 from storage.log.layout import sha256
+from storage.log.lost import LostRange, lost_of, without_lost
 from storage.log.manifest import SegmentSummary, summary_of
 from storage.log.names import SegmentName
 from storage.log.scan import DamagedRange, Position, scan_segment
@@ -47,7 +49,8 @@ def seal_segment(
     path = directory / str(name)
     descriptor = disk.open(path, write=True)
     try:
-        found = sealing_of(disk, descriptor, name, end_seq, end_hash, signer, now_ms)
+        lost = lost_of(directory)
+        found = sealing_of(disk, descriptor, name, end_seq, end_hash, signer, now_ms, lost)
         if isinstance(found, list):
             set_aside(disk, directory, name)
             return found
@@ -64,14 +67,24 @@ def seal_segment(
 
 
 def sealing_of(
-    disk: Disk, descriptor: int, name: SegmentName, end_seq: int, end_hash: bytes, signer: Signer, now_ms: int
+    disk: Disk,
+    descriptor: int,
+    name: SegmentName,
+    end_seq: int,
+    end_hash: bytes,
+    signer: Signer,
+    now_ms: int,
+    lost: Sequence[LostRange],
 ) -> tuple[Footer, bytes] | list[DamagedRange]:
     """The footer of an open file, signed, with its bytes; or what is damaged. Arguments as those of `seal_segment`.
+
+    Args:
+        lost: What of the stream is marked lost: a gap, which stands in no segment's way.
 
     Raises:
         OSError: the file can't be read.
     """
-    footer = _describe(disk, descriptor, name, end_seq, end_hash, now_ms)
+    footer = _describe(disk, descriptor, name, end_seq, end_hash, now_ms, lost)
     if isinstance(footer, list):
         return footer
     unsigned = with_signature(footer, signer.key_id, b"")
@@ -104,7 +117,13 @@ def leaf_hashes(disk: Disk, descriptor: int, frames_end: int) -> tuple[bytes, ..
 
 
 def _describe(
-    disk: Disk, descriptor: int, name: SegmentName, end_seq: int, end_hash: bytes, now_ms: int
+    disk: Disk,
+    descriptor: int,
+    name: SegmentName,
+    end_seq: int,
+    end_hash: bytes,
+    now_ms: int,
+    lost: Sequence[LostRange],
 ) -> Footer | list[DamagedRange]:
     header = decode_segment_header(disk.pread(descriptor, PAGE_BYTES, 0))
     if header is None:
@@ -134,8 +153,9 @@ def _describe(
         prove=False,
         on_frame=on_frame,
     )
-    if scan.damaged:
-        return scan.damaged
+    left, _ = without_lost(scan.damaged, lost, name.epoch)
+    if left:
+        return left
     end = scan.end
     if end.next_seq != end_seq or end.hash != end_hash:
         reason = scan.tail_reason or "it does not end where the next segment says it does"

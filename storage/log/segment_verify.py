@@ -13,6 +13,7 @@ from appliance.core.limits import LEAF_BYTES, PAGE_BYTES
 from storage.log.disk import Disk
 from storage.log.footer import Footer, signed_bytes
 from storage.log.frame import HEADER_BYTES, TRAILER_BYTES, FrameHeader
+from storage.log.lost import lost_of, without_lost
 from storage.log.names import SegmentName
 from storage.log.scan import DamagedRange, Position, Scan, scan_segment
 from storage.log.seal import leaf_hashes, read_footer
@@ -30,6 +31,7 @@ class SegmentVerdict:
         name: File name.
         first_seq, next_seq: Records [first_seq, next_seq), damaged ones included.
         signed_by: Hexadecimal key id of a valid signature; "" for none.
+        lost: Damaged records that are marked lost (lost.py): a gap, which is no damage any more.
         tail_bytes: Bytes after the last frame that are none: a torn tail, or a block being written just now.
     """
 
@@ -44,6 +46,7 @@ class SegmentVerdict:
     signed_by: str = ""
     tail_bytes: int = 0
     damaged: tuple[DamagedRange, ...] = ()
+    lost: tuple[DamagedRange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ def verify_segment(
                 replace(p, segment=str(name), first_seq=name.first_seq, next_seq=name.first_seq)
                 for p in problems
             )
+        left, lost = without_lost(damaged, lost_of(directory) if damaged else (), name.epoch)
         verdict = SegmentVerdict(
             name=str(name),
             epoch=name.epoch,
@@ -130,7 +134,8 @@ def verify_segment(
             sealed=name.state == "seg",
             signed_by=signed_by,
             tail_bytes=scan.tail_end - scan.end.offset if wanted is None else 0,
-            damaged=tuple(damaged),
+            damaged=tuple(left),
+            lost=tuple(lost),
         )
         return SegmentEnd(verdict, header, scan.end)
     finally:

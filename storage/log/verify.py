@@ -99,6 +99,11 @@ def verify(
         f"Records {each.first_seq} to {each.next_seq - 1} were removed by the rule {each.rule!r}."
         for each in dropped.ranges
     ]
+    notes += [
+        f"Records {each.first_seq} to {each.next_seq - 1} in {each.segment} are marked lost: nobody has them."
+        for verdict in verdicts
+        for each in verdict.lost
+    ]
     return VerifyReport(
         ok=not damaged,
         directory=str(directory),

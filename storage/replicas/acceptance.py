@@ -112,6 +112,8 @@ def rest_of(chunk: Chunk, header: SegmentHeader, place: Position, recent: Mappin
     seq, before = chunk.first_seq, chunk.prev_hash
     if seq > place.next_seq:
         raise gap(chunk.stream, place.next_seq, seq)
+    if chunk.lost is not None and seq < place.next_seq:
+        return b""  # a gap comes as one piece: it is here, or what is here in its place is not lost
     while seq < place.next_seq and at < len(chunk.frames):
         frame = decode_header(chunk.frames[at : at + HEADER_BYTES], header.salt)
         if isinstance(frame, str) or frame.first_seq != seq:

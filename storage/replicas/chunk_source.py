@@ -15,19 +15,23 @@ from typing import Final
 from appliance.core.errors import CursorExpired, LogDamaged
 from appliance.core.limits import LEAF_BYTES, PAGE_BYTES
 from storage.log.disk import Disk, OsDisk
-from storage.log.frame import HEADER_BYTES, FrameHeader, check_frame, decode_header
+from storage.log.frame import HEADER_BYTES, FrameHeader, decode_header
 from storage.log.head import Head
-from storage.log.layout import HASH_BYTES, ZERO_HASH, crc32c, genesis_hash, sha256
+from storage.log.layout import ZERO_HASH, genesis_hash, sha256
+from storage.log.lost import LostRange
 from storage.log.names import SegmentName, live_segments, segments_in_order
 from storage.log.reader import LogReader
 from storage.log.scan import Position, find_later_frame
 from storage.log.segment_header import SegmentHeader, encode_segment_header
 from storage.log.window import Window
 from storage.replicas.errors import Fork, OtherHistory
+from storage.replicas.gaps import gap_at
 from storage.replicas.places import (
     HINT,
     NoFrameHere,
     OpenSegment,
+    check_raw,
+    damaged_range,
     find_place,
     open_segment_file,
     segment_at,
@@ -121,7 +125,9 @@ class ChunkSource:
         segment = self._segment(at, head)
         end_offset, end_seq = self._bound(at, segment, head)
         place = self._place(head, segment, next_seq, frame_hash, end_offset)
-        frames, end, last_at_ms = self._frames(segment, place, end_offset, min(end_seq, upto_seq), bytes_max)
+        frames, end, last_at_ms, lost = self._frames(
+            segment, place, end_offset, min(end_seq, upto_seq), bytes_max
+        )
         footer = None
         if segment.footer is not None and end.next_seq == segment.footer.last_seq + 1:
             footer = self._footer_bytes(segment)
@@ -139,6 +145,7 @@ class ChunkSource:
             last_at_ms=last_at_ms,
             frames=frames,
             footer=footer,
+            lost=lost,
         )
 
     def begin(self, seq: int = 0, *, bytes_max: int = CHUNK_BYTES_DEFAULT) -> Chunk | None:
@@ -220,8 +227,8 @@ class ChunkSource:
 
     def _frames(
         self, segment: OpenSegment, place: Position, end_offset: int, end_seq: int, bytes_max: int
-    ) -> tuple[bytes, Position, int]:
-        """Whole frames from a place on, where they end, and the last time in them."""
+    ) -> tuple[bytes, Position, int, LostRange | None]:
+        """Whole frames from a place on, where they end, the last time in them; and what a gap is marked lost by, which has zeros instead."""
         wanted = max(PAGE_BYTES, min(bytes_max, end_offset - place.offset))
         data = self._disk.pread(segment.descriptor, wanted, place.offset) if place.next_seq < end_seq else b""
         at, end, last_at_ms, problem = 0, place, 0, ""
@@ -233,7 +240,7 @@ class ChunkSource:
                 data = self._disk.pread(segment.descriptor, header.frame_bytes, place.offset)
             elif isinstance(header, str) and at and at + HEADER_BYTES > len(data):
                 break
-            found = _check(header, data, at, segment, end)
+            found = check_raw(header, data, at, segment, end)
             if isinstance(found, str):
                 problem = found
                 break
@@ -243,24 +250,19 @@ class ChunkSource:
             last_at_ms = frame.last_time_ms
         if problem and not at:
             self._open.pop(segment.name.key, None)  # should the file have been made anew, it is opened anew
-            raise self._damaged(segment, place, end_offset, end_seq, problem)
-        return data if at == len(data) else data[:at], end, last_at_ms
+            later = self._later(segment, place, end_offset)
+            gap = gap_at(self.directory, segment.name.epoch, place, later) if later else None
+            self._disk.close(segment.descriptor)
+            if gap is not None:
+                return bytes(gap[1].offset - place.offset), gap[1], 0, gap[0]
+            next_seq = min(later[1].first_seq, end_seq) if later else end_seq
+            raise damaged_range(segment.name, place.next_seq, next_seq, problem)
+        return data if at == len(data) else data[:at], end, last_at_ms, None
 
-    def _damaged(
-        self, segment: OpenSegment, at: Position, end_offset: int, end_seq: int, reason: str
-    ) -> LogDamaged:
+    def _later(self, segment: OpenSegment, at: Position, end_offset: int) -> tuple[int, FrameHeader] | None:
         read_at = lambda length, offset: self._disk.pread(segment.descriptor, length, offset)  # noqa: E731
-        later = find_later_frame(
-            Window(read_at, end_offset), at.offset, end_offset, segment.salt, segment.name.epoch, at.next_seq
-        )
-        self._disk.close(segment.descriptor)
-        next_seq = min(later[1].first_seq, end_seq) if later else end_seq
-        return LogDamaged(
-            f"Records {at.next_seq} to {next_seq - 1} in {segment.name} can't be read: {reason}.",
-            first_seq=at.next_seq,
-            next_seq=next_seq,
-            hint=HINT,
-        )
+        window = Window(read_at, end_offset)
+        return find_later_frame(window, at.offset, end_offset, segment.salt, segment.name.epoch, at.next_seq)
 
     def _place(
         self, head: Head, segment: OpenSegment, seq: int, frame_hash: bytes, end_offset: int
@@ -376,25 +378,3 @@ class ChunkSource:
         for key in [key for key in self._open if key not in kept]:
             # An open descriptor would keep a removed file's space.
             self._disk.close(self._open.pop(key).descriptor)
-
-
-def _check(
-    header: FrameHeader | str, data: bytes, at: int, segment: OpenSegment, before: Position
-) -> tuple[FrameHeader, bytes] | str:
-    """The frame at a place and its hash; or what is wrong with it."""
-    if isinstance(header, str):
-        return header
-    if header.first_seq != before.next_seq or header.epoch != segment.name.epoch:
-        return f"a frame of epoch {header.epoch} with sequence {header.first_seq} is in this place"
-    if before.hash and header.prev_hash != before.hash:
-        return "the frame does not name the frame before it"
-    content_end = at + HEADER_BYTES + header.stored_bytes + HASH_BYTES
-    frame_hash = data[content_end - HASH_BYTES : content_end]
-    if segment.salt is None:
-        frame = data[at : at + header.frame_bytes]
-        checked = check_frame(header, frame, frame[HEADER_BYTES : HEADER_BYTES + header.stored_bytes], None)
-        return checked if isinstance(checked, str) and checked else (header, frame_hash)
-    checksum = crc32c(segment.salt, data[at:content_end]).to_bytes(4, "little")
-    if data[content_end : content_end + 4] != checksum:
-        return "the frame's checksum is wrong"
-    return header, frame_hash

@@ -15,8 +15,8 @@ from appliance.core.errors import CursorExpired, LogDamaged
 from appliance.core.limits import PAGE_BYTES
 from storage.log.disk import Disk
 from storage.log.footer import Footer
-from storage.log.frame import HEADER_BYTES, decode_header
-from storage.log.layout import HASH_BYTES, ZERO_HASH
+from storage.log.frame import HEADER_BYTES, FrameHeader, check_frame, decode_header
+from storage.log.layout import HASH_BYTES, ZERO_HASH, crc32c
 from storage.log.names import SegmentName, State
 from storage.log.scan import Position, find_later_frame
 from storage.log.seal import read_footer
@@ -188,3 +188,35 @@ def hash_in_file(disk: Disk, directory: Path, name: SegmentName, seq: int) -> by
         return place_in_file(disk, directory, name, seq).hash
     except NoFrameHere:
         return ZERO_HASH
+
+
+def damaged_range(name: SegmentName, first_seq: int, next_seq: int, reason: str) -> LogDamaged:
+    """That a range can't be given out."""
+    return LogDamaged(
+        f"Records {first_seq} to {next_seq - 1} in {name} can't be read: {reason}.",
+        first_seq=first_seq,
+        next_seq=next_seq,
+        hint=HINT,
+    )
+
+
+def check_raw(
+    header: FrameHeader | str, data: bytes, at: int, segment: OpenSegment, before: Position
+) -> tuple[FrameHeader, bytes] | str:
+    """The frame at a place and its hash; or what is wrong with it."""
+    if isinstance(header, str):
+        return header
+    if header.first_seq != before.next_seq or header.epoch != segment.name.epoch:
+        return f"a frame of epoch {header.epoch} with sequence {header.first_seq} is in this place"
+    if before.hash and header.prev_hash != before.hash:
+        return "the frame does not name the frame before it"
+    content_end = at + HEADER_BYTES + header.stored_bytes + HASH_BYTES
+    frame_hash = data[content_end - HASH_BYTES : content_end]
+    if segment.salt is None:
+        frame = data[at : at + header.frame_bytes]
+        checked = check_frame(header, frame, frame[HEADER_BYTES : HEADER_BYTES + header.stored_bytes], None)
+        return checked if isinstance(checked, str) and checked else (header, frame_hash)
+    checksum = crc32c(segment.salt, data[at:content_end]).to_bytes(4, "little")
+    if data[content_end : content_end + 4] != checksum:
+        return "the frame's checksum is wrong"
+    return header, frame_hash

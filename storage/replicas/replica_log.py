@@ -39,6 +39,7 @@ from storage.replicas.branching import keep_branch, remove_leftovers, remove_rep
 from storage.replicas.checking import Checked, check_frames
 from storage.replicas.dropping import drop_segments
 from storage.replicas.errors import Refusal, ReplicaRefused
+from storage.replicas.gaps import take_gap
 from storage.replicas.opening import Opened, open_copy
 from storage.replicas.places import hash_in_file, segment_at
 from storage.replicas.recent import RecentHashes
@@ -263,7 +264,7 @@ class ReplicaLog:
         is_anew = active is not None and active.is_empty and begins_otherwise(chunk, active.header)
         if active is not None and active.name.key == key and not is_anew:
             if frames := rest_of(chunk, active.header, place, self._recent):
-                self._write(active, frames, self._checked(frames, active.header, place))
+                self._write(active, frames, self._checked(chunk, frames, active.header, place))
             return
         header = check_header(chunk, self.stream) if chunk.header_page is not None else None
         if chunk.epoch <= self._epoch and chunk.segment_first_seq < place.next_seq:
@@ -342,11 +343,12 @@ class ReplicaLog:
 
     def _check_all(self, chunk: Chunk, header: SegmentHeader) -> Checked:
         """The frames of a chunk that begins with its segment."""
-        return self._checked(
-            chunk.frames, header, Position(PAGE_BYTES, header.first_seq, header.continues_hash)
-        )
+        start = Position(PAGE_BYTES, header.first_seq, header.continues_hash)
+        return self._checked(chunk, chunk.frames, header, start)
 
-    def _checked(self, frames: bytes, header: SegmentHeader, start: Position) -> Checked:
+    def _checked(self, chunk: Chunk, frames: bytes, header: SegmentHeader, start: Position) -> Checked:
+        if chunk.lost is not None:
+            return take_gap(self._disk, self.directory, chunk, start)
         checked = check_frames(frames, epoch=header.epoch, salt=header.salt, start=start)
         if isinstance(checked, str):
             raise Rejected(Refusal.DAMAGED, f"A piece of {self.stream} is refused: {checked}.")

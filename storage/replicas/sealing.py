@@ -14,6 +14,7 @@ from storage.log.names import SegmentName
 from storage.log.scan import Position
 from storage.log.seal import leaf_hashes, read_footer
 from storage.log.segment_verify import is_signature_valid
+from storage.replicas.gaps import lost_leaves
 from storage.replicas.places import place_in_file
 
 
@@ -84,7 +85,11 @@ def seal_copy(
     """
     if (footer.frames_end, footer.last_seq + 1, footer.last_hash) != (end.offset, end.next_seq, end.hash):
         return "the footer ends somewhere else than the frames that were copied"
-    if leaf_hashes(disk, descriptor, footer.frames_end) != footer.leaves:
+    now = leaf_hashes(disk, descriptor, footer.frames_end)
+    others = {number for number, leaf in enumerate(footer.leaves) if now[number : number + 1] != (leaf,)}
+    if len(now) != len(footer.leaves) or (
+        others and others - lost_leaves(disk, directory, name, descriptor, footer.frames_end)
+    ):
         return "the footer's hashes are not those of the bytes that were copied"
     write_all(disk, descriptor, [data], footer.frames_end)
     disk.truncate(descriptor, footer.frames_end + len(data))

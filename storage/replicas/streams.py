@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from appliance.core.limits import FRAME_BYTES_HARD_MAX, LEAF_BYTES, MIB, PAGE_BYTES
 from storage.log.layout import HASH_BYTES
+from storage.log.lost import LostRange
 
 CHUNK_BYTES_DEFAULT: Final = 1 * MIB
 """Of frames in one chunk; a single frame that is larger is one of its own."""
@@ -89,6 +90,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
         last_at_ms: The last time in its last frame, as told; 0 where there are no frames.
         frames: Header, body, hash, checksums and padding of each; none where only the footer follows.
         footer: The segment's signed end, where the chunk ends with a segment that is sealed.
+        lost: The chunk is a gap: its records are marked lost, and its frames are zeros (gaps.py).
     """
 
     stream: StreamId
@@ -102,6 +104,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
     last_at_ms: Sequence
     frames: Annotated[bytes, Meta(max_length=CHUNK_BYTES_MAX)]
     footer: Annotated[bytes, Meta(max_length=FOOTER_BYTES_MAX)] | None = None
+    lost: LostRange | None = None
 
 
 def is_node_id(text: str) -> bool:
