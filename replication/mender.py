@@ -31,6 +31,7 @@ from replication.messages import (
 from replication.scheduling import Priority
 from storage.log.disk import OsDisk
 from storage.log.layout import ZERO_HASH
+from storage.log.lost import LostRange, is_lost_signed, keep_lost, lost_of
 from storage.log.scrub import Scrubber
 from storage.replicas.chunk_part import end_of_frames
 from storage.replicas.chunk_source import ChunkSource
@@ -114,11 +115,15 @@ class Mender:
         self._number = 0
         self._asked: tuple[str, int] = ("", 0)
         self._answer: dict[int, bytes] | None = None
+        self._lost_told: LostRange | None = None
         self._answered = trio.Event()
+        self._one_asks = trio.Lock()
         self._ended = threading.Event()
         self.mended_total = 0
         self.rotten: tuple[tuple[StreamId, RottenPart], ...] = ()
         """What was found when it was looked last, and nobody could mend."""
+        self.lost: tuple[tuple[StreamId, LostRange], ...] = ()
+        """What of the streams here is marked lost."""
 
     @property
     def idle(self) -> bool:
@@ -139,7 +144,7 @@ class Mender:
         if (peer, message.request) != self._asked:
             return
         if isinstance(message, LeafLacking):
-            self._answer = None
+            self._answer, self._lost_told = None, message.lost
             self._answered.set()
         elif self._answer is not None and message.offset not in self._answer:
             self._answer[message.offset] = message.data
@@ -164,45 +169,56 @@ class Mender:
 
     async def _look(self) -> None:
         left: list[tuple[StreamId, RottenPart]] = []
+        lost: list[tuple[StreamId, LostRange]] = []
         for stream in [*self._own, *await trio.to_thread.run_sync(self._room.streams)]:
             directory = self._directory(stream)
             try:
-                parts = await self._in_thread(partial(rotten_parts, OsDisk(), directory))
-                left += [(stream, part) for part in parts if not await self._mend(stream, part)]
+                for part in await self._in_thread(partial(rotten_parts, OsDisk(), directory)):
+                    left += [(stream, each) for each in await self._mend(stream, part)]
+                lost += [(stream, each) for each in await self._in_thread(partial(lost_of, directory))]
             except FileNotFoundError:
                 continue  # nothing was written to it yet
             except (StorageError, OSError) as error:
                 log.warning("a stream can't be looked at", stream=str(stream), error=str(error))
-        self.rotten = tuple(left)
+        self.rotten, self.lost = tuple(left), tuple(lost)
 
-    async def _mend(self, stream: StreamId, part: RottenPart) -> bool:
-        """Has a part from whoever has it; a leaf as a whole, or the frames in it.
+    async def holder_of(self, stream: StreamId, part: RottenFrames) -> str:
+        """Who that is reached has the first of these frames, or says that it can't tell; "" where nobody has."""
+        found = await self._next_frames(stream, part, part.first_seq, part.prev_hash)
+        return found[0] if isinstance(found, tuple) else ""
+
+    def marked(self, stream: StreamId, part: RottenFrames, lost: LostRange) -> None:
+        """Frames are marked lost: they are missing no more."""
+        self.rotten = tuple(each for each in self.rotten if each != (stream, part))
+        self.lost = (*self.lost, (stream, lost))
+
+    async def _mend(self, stream: StreamId, part: RottenPart) -> list[RottenPart]:
+        """Has a part from whoever has it; a leaf as a whole, or the frames in it. Gives what is left of it.
 
         Raises:
             StorageError, OSError: the stream can't be read.
         """
         if isinstance(part, RottenBlemish):
-            return await self._put(stream, part, b"", "")
+            return [] if await self._put(stream, part, b"", "") else [part]
         if isinstance(part, RottenFrames):
-            return await self._mend_frames(stream, part)
+            return [] if await self._mend_frames(stream, part) else [part]
         what = "leaf" if isinstance(part, RottenLeaf) else part.what
         for peer in self._links.peers():
             number = part.number if isinstance(part, RottenLeaf) else LEAF_NUMBER_MAX
             data = await self._ask(peer, stream, part, what=what, number=number)
-            if data is not None and await self._put(stream, part, data, peer):
-                return True
+            if isinstance(data, bytes) and await self._put(stream, part, data, peer):
+                return []
         if isinstance(part, RottenLeaf):
             directory = self._directory(stream)
-            for each in await self._in_thread(partial(rotten_frames, OsDisk(), directory, part)):
-                if isinstance(each, RottenFrames):
-                    await self._mend_frames(stream, each)
-            left = await self._in_thread(partial(rotten_parts, OsDisk(), directory))
-            return part not in left
-        return False
+            frames = await self._in_thread(partial(rotten_frames, OsDisk(), directory, part))
+            left = [each for each in frames if not await self._mend_frames(stream, each)]
+            if left or part not in await self._in_thread(partial(rotten_parts, OsDisk(), directory)):
+                return [*left]
+        return [part]
 
     async def _mend_frames(self, stream: StreamId, part: RottenFrames) -> bool:
         """Puts frames together: one holder may have some of them, and another one the rest."""
-        if not part.end_hash or part.end_offset - part.offset > FRAMES_BYTES_MAX:
+        if not part.prev_hash or not part.end_hash or part.end_offset - part.offset > FRAMES_BYTES_MAX:
             return False
         pieces: list[bytes] = []
         sources: set[str] = set()
@@ -211,6 +227,9 @@ class Mender:
             found = await self._next_frames(stream, part, seq, before)
             if found is None:
                 return False
+            if isinstance(found, LostRange):
+                await self._in_thread(partial(keep_lost, OsDisk(), self._directory(stream), found))
+                return True
             source, data, seq, before = found
             sources.add(source)
             pieces.append(data)
@@ -218,20 +237,28 @@ class Mender:
 
     async def _next_frames(
         self, stream: StreamId, part: RottenFrames, seq: int, before: bytes
-    ) -> tuple[str, bytes, int, bytes] | None:
-        """Frames that go on from a place: of whom they are, their bytes, and where they end."""
+    ) -> tuple[str, bytes, int, bytes] | LostRange | None:
+        """Frames that go on from a place: of whom they are, their bytes, and where they end; or what says that all of them are lost."""
+        told: LostRange | None = None
         for peer in self._links.peers():
             data = await self._ask(
                 peer, stream, part, what="frames", next_seq=seq, frame_hash=before, upto_seq=part.next_seq
             )
+            if isinstance(data, LostRange):
+                told = data if is_gap(data, stream, part) else told
+                continue
             end = end_of_frames(data, seq, before) if data is not None else None
             if data is not None and end is not None and end[0] <= part.next_seq:
                 return peer, data, *end
         chunk = await self._regions(stream, part.epoch, seq, before, part.next_seq)
-        if chunk is None or (chunk.epoch, chunk.segment_first_seq) != (part.epoch, part.segment_first_seq):
-            return None
+        if (
+            chunk is None
+            or chunk.lost is not None
+            or (chunk.epoch, chunk.segment_first_seq) != (part.epoch, part.segment_first_seq)
+        ):
+            return told
         end = end_of_frames(chunk.frames, seq, before)
-        return None if end is None else ("the tier", chunk.frames, *end)
+        return told if end is None else ("the tier", chunk.frames, *end)
 
     async def _put(self, stream: StreamId, part: RottenPart, data: bytes, source: str) -> bool:
         told = {"stream": str(stream), "segment": part.segment_first_seq, "part": type(part).__name__, "source": source}  # fmt: skip
@@ -257,23 +284,37 @@ class Mender:
         next_seq: int = 0,
         frame_hash: bytes = ZERO_HASH,
         upto_seq: int = SEQUENCE_MAX,
-    ) -> bytes | None:
+    ) -> bytes | LostRange | None:
+        """What a peer has of a part, or says of it; None where it has nothing, or doesn't answer. One question at a time."""
+        async with self._one_asks:
+            return await self._ask_now(peer, stream, part, what, number, (next_seq, frame_hash, upto_seq))
+
+    async def _ask_now(
+        self,
+        peer: str,
+        stream: StreamId,
+        part: RottenPart,
+        what: RottenKind,
+        number: int,
+        place: tuple[int, bytes, int],
+    ) -> bytes | LostRange | None:
         self._number += 1
+        self._lost_told = None
         self._asked, self._answer, self._answered = (peer, self._number), {}, trio.Event()
         key = (part.epoch, part.segment_first_seq)
-        self._say(peer, LeafAsk(self._number, stream, *key, number, what, next_seq, frame_hash, upto_seq))
+        self._say(peer, LeafAsk(self._number, stream, *key, number, what, *place))
         with trio.move_on_after(ANSWER_S):
             await self._answered.wait()
         answer, self._asked = self._answer, ("", 0)
         if not answer or not self._answered.is_set():
-            return None
+            return self._lost_told
         return b"".join(answer[offset] for offset in sorted(answer))
 
     async def _serve(self, peer: str, ask: LeafAsk) -> None:
         try:
             data = await self._in_thread(partial(self._part, ask))
-            if data is None:
-                self._say(peer, LeafLacking(ask.request))
+            if not isinstance(data, bytes):
+                self._say(peer, LeafLacking(ask.request, data))
                 return
             # Small ones, whatever the link: parts rot rarely, and nobody waits behind one.
             for offset in range(0, len(data), PART_BYTES_MIN):
@@ -285,7 +326,7 @@ class Mender:
         finally:
             self._serving.discard(peer)
 
-    def _part(self, ask: LeafAsk) -> bytes | None:
+    def _part(self, ask: LeafAsk) -> bytes | LostRange | None:
         source, key = ChunkSource(self._directory(ask.stream), ask.stream), (ask.epoch, ask.segment_first_seq)
         try:
             if ask.what == "leaf":
@@ -336,3 +377,10 @@ class Mender:
 
 
 assert LEAF_BYTES > PART_BYTES_MIN
+
+
+def is_gap(lost: LostRange, stream: StreamId, part: RottenFrames) -> bool:
+    """Whether a statement is about just these frames, and somebody signed it."""
+    is_its = (lost.node_id, lost.stream) == (stream.node_id, stream.name)
+    fits = lost.fills(part.epoch, part.first_seq, part.next_seq, part.prev_hash, part.end_hash)
+    return is_its and fits and is_lost_signed(lost)

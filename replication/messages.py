@@ -29,6 +29,7 @@ from appliance.core.limits_replication import (
 )
 from replication.membership.messages import MembershipMessage
 from storage.log.layout import HASH_BYTES
+from storage.log.lost import LostRange
 from storage.replicas.streams import (
     CHUNK_BYTES_MAX,
     SEQUENCE_MAX,
@@ -282,9 +283,14 @@ class LeafPart(msgspec.Struct, frozen=True, array_like=True, tag=51):
 
 
 class LeafLacking(msgspec.Struct, frozen=True, array_like=True, tag=52):
-    """The part is not here, or rotten here too, or another one is being sent."""
+    """The part is not here, or rotten here too, or another one is being sent.
+
+    Args:
+        lost: Of frames: they are marked lost.
+    """
 
     request: Request
+    lost: LostRange | None = None
 
 
 GossipMessage = Heads | Stored | Pull | ChunkPart | Lacking | ForkProof | AskHeads

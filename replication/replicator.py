@@ -121,7 +121,7 @@ class Replicator:
         self._mates: frozenset[str] = frozenset()
         self.room = room
         self._writing = Writing(room)
-        self._reading = Reading(self._directory)
+        self._reading = Reading(self.directory)
         self._one_reads, self._one_writes = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
         self._blob_work: BlobWork | None = None
         if blobs is not None:
@@ -133,7 +133,7 @@ class Replicator:
         self.mender = Mender(
             links, self._own, room, clock=clock, scrub_interval_ms=scrub_interval_ms, regions=self.tier.frames
         )
-        self.tier.attach(node_id, self.gossip, self._tick, self._directory, clock)
+        self.tier.attach(node_id, self.gossip, self._tick, self.directory, clock)
         self._nursery: trio.Nursery | None = None
         self._woken = trio.Event()
         self.house = House(room, self._write, self._own_logs.sizes, self._holds)
@@ -382,7 +382,8 @@ class Replicator:
         heads = (self.gossip.head(StreamId(node_id, name)) for name in STREAM_NAMES)
         return max(head.epoch for head in heads)
 
-    def _directory(self, stream: StreamId) -> Path:
+    def directory(self, stream: StreamId) -> Path:
+        """Where a stream is that is held here."""
         return self._own.get(stream) or self.room.directory(stream)
 
 

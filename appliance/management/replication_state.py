@@ -197,6 +197,38 @@ class PastState(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+class MissingState(msgspec.Struct, frozen=True, kw_only=True):
+    """Records [first_seq, next_seq) of a log here that can't be read, and that nobody who is reached has.
+
+    Attributes:
+        node_id, name: The stream, as in HeldState.
+    """
+
+    node_id: str
+    name: str
+    epoch: int
+    first_seq: int
+    next_seq: int
+
+
+class LostState(msgspec.Struct, frozen=True, kw_only=True):
+    """Records [first_seq, next_seq) of a log here that somebody marked lost: a gap for good.
+
+    Attributes:
+        by, reason, at_ms: Who said so, why and when. key_id: Hexadecimal; of the node at which it was said, which signed it.
+    """
+
+    node_id: str
+    name: str
+    epoch: int
+    first_seq: int
+    next_seq: int
+    by: str
+    reason: str
+    at_ms: int
+    key_id: str
+
+
 class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
     """All of it, as of `at_ms`.
 
@@ -208,6 +240,7 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
         unsafe_entries, unsafe_bytes: What would be lost with this box now.
         problem: Why copying as a whole stands still; "" where it doesn't.
         past: What is still to come of this box's own log; None where nothing is.
+        missing, lost: Records that nobody has who is reached, and those that are marked lost.
         role: Of this node. sites: On a cloud node, the boxes of all sites; else nothing.
     """
 
@@ -228,5 +261,7 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
     tier: tuple[TierRegionState, ...] = ()
     problem: str = ""
     past: PastState | None = None
+    missing: tuple[MissingState, ...] = ()
+    lost: tuple[LostState, ...] = ()
     role: Role = "edge"
     sites: tuple[SiteNodeState, ...] = ()

@@ -12,7 +12,9 @@ from appliance.management.fleet import Domain
 from appliance.management.replication_state import (
     ForkState,
     HeldState,
+    LostState,
     Member,
+    MissingState,
     PeerState,
     ReplicationState,
 )
@@ -27,8 +29,10 @@ from replication.replicator import Replicator
 from replication.tier.feeding import TierFeed
 from storage.fleet.safe_file import read_safe
 from storage.log.disk_level import DiskLevels
+from storage.log.lost import LostRange
 from storage.replicas.keeping import copy_bounds
 from storage.replicas.room import FOLDER, ReplicaRoom
+from storage.replicas.rotten import RottenFrames
 from storage.replicas.streams import StreamId
 
 HOUR_MS: Final = 3_600_000
@@ -108,7 +112,39 @@ def with_copies(state: ReplicationState, replicator: Replicator, clock: Clock) -
             for fork, found_at_ms in replicator.forks_found()
         ),
         tier=tier_states(replicator.tier.shipper, state.node_id, now_ms) if replicator.tier.shipper else (),
+        missing=tuple(
+            MissingState(
+                node_id=stream.node_id,
+                name=name_of(stream),
+                epoch=part.epoch,
+                first_seq=part.first_seq,
+                next_seq=part.next_seq,
+            )
+            for stream, part in replicator.mender.rotten
+            if isinstance(part, RottenFrames)
+        ),
+        lost=tuple(lost_state(stream, lost) for stream, lost in replicator.mender.lost),
         problem=replicator.problem or replicator.tier.problem or _rot(replicator),
+    )
+
+
+def name_of(stream: StreamId) -> str:
+    """A stream's name with its branch, as its folder has it."""
+    return stream.name + (f".fork-{stream.branch}" if stream.branch else "")
+
+
+def lost_state(stream: StreamId, lost: LostRange) -> LostState:
+    """A statement as it is shown."""
+    return LostState(
+        node_id=stream.node_id,
+        name=name_of(stream),
+        epoch=lost.epoch,
+        first_seq=lost.first_seq,
+        next_seq=lost.next_seq,
+        by=lost.by,
+        reason=lost.reason,
+        at_ms=lost.at_ms,
+        key_id=lost.key_id.hex(),
     )
 
 
@@ -149,7 +185,7 @@ def _held(numbers: GossipStatistics, replicator: Replicator) -> tuple[HeldState,
     return tuple(
         HeldState(
             node_id=stream.node_id,
-            name=stream.name + (f".fork-{stream.branch}" if stream.branch else ""),
+            name=name_of(stream),
             epoch=head.epoch,
             first_seq=head.first_seq,
             next_seq=head.next_seq,

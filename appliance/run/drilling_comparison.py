@@ -28,6 +28,7 @@ from storage.catalog.outbox import OUTBOX_BATCH_COUNT_MAX
 from storage.catalog_stream.rebuilding import rebuild_catalog
 from storage.catalog_stream.record import decode_change, encode_change
 from storage.log.block import Block
+from storage.log.lost import LOST_CODE
 from storage.log.reader import LogReader
 from storage.replicas.chunk_source import ChunkSource
 from storage.replicas.errors import OtherHistory
@@ -130,7 +131,8 @@ def _blocks(reader: LogReader, seq: int, until_seq: int, found: Differences, who
         try:
             blocks = reader.read(seq)
         except LogDamaged as error:
-            found.add(f"{whose}: {error.message}")
+            if error.code != LOST_CODE:  # a gap that is known is one in both
+                found.add(f"{whose}: {error.message}")
             seq = max(error.next_seq, seq + 1)
             continue
         if not blocks:

@@ -24,7 +24,7 @@ from appliance.identity.keys import SiteKeys
 from appliance.management.replication_state import Link, ReplicationState
 from appliance.run import layout
 from appliance.run.child import ChildLink
-from appliance.run.copying_wiring import make_replicator, with_copies
+from appliance.run.copying_wiring import lost_state, make_replicator, with_copies
 from appliance.run.epoch_claiming import EpochClaiming
 from appliance.run.first_run import lock
 from appliance.run.fleet_inviting import Inviting
@@ -40,10 +40,12 @@ from appliance.run.tier_wiring import make_claims, make_tier, site_tier_keys
 from replication.control import ControlServer
 from replication.guest_socket import GuestServer
 from replication.guests import Guests
+from replication.losing import Losing
 from replication.replicator import Replicator
 from replication.tier.engine import Opening
 from replication.tier.gateway_client import GatewayClient
 from replication.tier.keys import SiteTierKeys
+from storage.replicas.streams import StreamId
 
 STATUS_INTERVAL_S: Final = 5
 LINKED_CHECK_S: Final = 8.0
@@ -63,12 +65,14 @@ class Answers:
         replicator: Replicator,
         claiming: EpochClaiming,
         past: PastFetching,
+        losing: Losing,
         *,
         clock: Clock,
         cloud: CloudNode | None = None,
     ) -> None:
         self._node = node
         self._past = past
+        self.losing = losing
         self._cloud = cloud
         self.linked: dict[str, Opening] = {}
         self.tier_key: Callable[[int], Awaitable[int]] | None = None
@@ -93,6 +97,8 @@ class Answers:
                 return {"node_id": entry.node_id, "name": entry.name, "state": entry.state}
             case "tier_seal_with", {"generation": int(generation)} if self.tier_key is not None:
                 return {"generation": await self.tier_key(generation)}
+            case "mark_lost", {"node_id": str(node_id), "name": str(name), **words}:
+                return await self._mark_lost(node_id, name, words)
             case "tier_check", {"region": str(region)}:
                 return await self._check_region(region)
             case "renew", _:
@@ -131,6 +137,20 @@ class Answers:
         fields["can_sign"] = node.fleet.can_sign
         fields["certificate_ends_at_ms"] = node.fleet.identity.ends_at_ms
         return fields
+
+    async def _mark_lost(self, node_id: str, name: str, words: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Mark records lost: `epoch`, `first_seq`, `next_seq`, `by`, `reason`. Raises as `Losing.mark`."""
+        base, _, branch = name.partition(".fork-")
+        try:
+            stream = msgspec.convert((node_id, base, branch), StreamId)
+            numbers = msgspec.convert([words[key] for key in ("epoch", "first_seq", "next_seq")], list[int])
+        except (KeyError, msgspec.ValidationError) as error:
+            raise UsageError(f"That names no range of a log: {error}.", code="range_unreadable") from error
+        lost = await self.losing.mark(
+            stream, *numbers, by=str(words.get("by", "")), reason=str(words.get("reason", ""))
+        )
+        answer: dict[str, Any] = msgspec.to_builtins(lost_state(stream, lost))
+        return answer
 
     async def _check_region(self, region: str) -> Mapping[str, Any]:
         """Connect a region behind a cloud node: "problem" and "hint", empty where it works."""
@@ -199,7 +219,8 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
     doors = node.links.listener = gateway_links(node, claiming, client, cloud)
     async with trio.open_nursery() as nursery:
         past = PastFetching(config, node.node_id, guests, clock=clock)
-        answers = Answers(node, replicator, claiming, past, clock=clock, cloud=cloud)
+        losing = Losing(replicator.mender, replicator.directory, keys.signer, clock)
+        answers = Answers(node, replicator, claiming, past, losing, clock=clock, cloud=cloud)
         answers.linked = {
             each.name: linked(each.address) for each in config.tier_region if is_linked(each.address)
         }

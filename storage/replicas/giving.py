@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from appliance.core.limits import MIB
+from storage.log.lost import LostRange
 from storage.replicas.chunk_source import ChunkSource
 from storage.replicas.errors import OtherHistory
 from storage.replicas.streams import Chunk
@@ -22,8 +23,8 @@ def part_of_segment(
     next_seq: int = 0,
     frame_hash: bytes = b"",
     upto_seq: int = 0,
-) -> bytes | None:
-    """The bytes of a part; None where they aren't held here, or lie on another history.
+) -> bytes | LostRange | None:
+    """The bytes of a part, or that it is marked lost; None where they aren't held here, or lie on another history.
 
     Args:
         key: (epoch, first sequence) of the segment.
@@ -45,7 +46,7 @@ def part_of_segment(
         return None
     if chunk is None or (chunk.epoch, chunk.segment_first_seq) != key:
         return None
-    return _bytes_of(chunk, what)
+    return chunk.lost if chunk.lost is not None else _bytes_of(chunk, what)
 
 
 def _bytes_of(chunk: Chunk, what: Kind) -> bytes | None:

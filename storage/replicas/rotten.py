@@ -25,7 +25,7 @@ from storage.log.frame import HEADER_BYTES, decode_header
 from storage.log.head import Head, read_head
 from storage.log.layout import ZERO_HASH, sha256
 from storage.log.names import SegmentName, live_segments, parse_segment_name, segments_in_order
-from storage.log.scan import DamagedRange
+from storage.log.scan import DamagedRange, Position
 from storage.log.scrub_state import read_scrub_state
 from storage.log.segment_header import decode_segment_header, encode_segment_header
 from storage.log.segment_verify import is_signature_valid, verify_segment
@@ -51,7 +51,7 @@ class RottenFrames:
     """Frames with the records [first_seq, next_seq) of a segment.
 
     Args:
-        prev_hash: Of the frame before them.
+        prev_hash: Of the frame before them; b"" where it can't be told: then they can't be mended.
         end_hash: Of the last of them, as what follows names it; b"" where nothing says it: then they can't be mended.
         offset, end_offset: Where they lie in the file; `end_offset` 0 where nothing follows them in it.
     """
@@ -121,7 +121,7 @@ def rotten_parts(disk: Disk, directory: Path) -> list[RottenPart]:
     return found[:PART_COUNT_MAX]
 
 
-def rotten_frames(disk: Disk, directory: Path, leaf: RottenLeaf) -> list[RottenPart]:
+def rotten_frames(disk: Disk, directory: Path, leaf: RottenLeaf) -> list[RottenFrames]:
     """The frames that make a leaf of a sealed segment rotten; also where no holder has the leaf some may have the frames.
 
     Raises:
@@ -140,8 +140,8 @@ def rotten_frames(disk: Disk, directory: Path, leaf: RottenLeaf) -> list[RottenP
     return [
         each
         for each in parts
-        if not isinstance(each, RottenFrames)
-        or (each.offset < end and (each.end_offset > start or not each.end_offset))
+        if isinstance(each, RottenFrames)
+        and (each.offset < end and (each.end_offset > start or not each.end_offset))
     ]
 
 
@@ -203,9 +203,7 @@ def _others(disk: Disk, directory: Path, segment: OpenSegment, after: SegmentNam
         return [*found, RottenPage(*name.key, "header")]  # frames can be proved once the salt is known
     for each in end.verdict.damaged:
         if each.next_seq > each.first_seq:
-            frames = _frames(disk, segment, each, end_hash)
-            if frames is not None:
-                found.append(frames)
+            found.append(_frames(disk, segment, each, end_hash))
         elif name.state != "seg" and _is_blemish(disk, segment, each):
             found.append(RottenBlemish(*name.key, each.offset, each.end_offset))
     return found
@@ -229,16 +227,12 @@ def _end(
     return 0, b""
 
 
-def _frames(
-    disk: Disk, segment: OpenSegment, damaged: DamagedRange, segment_end_hash: bytes
-) -> RottenFrames | None:
-    """Damaged frames with what proves them; None where it can't be told what comes before them."""
+def _frames(disk: Disk, segment: OpenSegment, damaged: DamagedRange, segment_end_hash: bytes) -> RottenFrames:
+    """Damaged frames with what proves them."""
     try:
         before = find_place(disk, segment, damaged.first_seq, end_offset=None)
     except LogDamaged:
-        return None
-    if not before.hash:
-        return None
+        before = Position(damaged.offset, damaged.first_seq, b"")
     header = decode_header(disk.pread(segment.descriptor, HEADER_BYTES, damaged.end_offset), segment.salt)
     is_followed = not isinstance(header, str) and header.first_seq == damaged.next_seq
     end_hash = header.prev_hash if is_followed and not isinstance(header, str) else segment_end_hash

@@ -13,7 +13,7 @@ from replication import mender
 from replication.messages import LeafAsk, LeafLacking, LeafPart, decode_message, encode_message
 from storage.log.scrub import Scrubber
 from storage.log.verify import verify
-from storage.replicas.rotten import RottenLeaf
+from storage.replicas.rotten import RottenFrames
 from tests.fleet_kit import until
 from tests.replica_kit import segments_of
 from tests.replicator_kit import Box, join, set_fleet
@@ -78,8 +78,9 @@ async def test_where_both_are_rotten_nothing_is_mended_and_it_is_known(boxes: tu
     for directory, offsets in ((one.root / "log" / "telemetry", (5_000,)), (two.copy_of(one), ())):
         await trio.to_thread.run_sync(spoil, directory, *offsets)
     await until(lambda: one.replicator.mender.rotten and two.replicator.mender.rotten)
-    ((stream, leaf),) = one.replicator.mender.rotten
-    assert (stream, leaf) == (one.stream, RottenLeaf(1, 1, 0))
+    ((stream, frames),) = one.replicator.mender.rotten
+    assert isinstance(frames, RottenFrames)
+    assert (stream, frames.segment_first_seq) == (one.stream, 1)
     assert not verify(two.copy_of(one)).ok
 
 

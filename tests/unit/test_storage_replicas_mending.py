@@ -68,7 +68,7 @@ def leaf_of(directory: Path, number: int = 1) -> bytes:
     source = ChunkSource(directory, ORIGIN)
     try:
         data = source.leaf(1, 1, number)
-        assert data is not None
+        assert isinstance(data, bytes)
         return data
     finally:
         source.close()
@@ -179,7 +179,7 @@ def test_a_copy_without_its_header_goes_on_once_that_is_mended(tmp_path: Path) -
     log.close()
     part = RottenPage(1, 1, "header")
     data = part_of_segment(source, (1, 1), "header")
-    assert data is not None
+    assert isinstance(data, bytes)
     assert "not whole" in mend(OsDisk(), copy, part, data[:-1])
     assert "another segment" in mend(OsDisk(), copy, part, page_of(data, first_seq=7))
     assert "no frame" in mend(OsDisk(), copy, part, page_of(data, salt=1))
@@ -217,7 +217,7 @@ def test_frames_of_another_history_are_refused(pair: tuple[Path, Path]) -> None:
     assert part_of_segment(source, (1, 1), "frames", **other) is None  # type: ignore[arg-type]
     assert part_of_segment(source, (9, 1), "header") is None
     source.close()
-    assert good is not None
+    assert isinstance(good, bytes)
     disk, before = OsDisk(), path.read_bytes()
     assert mend(disk, ours, frames, good[:-4096])
     assert mend(disk, ours, frames, good[:200] + b"x" + good[201:])
@@ -239,7 +239,7 @@ def test_a_footer_that_another_key_signed_is_refused(pair: tuple[Path, Path]) ->
     source = ChunkSource(theirs, ORIGIN)
     data = part_of_segment(source, (1, 1), "footer")
     source.close()
-    assert data is not None
+    assert isinstance(data, bytes)
     footer = decode_footer(data)
     assert footer is not None
     stranger = KitSigner(b"z" * 32)
