@@ -296,13 +296,14 @@ class Mender:
         part: RottenPart,
         what: RottenKind,
         number: int,
-        place: tuple[int, bytes, int],
+        place: tuple[int, bytes, int],  # of frames: sequence, hash before, and before which sequence
     ) -> bytes | LostRange | None:
         self._number += 1
         self._lost_told = None
         self._asked, self._answer, self._answered = (peer, self._number), {}, trio.Event()
         key = (part.epoch, part.segment_first_seq)
-        self._say(peer, LeafAsk(self._number, stream, *key, number, what, *place))
+        next_seq, frame_hash, upto_seq = place
+        self._say(peer, LeafAsk(self._number, stream, *key, number, what, next_seq, frame_hash, upto_seq))
         with trio.move_on_after(ANSWER_S):
             await self._answered.wait()
         answer, self._asked = self._answer, ("", 0)

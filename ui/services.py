@@ -267,8 +267,8 @@ async def no_fleet() -> ReplicationState | None:
     return None
 
 
-async def no_replicator(node_id: str, reason: str) -> Mapping[str, Any]:
-    """Takes no node out. Raises Unavailable: `replicator_away`."""
+async def no_replicator(*wanted: object) -> Mapping[str, Any]:
+    """Does nothing of what only a replicator does. Raises Unavailable: `replicator_away`."""
     raise Unavailable(
         "The replicator does not run.", hint="It runs once this box has peers.", code="replicator_away"
     )
@@ -301,6 +301,7 @@ class Services:
         site: How far the logs of the site's other boxes are read.
         seal_with: Has the replicator seal what goes to the cloud with a generation of the key. Raises as the replicator says.
         decommission_node: Has the replicator take a node out for good, for a reason. Raises as the replicator says.
+        mark_lost: Has it mark records lost (ui/lost_marking.py). Raises likewise.
         bridge_report: Reads what the bridge process last reported; blocks for a moment, so it is called in a thread.
         idempotency_keys_in_use: Hashes of the keys of requests that are being carried out.
         streams: Who has how many live pages open.
@@ -366,6 +367,7 @@ class Services:
     site: Callable[[], SiteStatistics] | None = None
     decommission_node: Callable[[str, str], Awaitable[Mapping[str, Any]]] = no_replicator
     seal_with: Callable[[int], Awaitable[Mapping[str, Any]]] = no_shipper
+    mark_lost: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]] = no_replicator
     idempotency_keys_in_use: set[bytes] = field(default_factory=set)
     imports: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(DEVICE_IMPORT_CONCURRENCY_MAX)

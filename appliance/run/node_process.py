@@ -56,7 +56,7 @@ from appliance.run.node_watch_wiring import look_after_node
 from appliance.run.notifications_wiring import make_notifications
 from appliance.run.process import run_process
 from appliance.run.readiness import readiness_of
-from appliance.run.replication_asking import decommissioner, replication_source
+from appliance.run.replication_asking import decommissioner, loser, replication_source
 from appliance.run.scrubbing import scrubbing_of
 from appliance.run.site_catalog import make_site_catalog
 from appliance.run.site_wiring import open_site
@@ -308,6 +308,7 @@ class Node:
                 replication=replication_source(config),
                 decommission_node=decommissioner(config),
                 seal_with=sealer(config),
+                mark_lost=loser(config),
                 site=site.order.statistics,
                 bridge_report=lambda: read_report(layout.bridge_report(config), clock.now_ms()),
                 firmware=lambda: statistics_of(delivery, device_port),

@@ -31,6 +31,15 @@ def decommissioner(config: Config) -> Callable[[str, str], Awaitable[Mapping[str
     return decommission
 
 
+def loser(config: Config) -> Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]:
+    """Has the replicator mark records lost."""
+
+    async def mark(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await ask(layout.replicator_socket(config), "mark_lost", **fields)
+
+    return mark
+
+
 async def _state(config: Config) -> ReplicationState | None:
     """What the replicator says; None where this box belongs to no fleet.
 

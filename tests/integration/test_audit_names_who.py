@@ -30,7 +30,7 @@ from tests.acts import ACT
 from tests.backup_kit import make_repository
 from tests.broker_stand_in import client_row, retained_row
 from tests.ca_kit import make_csr, sign_by_itself
-from tests.fleet_kit import give_peer
+from tests.fleet_act_kit import A_LOST_RANGE, a_peer, a_range_that_is_missing
 from tests.merge_kit import contradict
 from tests.node_kit import NOW_MS, PASSWORD, Node
 from tests.people_kit import add_user, person, tokens_of
@@ -131,17 +131,6 @@ async def _of_itself(node: Node, client: httpx.AsyncClient) -> dict[str, Any]:
 async def _invitation(node: Node, client: httpx.AsyncClient) -> dict[str, Any]:
     made = await client.post("/api/v1/replication/invitations", json={"kind": "other"})
     return {"{invitation_id}": made.json()["invitation_id"]}
-
-
-async def _peer(node: Node, client: httpx.AsyncClient) -> dict[str, Any]:
-    config = node.services.config
-    peer = give_peer(config, node.services.keys, config.node.data_dir / "peer")
-
-    async def decommission(node_id: str, reason: str) -> dict[str, Any]:
-        return {"node_id": node_id, "name": reason, "state": "decommissioned"}
-
-    object.__setattr__(node.services, "decommission_node", decommission)
-    return {"{node_id}": peer.node_id}
 
 
 async def _group(node: Node, client: httpx.AsyncClient) -> dict[str, Any]:
@@ -517,8 +506,9 @@ RECIPES: Final[dict[str, Recipe]] = {
     "DELETE /broker/retained": Recipe(query="?topic=t", prepare=_broker_client),
     "POST /replication/invitations": Recipe(body={"kind": "other"}),
     "DELETE /replication/invitations/{invitation_id}": Recipe(prepare=_invitation),
-    "POST /replication/nodes/{node_id}/decommission": Recipe(body={"reason": "sold"}, prepare=_peer),
     "POST /replication/tier/rotate-key": Recipe(prepare=tier_kit.region_of),
+    "POST /replication/nodes/{node_id}/decommission": Recipe(body={"reason": "sold"}, prepare=a_peer),
+    "POST /replication/lost": Recipe(body=A_LOST_RANGE, prepare=a_range_that_is_missing),
     "POST /replication/drills": Recipe(prepare=_fleet),
     "POST /replication/tier/drills": Recipe(body={}, prepare=tier_kit.region_and_fleet),
     "POST /replication/drills/stop": Recipe(prepare=_drill),

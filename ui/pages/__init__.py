@@ -28,6 +28,7 @@ from ui.pages import (
     first_run,
     first_run_owner,
     groups,
+    lost,
     mappings,
     overview,
     patterns,
@@ -183,6 +184,7 @@ def routes(services: Services) -> list[Route]:
         Route("/sites/tier-key", page(site_acts.rotate_key, needs="sites.manage"), methods=["POST"]),
         Route("/sites/drill/stop", page(drills.stop, needs="sites.manage"), methods=["POST"]),
         Route("/sites/conflicts", page(conflicts.resolve, needs="conflicts.resolve"), methods=["POST"]),
+        Route("/sites/lost", page(lost.mark, needs="sites.manage"), methods=["POST"]),
         Route("/sites/invite", page(site_acts.invite, needs="sites.manage"), methods=["POST"]),
         Route("/sites/uninvite", page(site_acts.uninvite, needs="sites.manage"), methods=["POST"]),
         Route(

@@ -14,11 +14,12 @@ from ui.live.hub import Frame
 from ui.pages.conflicts import NO_CONFLICTS, ConflictsView, conflicts_view
 from ui.pages.drills import DrillsView, drills_view
 from ui.pages.live_page import stream
+from ui.pages.lost import lost_view
 from ui.pages.shell import Shell
 from ui.pages.site_acts import invitations_view, may_manage
 from ui.pages.sites_facts import SitesView, names_of, sites_view
 from ui.pages.templating import partial
-from ui.replication import replication
+from ui.replication import ReplicationNow, replication
 
 _NOTICES: Final = {
     "resolved": "The value is in force; the other boxes take it over.",
@@ -26,6 +27,7 @@ _NOTICES: Final = {
     "decommissioned": "The box is taken out for good; the others hear of it.",
     "tier-key": "What goes to the cloud from now on is sealed with a new key; what lies there stays readable with the recovery kit.",
     "tier-key-soon": "The new key is recorded; it seals as soon as the replicator is there.",
+    "lost": "They are marked lost. Whatever reads the log goes on behind them, on all boxes.",
     "drill": "A drill is under way; this page shows how far it is.",
     "drill-off": "The drill is called off.",
 }
@@ -33,7 +35,8 @@ _NOTICES: Final = {
 
 async def show(shell: Shell, request: Request) -> Response:
     """`GET /sites`."""
-    view, conflicts = await _views(shell, request)
+    now = await replication(shell.services)
+    view, conflicts = sites_view(now), await _conflicts(shell, request, now)
     may = await shell.permissions_of(request)
     manages = await may_manage(shell, may)
     return await shell.render(
@@ -44,6 +47,7 @@ async def show(shell: Shell, request: Request) -> Response:
         live_url="/live/sites",
         s=view,
         conflicts=conflicts,
+        lost=lost_view(now),
         invitations=await invitations_view(shell) if manages else (),
         d=drills_view(shell.services.drills.now()),
         may=may,
@@ -76,8 +80,7 @@ async def live(shell: Shell, request: Request) -> Response:
     return stream(shell, request, None, render)
 
 
-async def _views(shell: Shell, request: Request) -> tuple[SitesView, ConflictsView]:
-    now = await replication(shell.services)
+async def _conflicts(shell: Shell, request: Request, now: ReplicationNow) -> ConflictsView:
     if now.is_alone or "conflicts.read" not in await shell.permissions_of(request):
-        return sites_view(now), NO_CONFLICTS
-    return sites_view(now), await conflicts_view(shell, names_of(now))
+        return NO_CONFLICTS
+    return await conflicts_view(shell, names_of(now))
