@@ -57,7 +57,7 @@ class Losing:
             holder = await self._mender.holder_of(stream, part)
         if time.cancelled_caught:
             raise Unavailable(
-                "Not all boxes that are connected have answered whether they have these records.",
+                "Not all boxes that are connected have said whether they have these records.",
                 hint="Try again in a minute.",
                 code="holders_not_asked",
             )

@@ -11,15 +11,16 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 import trio
 
 from appliance.core.clock import Clock
-from appliance.core.errors import StorageError
+from appliance.core.errors import StorageError, Unavailable
 from appliance.core.limits import LEAF_BYTES
 from appliance.core.limits_replication import LEAF_NUMBER_MAX, PART_BYTES_MIN
+from replication.mender_words import UNSURE, Regions, Sender, Unsure, is_gap, nothing_of_regions
 from replication.messages import (
     LeafAsk,
     LeafLacking,
@@ -31,7 +32,7 @@ from replication.messages import (
 from replication.scheduling import Priority
 from storage.log.disk import OsDisk
 from storage.log.layout import ZERO_HASH
-from storage.log.lost import LostRange, is_lost_signed, keep_lost, lost_of
+from storage.log.lost import LostRange, keep_lost, lost_of
 from storage.log.scrub import Scrubber
 from storage.replicas.chunk_part import end_of_frames
 from storage.replicas.chunk_source import ChunkSource
@@ -47,7 +48,7 @@ from storage.replicas.rotten import (
     rotten_frames,
     rotten_parts,
 )
-from storage.replicas.streams import SEQUENCE_MAX, Chunk, StreamId
+from storage.replicas.streams import SEQUENCE_MAX, StreamId
 
 LOOK_INTERVAL_S: Final = 60.0
 """How often it is looked what scrubs have found: a small file for each stream, and the leaves that it names."""
@@ -56,31 +57,6 @@ ANSWER_S: Final = 300.0
 NEVER_S: Final = 3_600.0
 log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
-
-
-class Sender(Protocol):
-    """What links do for this (replication/link/links.py)."""
-
-    def peers(self) -> list[str]: ...
-
-    def send(
-        self, peer: str, data: bytes, priority: Priority, on_left: Callable[[], None] | None = None
-    ) -> bool: ...
-
-
-class Regions(Protocol):
-    """The cloud's regions: the frames of one segment that go on from a place and begin before a sequence; None where none has them."""
-
-    async def __call__(
-        self, stream: StreamId, epoch: int, next_seq: int, frame_hash: bytes, upto_seq: int
-    ) -> Chunk | None: ...
-
-
-async def nothing_of_regions(
-    stream: StreamId, epoch: int, next_seq: int, frame_hash: bytes, upto_seq: int
-) -> Chunk | None:
-    """Of a node that ships to none."""
-    return None
 
 
 class Mender:
@@ -115,7 +91,7 @@ class Mender:
         self._number = 0
         self._asked: tuple[str, int] = ("", 0)
         self._answer: dict[int, bytes] | None = None
-        self._lost_told: LostRange | None = None
+        self._said: LostRange | Unsure | None = None
         self._answered = trio.Event()
         self._one_asks = trio.Lock()
         self._ended = threading.Event()
@@ -144,7 +120,7 @@ class Mender:
         if (peer, message.request) != self._asked:
             return
         if isinstance(message, LeafLacking):
-            self._answer, self._lost_told = None, message.lost
+            self._answer, self._said = None, message.lost or (None if message.is_looked else UNSURE)
             self._answered.set()
         elif self._answer is not None and message.offset not in self._answer:
             self._answer[message.offset] = message.data
@@ -183,9 +159,30 @@ class Mender:
         self.rotten, self.lost = tuple(left), tuple(lost)
 
     async def holder_of(self, stream: StreamId, part: RottenFrames) -> str:
-        """Who that is reached has the first of these frames, or says that it can't tell; "" where nobody has."""
-        found = await self._next_frames(stream, part, part.first_seq, part.prev_hash)
-        return found[0] if isinstance(found, tuple) else ""
+        """Who that is reached has the first of these frames; "" where nobody has.
+
+        Raises:
+            Unavailable: `holders_not_asked`: some of them could not say.
+        """
+        unsure = []
+        for peer in self._links.peers():
+            data = await self._ask(
+                peer, stream, part, what="frames", next_seq=part.first_seq, frame_hash=part.prev_hash
+            )
+            if isinstance(data, bytes) and end_of_frames(data, part.first_seq, part.prev_hash) is not None:
+                return peer
+            if data is UNSURE:
+                unsure.append(peer)
+        chunk = await self._regions(stream, part.epoch, part.first_seq, part.prev_hash, part.next_seq)
+        if chunk is not None and chunk.lost is None:
+            return "the cloud"
+        if unsure:
+            raise Unavailable(
+                f"Not all boxes that are connected have said whether they have these records: {', '.join(unsure)}.",
+                hint="Try again in a minute; if that doesn't help, update these boxes.",
+                code="holders_not_asked",
+            )
+        return ""
 
     def marked(self, stream: StreamId, part: RottenFrames, lost: LostRange) -> None:
         """Frames are marked lost: they are missing no more."""
@@ -244,8 +241,8 @@ class Mender:
             data = await self._ask(
                 peer, stream, part, what="frames", next_seq=seq, frame_hash=before, upto_seq=part.next_seq
             )
-            if isinstance(data, LostRange):
-                told = data if is_gap(data, stream, part) else told
+            if not isinstance(data, bytes | None):
+                told = data if isinstance(data, LostRange) and is_gap(data, stream, part) else told
                 continue
             end = end_of_frames(data, seq, before) if data is not None else None
             if data is not None and end is not None and end[0] <= part.next_seq:
@@ -284,8 +281,8 @@ class Mender:
         next_seq: int = 0,
         frame_hash: bytes = ZERO_HASH,
         upto_seq: int = SEQUENCE_MAX,
-    ) -> bytes | LostRange | None:
-        """What a peer has of a part, or says of it; None where it has nothing, or doesn't answer. One question at a time."""
+    ) -> bytes | LostRange | Unsure | None:
+        """What a peer has of a part, or says of it; None where it has looked and has nothing. One question at a time."""
         async with self._one_asks:
             return await self._ask_now(peer, stream, part, what, number, (next_seq, frame_hash, upto_seq))
 
@@ -297,9 +294,9 @@ class Mender:
         what: RottenKind,
         number: int,
         place: tuple[int, bytes, int],  # of frames: sequence, hash before, and before which sequence
-    ) -> bytes | LostRange | None:
+    ) -> bytes | LostRange | Unsure | None:
         self._number += 1
-        self._lost_told = None
+        self._said = UNSURE
         self._asked, self._answer, self._answered = (peer, self._number), {}, trio.Event()
         key = (part.epoch, part.segment_first_seq)
         next_seq, frame_hash, upto_seq = place
@@ -308,14 +305,14 @@ class Mender:
             await self._answered.wait()
         answer, self._asked = self._answer, ("", 0)
         if not answer or not self._answered.is_set():
-            return self._lost_told
+            return self._said
         return b"".join(answer[offset] for offset in sorted(answer))
 
     async def _serve(self, peer: str, ask: LeafAsk) -> None:
         try:
             data = await self._in_thread(partial(self._part, ask))
             if not isinstance(data, bytes):
-                self._say(peer, LeafLacking(ask.request, data))
+                self._say(peer, LeafLacking(ask.request, data, is_looked=True))
                 return
             # Small ones, whatever the link: parts rot rarely, and nobody waits behind one.
             for offset in range(0, len(data), PART_BYTES_MIN):
@@ -378,10 +375,3 @@ class Mender:
 
 
 assert LEAF_BYTES > PART_BYTES_MIN
-
-
-def is_gap(lost: LostRange, stream: StreamId, part: RottenFrames) -> bool:
-    """Whether a statement is about just these frames, and somebody signed it."""
-    is_its = (lost.node_id, lost.stream) == (stream.node_id, stream.name)
-    fits = lost.fills(part.epoch, part.first_seq, part.next_seq, part.prev_hash, part.end_hash)
-    return is_its and fits and is_lost_signed(lost)

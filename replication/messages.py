@@ -287,10 +287,12 @@ class LeafLacking(msgspec.Struct, frozen=True, array_like=True, tag=52):
 
     Args:
         lost: Of frames: they are marked lost.
+        is_looked: Whether it was looked for just now. Not where another part is being sent, nor by a release that knows leaves alone: it may be there.
     """
 
     request: Request
     lost: LostRange | None = None
+    is_looked: bool = False
 
 
 GossipMessage = Heads | Stored | Pull | ChunkPart | Lacking | ForkProof | AskHeads

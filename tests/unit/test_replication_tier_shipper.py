@@ -173,3 +173,24 @@ async def test_a_stream_that_is_dropped_is_opened_anew(tmp_path: Path, log: LogW
         rig.grow()
         rig.shipper.told("us", ORIGIN, rig.told[-1].head)
         assert len(list(rig.shipper.machine.views(0))) == 2
+
+
+async def test_frames_are_had_from_a_region_that_is_connected(tmp_path: Path, log: LogWriter) -> None:
+    rig = Rig(tmp_path)
+    source = ChunkSource(tmp_path / "own", ORIGIN)
+    first = source.begin(bytes_max=1)
+    assert first is not None
+    place = (first.epoch, first.next_seq, first.hash)
+    wanted = source.after(*place, bytes_max=1)
+    source.close()
+    assert wanted is not None
+    assert await rig.shipper.frames(ORIGIN, *place, wanted.next_seq) is None, "none is connected"
+    async with running(rig):
+        end = rig.grow()
+        await wait_until(lambda: rig.has("eu") == end)
+        found = await rig.shipper.frames(ORIGIN, *place, wanted.next_seq)
+        assert found is not None
+        assert (found.frames, found.segment_first_seq) == (wanted.frames, wanted.segment_first_seq)
+        assert await rig.shipper.frames(ORIGIN, 1, end, b"x" * 32, end + 1) is None
+        rig.tiers["eu"].is_away = rig.tiers["us"].is_away = True
+        assert await rig.shipper.frames(ORIGIN, *place, wanted.next_seq) is None
