@@ -17,7 +17,7 @@ from appliance.core.limits import BACKUP_SEAL_WAIT_MS, PAGE_BYTES
 from storage.log.disk import OsDisk
 from storage.log.dropped import read_dropped
 from storage.log.head import Head
-from storage.log.names import DROPPED, SegmentName, live_segments, segments_in_order
+from storage.log.names import DROPPED, LOST, SegmentName, live_segments, segments_in_order
 
 _POLL_S: Final = 0.1
 
@@ -58,8 +58,9 @@ def log_files(
         if not _copy_segment(directory, segment, head, copy, discard):
             gone.append(segment)
     disk = OsDisk()
-    if (directory / DROPPED).exists():
-        copy(LogFile(directory / DROPPED, DROPPED, None, is_fixed=False))
+    for name in (DROPPED, LOST):
+        if (directory / name).exists():
+            copy(LogFile(directory / name, name, None, is_fixed=False))
     dropped = read_dropped(disk, directory)
     lost = [segment for segment in gone if segment.first_seq >= dropped.next_seq]
     if lost:

@@ -14,6 +14,7 @@ from storage.log.disk import Disk
 from storage.log.dropped import read_dropped, write_dropped
 from storage.log.head import Head, HeadFile
 from storage.log.layout import round_to_page
+from storage.log.lost import keep_lost, lost_of
 from storage.log.names import HEAD, segments_in_order
 from storage.replicas.beginning import tell_missing
 from storage.replicas.streams import StreamHead
@@ -83,9 +84,11 @@ def join_past(disk: Disk, directory: Path, past: Path) -> int:
     Returns:
         How many segments were put there.
     Raises:
-        LogDamaged: a list of what is not here can't be read. OSError: the disk failed.
+        LogDamaged: a list of what is not here can't be read. LimitExceeded: `lost_count`. OSError: the disk failed.
     """
     before = read_dropped(disk, past)
+    for lost in lost_of(past):
+        keep_lost(disk, directory, lost)
     names = segments_in_order(disk.names(past))
     for name in names:
         disk.rename(past / str(name), directory / str(name))

@@ -185,3 +185,10 @@ def test_no_log_at_all_is_fine(tmp_path: Path) -> None:
     copies = Copies()
     log_files(tmp_path / "none", NOTHING_YET, copies.copy, copies.discard)
     assert copies.files == {}
+
+
+def test_what_is_marked_lost_goes_along(log: Path) -> None:
+    (log / "lost").write_bytes(b"a statement")
+    copies = Copies()
+    log_files(log, head_of(log), copies.copy, copies.discard)
+    assert copies.files["lost"] == b"a statement"
