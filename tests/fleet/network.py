@@ -58,11 +58,15 @@ class Wire:
             with contextlib.suppress(AssertionError):  # none was set
                 run("tc", "-n", name, "qdisc", "del", "dev", "eth0", "root")
 
-    def slow(self, rate: str) -> None:
-        """So much a second each way, such as 50kbit."""
+    def slow(self, rate: str, *, burst: str = "4kb") -> None:
+        """So much a second each way, such as 50kbit.
+
+        Args:
+            burst: At once; a quick line needs at least what it carries between two ticks of the kernel's clock.
+        """
         for name in (self.one, self.other):
             run("tc", "-n", name, "qdisc", "add", "dev", "eth0", "root", "tbf",
-                "rate", rate, "burst", "4kb", "latency", "2s")  # fmt: skip
+                "rate", rate, "burst", burst, "latency", "2s")  # fmt: skip
 
     def lossy(self, percent: int) -> None:
         """So many of a hundred packets are lost, each way."""
