@@ -23,6 +23,17 @@ def test_a_thousand_worlds_with_two_regions() -> None:
     assert not answer["broken"], told(answer)
 
 
+@pytest.mark.parametrize(
+    ("seed", "kinds"),
+    [
+        (2, ["short_memory", "box_destroyed"]),  # it was to forget a log that wasn't restored yet
+        (524, []),  # a preferred region was live again with all of its backlog lacking
+    ],
+)
+def test_worlds_that_were_broken_once_are_whole(seed: int, kinds: list[str]) -> None:
+    assert run_tier_seed(seed, 1, kinds).breaches == ()
+
+
 @pytest.mark.parametrize("nodes", [1, 3])
 def test_a_seed_gives_the_same_trace_in_every_process(nodes: int) -> None:
     here = run_tier_seed(5, nodes, ["lost_pieces", "restarts"])
