@@ -255,7 +255,12 @@ class ChildProcess:
             self._to(self.state, message.status)
 
     async def _kill_if_it_hangs(self) -> None:
+        due_mono_ms = self._clock.mono_ms()
         while True:
+            late_ms = self._clock.mono_ms() - due_mono_ms
+            if late_ms >= limits.HEARTBEAT_INTERVAL_MS:
+                # This process stood still, perhaps all of the machine: what was sent meanwhile wasn't read yet.
+                self._fresh_until_mono_ms += late_ms
             grace_ms = self._timing.lost_ms - self._timing.stale_ms if self._beaten else 0
             left_ms = self._fresh_until_mono_ms + grace_ms - self._clock.mono_ms()
             if left_ms < 0 and self.state is not State.DRAINING:
@@ -266,7 +271,9 @@ class ChildProcess:
                 self.kill()
                 return
             # Heard from meanwhile, a process has another deadline, which may be nearer: look again soon.
-            await trio.sleep(min(max(left_ms, 10), limits.HEARTBEAT_INTERVAL_MS) / 1000)
+            pause_ms = min(max(left_ms, 10), limits.HEARTBEAT_INTERVAL_MS)
+            due_mono_ms = self._clock.mono_ms() + pause_ms
+            await trio.sleep(pause_ms / 1000)
 
     async def _ask_to_drain(self, process: trio.Process) -> None:
         if self._link is not None:

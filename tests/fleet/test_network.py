@@ -13,11 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from appliance.core.errors import NotFound
 from tests.fleet.network import Wire, WiredBox, wire
 from tests.fleet.rig import register, within
 from tests.integration.test_broker_verbs import until
@@ -25,6 +27,11 @@ from tests.integration.test_broker_verbs import until
 pytestmark = pytest.mark.long
 METRIC = "temperature_celsius"
 SLOW_WATCH_S = 120
+PARTED_S = 120
+BACKLOG_MIB = 10
+BACKLOG_BYTES_PER_S = 125_000
+TAIL_LATE_S_MAX = 10
+"""What is new in another stream of the same box waits no longer, whatever backlog goes over the link."""
 
 
 @dataclass
@@ -67,6 +74,13 @@ class Pair:
 
     def are_alive(self) -> bool:
         return all(box.replication()["peers"][0]["member"] == "alive" for box in self.boxes)
+
+    def is_there(self, device: str) -> bool:
+        """Whether the other box knows a device."""
+        try:
+            return bool(self.other.api().get(f"/api/v1/devices/{device}"))
+        except NotFound:
+            return False
 
     def check_identity(self) -> None:
         """No box took itself or the other for somebody else."""
@@ -123,7 +137,63 @@ def test_both_sides_of_a_cut_go_on_and_are_one_again(pair: Pair) -> None:
     pair.check_identity()
 
 
+def test_parted_boxes_become_equal_in_the_time_that_the_bytes_take_and_what_is_new_does_not_wait(
+    pair: Pair,
+) -> None:
+    """Scenario 4, shortened: tests/simulation/test_scenarios.py has 6 h of it."""
+    pair.wire.cut()
+    within(60, lambda: "down" in pair.one.links().values(), "the cut is noticed")
+    sending = pair.send(rate=4, seconds=PARTED_S)
+    noisy = json.loads(pair.credentials["one"].read_text())[0]
+    pair.one.log_much(noisy["username"], noisy["password"], BACKLOG_MIB)
+    pair.finish(sending)
+    assert pair.one.replication()["rpo_ms"] > PARTED_S * 500, "it says how much would be lost"
+    pair.wire.heal()
+    pair.wire.slow(f"{8 * BACKLOG_BYTES_PER_S}bit")
+    healed_s = time.monotonic()
+    within(120, pair.are_linked, "linked again")
+    late_s: list[float] = []
+    while pair.one.replication()["peers"][0]["lag_entries"]:
+        device = f"late-{len(late_s)}"
+        pair.one.api().post("/api/v1/devices", {"device_id": device})
+        late_s.append(within(60, partial(pair.is_there, device), f"{device} is there"))
+        within_s = 2 * 60 + 1.2 * BACKLOG_MIB * 1024 * 1024 / BACKLOG_BYTES_PER_S
+        assert time.monotonic() - healed_s < within_s, "converged within 2 × 60 s and what the bytes take"
+    equal_s = time.monotonic() - healed_s
+    # The first ones may come with what the catalog itself had missed.
+    print(
+        f"converged after {equal_s:.0f} s; what was new meanwhile was late by {[round(s, 1) for s in late_s]}"
+    )
+    assert len(late_s) > 3, "there was no backlog"
+    assert max(late_s[1:]) < TAIL_LATE_S_MAX
+    pair.wire.heal()
+    pair.become_equal()
+    pair.check_identity()
+
+
+def test_a_box_that_stands_still_for_a_minute_is_called_dead_once_at_most_and_calls_nobody_so(
+    pair: Pair,
+) -> None:
+    """Scenario 5: what comes of it is over when it goes on, and no epoch begins."""
+    before = [len(box.log_text()) for box in pair.boxes]
+    stopped = pair.other.pids()
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(60)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    within(120, pair.are_linked, "linked again")
+    within(60, pair.are_alive, "alive to each other")
+    time.sleep(30)
+    assert pair.are_alive(), "and so it stays"
+    seen = [box.log_text()[at:].count("condition=DEAD") for box, at in zip(pair.boxes, before, strict=True)]
+    assert seen[0] <= 1, "it flapped"
+    assert seen[1] == 0, "whoever stood still is no judge of others"
+    pair.check_identity()
+
+
 def test_one_way_loss_and_a_box_that_stands_still_change_nobody(pair: Pair) -> None:
+    before = [len(box.log_text()) for box in pair.boxes]
     sending = pair.send(rate=2, seconds=40)
     pair.wire.cut_towards_one()
     time.sleep(12)
@@ -142,6 +212,8 @@ def test_one_way_loss_and_a_box_that_stands_still_change_nobody(pair: Pair) -> N
     pair.become_equal()
     pair.check_identity()
     within(60, pair.are_alive, "alive to each other")
+    for box, at in zip(pair.boxes, before, strict=True):
+        assert "condition=DEAD" not in box.log_text()[at:], "12 s of any of it is no death"
 
 
 def test_a_slow_wire_carries_heartbeats_and_a_backlog(pair: Pair) -> None:
