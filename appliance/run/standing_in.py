@@ -11,8 +11,8 @@ state wants it, and gives it back where it has to begin once more, since that is
 
 A command that waits on any other node for a device that listens here is said here, whether that node lives or not.
 
-What a node that is gone had still to tell people is told by one of the others: of those that are there, the one whose id is the lowest. Two may believe
-to be that one, and a notification may have been sent before its node was gone and could say so: then it is told twice, under the same key, never not at all.
+What a node that is gone had still to tell people is told by one of the others: of those that are there, the one whose id is the lowest; and that one brings its rollouts to their end of
+which all devices are done. Two may believe to be that one, and a notification may have been sent before its node was gone and could say so: then it is told twice, under the same key, never not at all.
 
 A box without peers has none of this.
 """
@@ -119,6 +119,7 @@ class StandingIn:
                 await self._take_over(gone)
             if gone and state is not None and is_next(state, gone):
                 await self._tell_for(gone)
+                await self._end_for(gone)
             self._failure = ""
         except HomeportError as error:
             self._failures += 1
@@ -213,6 +214,19 @@ class StandingIn:
         )
         self._told += count
         _log.warning("what a node that is gone had to tell people is told from here", nodes=gone, count=count)
+
+    async def _end_for(self, gone: Collection[str]) -> None:
+        """Bring rollouts to their end of which no device has anything to do any more, so that none comes here with one."""
+        homes = list(gone)
+        if not await self._catalog.read(lambda reader: reader.has_ended_rollouts_of(homes), pool="pipeline"):
+            return
+
+        count = await self._engine.do(
+            lambda work: work.catalog.take_over_ended_rollouts(homes), by=_TAKE_OVER
+        )
+        self._engine.look_soon()
+        self._taken += count
+        _log.warning("rollouts of a node that is gone are brought to their end here", nodes=gone, count=count)
 
     async def _take_over(self, gone: Collection[str]) -> None:
         homes = list(gone)

@@ -26,6 +26,11 @@ _TO_BEGIN_ELSEWHERE: Final = f"state = 'queued' AND {OWN_HOME} AND rollout_id IN
 IN_DOUBT: Final = "The box that sent it is gone; it may have arrived."
 
 
+_ENDED: Final = f"""home IN (SELECT value FROM json_each(?1)) AND NOT {OWN_HOME} AND state IN (SELECT value FROM json_each(?2))
+AND NOT EXISTS (SELECT 1 FROM executions AS e WHERE e.rollout_id = rollouts.rollout_id AND e.ended_at_ms IS NULL)"""  # noqa: S608
+"""Rollouts under way of which no device has anything to do any more: they soak, or end."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenOver:
     """What a node took over: ids of executions, rollouts and commands."""
@@ -132,6 +137,22 @@ class HomeTable(CatalogDatabase):
                 "UPDATE notifications SET error = CASE state WHEN 'sending' THEN ?4 ELSE error END, state = 'waiting', "  # noqa: S608
                 f"next_at_ms = min(next_at_ms, ?5), origin = ?2, hlc = ?3 WHERE state IN ('waiting', 'sending') AND {_BY}",
                 (json.dumps(list(homes)), self.origin, self.hlc, IN_DOUBT, now_ms),
+            )
+
+    def has_ended_rollouts_of(self, homes: Sequence[str]) -> bool:
+        """Whether one of these other nodes drives a rollout of which only the end is left, which no device would bring here."""
+        found = self.row(
+            f"SELECT 1 FROM rollouts WHERE {_ENDED} LIMIT 1",  # noqa: S608
+            (json.dumps(list(homes)), json.dumps(sorted(LIVE))),
+        )
+        return found is not None
+
+    def take_over_ended_rollouts(self, homes: Sequence[str]) -> int:
+        """Become the home of those rollouts; how many they are."""
+        with self.transaction():
+            return self.execute(
+                f"UPDATE rollouts SET home = ?3, home_fence = home_fence + 1, origin = ?3, hlc = ?4 WHERE {_ENDED}",  # noqa: S608
+                (json.dumps(list(homes)), json.dumps(sorted(LIVE)), self.origin, self.hlc),
             )
 
     def take_over(self, device_ids: Sequence[str], homes: Sequence[str]) -> TakenOver:

@@ -74,13 +74,20 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, *, notifies: bool = False) -> AsyncIterator[tuple[Site, StandingIn]]:
-    """The other node had begun an update of pump-1 and queued a command for it."""
+async def site(
+    folder: Path, *, notifies: bool = False, is_updated: bool = False
+) -> AsyncIterator[tuple[Site, StandingIn]]:
+    """The other node had begun an update of pump-1, which may have ended, and queued a command for it."""
     clock = ManualClock()
     one = SiteNode(folder, 1, clock)
     one.catalog.add_device("pump-1")
     one.catalog.add_command("c-1", "pump-1", CommandWish(method="reboot"), created_by="ada")
     begin_execution(one)
+    if is_updated:
+        with one.catalog.transaction():
+            hlc = one.catalog.hlc
+            one.catalog.execute("UPDATE executions SET state = 'succeeded', ended_at_ms = 1, hlc = ?", (hlc,))
+            one.catalog.execute("UPDATE rollouts SET state = 'soaking', hlc = ?", (hlc,))
     if notifies:
         with one.catalog.transaction():
             one.catalog.make_notifications(
@@ -225,6 +232,27 @@ async def test_what_a_dead_node_had_to_tell_people_is_told_by_one(tmp_path: Path
         assert [row[0] for row in page] == ["", IN_DOUBT]
         await standing_in.look()
         assert standing_in.statistics()["notifications_taken_total"] == 2
+
+
+async def test_a_rollout_of_which_only_the_end_is_left_is_brought_there_by_one(tmp_path: Path) -> None:
+    async with site(tmp_path, is_updated=True) as (here, standing_in):
+
+        async def own() -> list[str]:
+            found = await here.catalog.read(
+                lambda catalog: catalog.rollouts_in([RolloutState.SOAKING], own=True)
+            )
+            return [each.rollout_id for each in found]
+
+        await standing_in.look()
+        here.clock.advance(TAKE_OVER_AFTER_MS - 1)
+        await standing_in.look()
+        assert await own() == []
+        here.clock.advance(1)
+        await standing_in.look()
+        assert await own() == ["r-1"], "no device has to come here for that"
+        assert standing_in.statistics()["taken_over_total"] == 1
+        await standing_in.look()
+        assert standing_in.statistics()["taken_over_total"] == 1
 
 
 async def test_of_those_that_are_left_one_does_it(tmp_path: Path) -> None:
