@@ -22,6 +22,8 @@ from appliance.run import layout
 from replication.sources import Gap, OnGap, Source
 from storage.catalog.catalog import Catalog
 from storage.catalog_stream.rebuilding import rebuild_catalog
+from storage.log.disk import OsDisk
+from storage.replicas.branching import move_branches
 from storage.replicas.chunk_source import ChunkSource
 from storage.replicas.errors import OtherHistory
 from storage.replicas.replica_log import ReplicaLog
@@ -120,7 +122,8 @@ async def copy_branches(
 ) -> Copied:
     """Copy the branches of a node's own streams that forked, beside the copies of others; the streams themselves were copied before.
 
-    Holders give one history several names. What lies on a history that is here already is not copied again.
+    Holders give one history several names. What lies on a history that is here already is not copied again. A tail that a later epoch
+    replaced while its stream was copied is put there too.
 
     Args:
         found: What is held of the node's streams, by stream and holder.
@@ -131,10 +134,12 @@ async def copy_branches(
         stream: max(held.values(), key=lambda head: head.place) for stream, held in found.items() if held
     }
     copied = Copied()
+    for stream in sorted({StreamId(each.node_id, each.name) for each in heads}):
+        own, beside = _own_and_beside(config, stream)
+        await trio.to_thread.run_sync(move_branches, OsDisk(), own, beside)
     # The longest first: whoever is behind has a part of it under another name.
     for stream in sorted(filter(_is_branch, heads), key=lambda each: (heads[each].place, each), reverse=True):
-        own = layout.catalog_log(config) if stream.name == "catalog" else layout.telemetry_log(config)
-        beside = layout.replica(config, stream.node_id, stream.name).parent
+        own, beside = _own_and_beside(config, stream)
         here = [own, *sorted(beside.glob(f"{stream.name}.fork-*"))]
         if not await trio.to_thread.run_sync(_is_had, here, stream, heads[stream]):
             wanted = [(stream, beside / f"{stream.name}.fork-{stream.branch}")]
@@ -143,6 +148,12 @@ async def copy_branches(
                 why = "what another body of this node wrote could not be had; it comes by itself once a holder is linked"
                 copied += Copied(lacking=(Lacking(what=str(stream), why=why),))
     return copied
+
+
+def _own_and_beside(config: Config, stream: StreamId) -> tuple[Path, Path]:
+    """Where a stream of this node is, and where branches of it are."""
+    own = layout.catalog_log(config) if stream.name == "catalog" else layout.telemetry_log(config)
+    return own, layout.replica(config, stream.node_id, stream.name).parent
 
 
 def _is_branch(stream: StreamId) -> bool:

@@ -15,7 +15,7 @@ from appliance.core.errors import HomeportError
 from replication.tier.auditing import WALK_COUNT
 from replication.tier.envelope import KeyOf
 from replication.tier.shipping import FILL_PACE_MS, ShippingOptions
-from replication.tier.source import TierSource
+from replication.tier.source import TierSource, claim_key
 from replication.tier.waiting import waits
 from storage.replicas.streams import StreamId
 
@@ -109,8 +109,17 @@ class TierWorld(World):
         self.after(self.source.randrange(LOOK_MS), partial(self._look, body))
 
     def _look(self, body: Body) -> None:
+        if body.is_up and not body.disk.must_claim:
+            self._tell_epoch(body)
         self.tier_judge.look(body)
         self.after(LOOK_MS, partial(self._look, body))
+
+    def _tell_epoch(self, body: Body) -> None:
+        """A box that runs puts its own epoch into each region that answers, where it is nobody's (appliance/run/tier_claims.py)."""
+        key, claim = claim_key(body.node_id, body.disk.epoch), body.disk.instance.encode()
+        for line in body.lines.values():
+            if line.region.state == "well" and not line.is_cut:
+                line.region.kept_objects.setdefault(key, claim)
 
     # --- A lost disk ---------------------------------------------------------------------------------------------
 

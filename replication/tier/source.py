@@ -150,7 +150,9 @@ class TierSource:
         for source, epoch in _places(epochs, stream):
             if epoch < head.epoch:
                 continue
-            async with aclosing(_fetched(self._engine, source, epoch, max(0, head.next_seq))) as pieces:
+            # A later epoch may begin before the end of the one before it: with what its writer had back then.
+            from_seq = max(0, head.next_seq) if epoch == head.epoch else 0
+            async with aclosing(_fetched(self._engine, source, epoch, from_seq)) as pieces:
                 async for name, data in pieces:
                     if (name.epoch, name.next_seq) <= head.place and not log.is_empty:
                         continue

@@ -28,6 +28,28 @@ def branch_directory(directory: Path, frame_hash: bytes) -> Path:
     return directory.with_name(f"{whole}.fork-{frame_hash.hex()[:8]}")
 
 
+def move_branches(disk: Disk, directory: Path, into: Path) -> list[Path]:
+    """Moves the histories that were kept of a stream from beside it to where others look for them; gives where they are now.
+
+    One that is there already stays where it was.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    moved = []
+    for branch in sorted(directory.parent.glob(f"{directory.name}.fork-*")):
+        target = into / branch.name
+        if target.exists():
+            continue
+        disk.make_directory(into)
+        disk.rename(branch, target)
+        moved.append(target)
+    if moved:
+        disk.fsync_directory(into)
+        disk.fsync_directory(directory.parent)
+    return moved
+
+
 def keep_branch(
     disk: Disk, directory: Path, live: list[SegmentName], head: StreamHead, first_seq: int
 ) -> Path:

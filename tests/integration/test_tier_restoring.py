@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -344,3 +345,33 @@ async def test_who_went_on_after_a_fork_is_had_behind_its_branch(
     writer = open_log(site.config, keys)
     assert writer.head.epoch == 4, "above what the clone wrote, and what the restore before this one claimed"
     writer.close()
+
+
+async def test_an_epoch_that_began_before_what_others_still_shipped_of_the_one_before_is_had_back(
+    site: Site, tier: MemoryTier, tmp_path: Path
+) -> None:
+    """A box came back from an older state, and a peer that had more of its former self shipped that only then."""
+    log, older = layout.telemetry_log(site.lost.config), tmp_path / "older"
+    stream = StreamId(site.lost.node_id, "telemetry")
+    shipped = end_of(tier.of_epoch[stream, 1][-1])
+    shutil.copytree(log, older)
+    writer = open_log(site.lost.config, site.lost.keys)
+    append_blocks(writer, 10, seed=8)
+    writer.close()
+    await ship_streams(tier, site.lost, {stream: log}, after=shipped)
+    ours = blocks_of(log)
+    shutil.rmtree(log)
+    shutil.move(older, log)
+    new_epoch.ask(OsDisk(), log)
+    writer = open_log(site.lost.config, site.lost.keys)
+    append_blocks(writer, 10, seed=9)
+    assert writer.wait_idle(10)
+    writer.close()
+    await ship_streams(tier, site.lost, {stream: log}, after=shipped)
+    theirs = blocks_of(log)
+    assert {epoch for epoch, _, _ in theirs} == {1, 2}
+    done = await restored(site.config, site.kit)
+    assert done.lacking == ()
+    assert blocks_of(layout.telemetry_log(site.config)) == theirs
+    keys = SiteKeys.load_existing(site.config.node.data_dir)
+    assert sorted(site_records(site.config, keys)) == sorted([body for _, _, body in set(ours) | set(theirs)])

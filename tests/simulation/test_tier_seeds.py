@@ -24,14 +24,16 @@ def test_a_thousand_worlds_with_two_regions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "kinds"),
+    ("seed", "nodes", "kinds"),
     [
-        (2, ["short_memory", "box_destroyed"]),  # it was to forget a log that wasn't restored yet
-        (524, []),  # a preferred region was live again with all of its backlog lacking
+        (2, 1, ["short_memory", "box_destroyed"]),  # it was to forget a log that wasn't restored yet
+        (200, 1, []),  # an epoch that was claimed in one region only was claimed in the other once more
+        (524, 1, []),  # a preferred region was live again with all of its backlog lacking
+        (669, 2, []),  # a later epoch that began before the end of the one before it wasn't had back
     ],
 )
-def test_worlds_that_were_broken_once_are_whole(seed: int, kinds: list[str]) -> None:
-    assert run_tier_seed(seed, 1, kinds).breaches == ()
+def test_worlds_that_were_broken_once_are_whole(seed: int, nodes: int, kinds: list[str]) -> None:
+    assert run_tier_seed(seed, nodes, kinds).breaches == ()
 
 
 @pytest.mark.parametrize("nodes", [1, 3])
