@@ -18,7 +18,6 @@ from appliance.alarms.rule_desk import RuleChanges
 from appliance.core.believed_time import BelievedTime
 from appliance.core.clock import Clock
 from appliance.core.config import Config
-from appliance.core.errors import Unavailable
 from appliance.core.limits import DEVICE_IMPORT_CONCURRENCY_MAX
 from appliance.identity import Passwords, SetupCode, SiteKeys, TlsIdentity
 from appliance.identity.crl import CrlKeeper
@@ -38,6 +37,7 @@ from broker.bridge.statistics import BridgeStatistics
 from storage.catalog import AsyncCatalog
 from storage.site.statistics import SiteStatistics
 from storage.telemetry.sql_box import SqlAnswer
+from ui.absent_services import no_fleet, no_replicator, no_shipper, nobody_else
 from ui.artifact_desk import ArtifactDesk
 from ui.audit_desk import AuditDesk
 from ui.backup_desk import BackupDesk
@@ -262,23 +262,6 @@ class ArchiveKeeper(Protocol):
     def restore_soon(self, day: int, until_day: int, /) -> None: ...
 
 
-async def no_fleet() -> ReplicationState | None:
-    """What a box says of its fleet that belongs to none."""
-    return None
-
-
-async def no_replicator(*wanted: object) -> Mapping[str, Any]:
-    """Does nothing of what only a replicator does. Raises Unavailable: `replicator_away`."""
-    raise Unavailable(
-        "The replicator does not run.", hint="It runs once this box has peers.", code="replicator_away"
-    )
-
-
-async def no_shipper(generation: int) -> Mapping[str, Any]:
-    """Seals nothing. Raises Unavailable: `replicator_away`."""
-    return await no_replicator("", "")
-
-
 ReadinessCheck = Callable[[], Awaitable[str]]
 """Returns what is well in a few words; raises HomeportError with what isn't."""
 
@@ -301,7 +284,7 @@ class Services:
         site: How far the logs of the site's other boxes are read.
         seal_with: Has the replicator seal what goes to the cloud with a generation of the key. Raises as the replicator says.
         decommission_node: Has the replicator take a node out for good, for a reason. Raises as the replicator says.
-        mark_lost: Has it mark records lost (ui/lost_marking.py). Raises likewise.
+        mark_lost: Has it mark records lost (ui/lost_marking.py). Raises likewise, and NotFound where there is no fleet.
         bridge_report: Reads what the bridge process last reported; blocks for a moment, so it is called in a thread.
         idempotency_keys_in_use: Hashes of the keys of requests that are being carried out.
         streams: Who has how many live pages open.
@@ -367,7 +350,7 @@ class Services:
     site: Callable[[], SiteStatistics] | None = None
     decommission_node: Callable[[str, str], Awaitable[Mapping[str, Any]]] = no_replicator
     seal_with: Callable[[int], Awaitable[Mapping[str, Any]]] = no_shipper
-    mark_lost: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]] = no_replicator
+    mark_lost: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]] = nobody_else
     idempotency_keys_in_use: set[bytes] = field(default_factory=set)
     imports: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(DEVICE_IMPORT_CONCURRENCY_MAX)

@@ -14,6 +14,7 @@ from appliance.management.replication_state import ReplicationState
 from appliance.run import layout
 from replication.control import ask
 from storage.fleet.roster_file import fleet_folder
+from ui.absent_services import nobody_else
 from ui.replication import StateSource
 
 
@@ -32,9 +33,11 @@ def decommissioner(config: Config) -> Callable[[str, str], Awaitable[Mapping[str
 
 
 def loser(config: Config) -> Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]:
-    """Has the replicator mark records lost."""
+    """Has the replicator mark records lost, where this box belongs to a fleet."""
 
     async def mark(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not fleet_folder(config.node.data_dir).is_dir():
+            return await nobody_else(fields)
         return await ask(layout.replicator_socket(config), "mark_lost", **fields)
 
     return mark

@@ -39,7 +39,7 @@ ENDPOINTS = (
         status=201,
         errors=(404, 409),
         codes={
-            404: ("range_not_missing",),
+            404: ("fleet_missing", "range_not_missing"),
             409: ("range_is_held", "range_not_provable"),
             422: ("range_unreadable",),
             503: ("holders_not_asked", "replicator_away"),

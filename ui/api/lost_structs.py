@@ -15,7 +15,7 @@ class LostWish(Request, kw_only=True, frozen=True):
     """A range of records that is missing, as `state.missing` of `GET /replication` has it. `reason` is for people."""
 
     node_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$", max_length=32)]
-    name: Annotated[str, Meta(max_length=64)]
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
     epoch: Annotated[int, Meta(ge=1, le=2**32 - 1)]
     first_seq: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     next_seq: Annotated[int, Meta(ge=1, le=2**63 - 1)]
