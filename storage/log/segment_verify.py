@@ -6,9 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from appliance.core.limits import LEAF_BYTES, PAGE_BYTES
 from storage.log.disk import Disk
 from storage.log.footer import Footer, signed_bytes
@@ -18,6 +15,7 @@ from storage.log.names import SegmentName
 from storage.log.scan import DamagedRange, Position, Scan, scan_segment
 from storage.log.seal import leaf_hashes, read_footer
 from storage.log.segment_header import SegmentHeader, decode_segment_header, encode_segment_header
+from storage.log.signatures import is_signed
 from storage.log.window import Window
 
 NO_RECORD_LOST: Final = "No record is lost; fetch the segment again from a holder of a copy to have it whole."
@@ -182,9 +180,5 @@ def _check_seal(
 
 def is_signature_valid(footer: Footer) -> bool:
     """Whether the key that the footer names signed it (Ed25519, RFC 8032)."""
-    try:
-        key = Ed25519PublicKey.from_public_bytes(footer.key_id)
-        key.verify(footer.signature, signed_bytes(footer, len(footer.signature)))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    signed = signed_bytes(footer, len(footer.signature))
+    return is_signed(signed, key_id=footer.key_id, signature=footer.signature)
