@@ -220,7 +220,7 @@ class Keeper:
             made_at_ms=generations.made_at_ms,
             believed_ms=self._believed.look(),
             is_short=self._conditions.is_disk_short()
-            and self._steps.size.free_bytes * FREE_SHARE_MIN < self._steps.size.total_bytes,
+            and self._steps.size.free_bytes * FREE_SHARE_MIN <= self._steps.size.total_bytes,
         )
         return next_step(states, situation)
 

@@ -167,11 +167,8 @@ class CommandDesk:
                 # Held before it is read: what changes meanwhile sets it.
                 with self._change_of(device_id) as changed:
                     command = await self._read(device_id, command_id)
-                    if (
-                        command.state in ENDED
-                        or self._is_released
-                        or self._waiting_count >= COMMAND_WAIT_COUNT_MAX
-                    ):
+                    is_full = self._waiting_count >= COMMAND_WAIT_COUNT_MAX
+                    if command.state in ENDED or self._is_released or is_full:
                         return command
                     self._waiting_count += 1
                     try:
@@ -264,11 +261,14 @@ class CommandDesk:
         self._again.clear()
         await self._put_back_unheard()
         while self._due:
-            device_ids = list(self._due)[:COMMAND_BATCH_COUNT_MAX]
-            commands = await self._marked_as_sent([each for each in device_ids if self._may_try(each)])
-            if len(commands) < COMMAND_BATCH_COUNT_MAX:
-                for device_id in device_ids:
-                    self._due.pop(device_id, None)
+            # What is queued while the catalog is read makes its device due again.
+            taken = {each: self._due.pop(each) for each in list(self._due)[:COMMAND_BATCH_COUNT_MAX]}
+            commands = None
+            try:
+                commands = await self._marked_as_sent([each for each in taken if self._may_try(each)])
+            finally:
+                if commands is None or len(commands) >= COMMAND_BATCH_COUNT_MAX:
+                    self._due |= {each: None for each in taken if each in self._listening}
             await self._say(commands)
 
     def _may_try(self, device_id: str) -> bool:

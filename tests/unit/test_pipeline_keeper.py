@@ -12,11 +12,9 @@ import trio
 from appliance.core.errors import Conflict, LimitExceeded, NotFound
 from appliance.management.retention import Retention, RetentionClass, default_class
 from appliance.pipeline import keeper_requests
-from appliance.pipeline.keeper import FREE_SHARE_MIN
 from storage.archive import export
 from storage.archive.layout import generation_folder
 from storage.archive.repairing import leave_to_archive
-from storage.archive.sizes import read_size
 from storage.telemetry.batch import DAY_MS
 from tests.archive_kit import TODAY, Conditions, Filled, kept
 from tests.broker_kit import wait_until
@@ -207,11 +205,6 @@ async def test_under_pressure_days_leave_early_until_the_store_has_room(filled: 
     async with kept(filled, conditions) as scene:
         await scene.settle()
         await scene.work.run(lambda store: store.tidy())
-        # A checkpoint beside a reader leaves blocks free that the next one gives back, and a file with many of them has room.
-        await scene.work.run(lambda store: store.tidy())
-        with filled.store.reading() as connection:
-            size = read_size(connection)
-        assert size.free_bytes * FREE_SHARE_MIN < size.total_bytes, size
         conditions.is_short = True
         await scene.settle()
         await wait_until(lambda: scene.keeper.statistics().cooled_total.get("disk_pressure", 0) >= 1)

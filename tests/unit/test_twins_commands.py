@@ -217,6 +217,26 @@ async def test_a_broker_with_too_much_to_say_is_asked_again(
         assert await state(scene, command) == "sent"
 
 
+async def test_what_is_queued_while_it_is_looked_for_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with twin_scene(tmp_path) as scene:
+        read = scene.catalog.read
+        sent: list[Command] = []
+
+        async def slow(fn: object, **how: object) -> object:
+            found: object = await read(fn, **how)  # type: ignore[arg-type]
+            if found is False and not sent:
+                monkeypatch.setattr(scene.catalog, "read", read)
+                sent.append(await send(scene))
+            return found
+
+        monkeypatch.setattr(scene.catalog, "read", slow)
+        await scene.listen("pump")
+        await scene.until_said(1)
+        assert await state(scene, sent[0]) == "sent"
+
+
 async def test_a_catalog_that_is_busy_holds_up_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
