@@ -41,12 +41,12 @@ def list_sites(config: Config) -> list[dict[str, Any]]:
     Raises:
         UsageError: this is no cloud node. Unavailable: `replicator_away`.
     """
-    status = trio.run(ask, layout.replicator_socket(config), "status")
-    if status.get("role") != "cloud":
+    if config.node.role != "cloud":
         raise UsageError(
             "This is no cloud node, and knows of no other box's safety.",
             hint="Ask on the cloud node; here, homeport peer list and homeport tier list say how safe this box is.",
         )
+    status = trio.run(ask, layout.replicator_socket(config), "status")
     found: list[dict[str, Any]] = status.get("sites", [])
     return found
 

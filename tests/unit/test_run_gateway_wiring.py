@@ -143,13 +143,11 @@ def test_the_command_line_asks_who_has_links(monkeypatch: pytest.MonkeyPatch, tm
     async def ask(path: Path, question: str, **fields: Any) -> dict[str, Any]:
         if question == "tier_check":
             return {"is_good": fields == {"region": "eu"}, "problem": "", "hint": ""}
-        return {"role": role, "sites": [{"name": "mill"}]}
+        return {"sites": [{"name": "mill"}]}
 
     monkeypatch.setattr(tier_commands, "ask", ask)
     assert check_regions(config)[0]["is_good"]
-    role = "cloud"
-    assert list_sites(config) == [{"name": "mill"}]
-    role = "edge"
+    assert list_sites(replace(config, node=replace(config.node, role="cloud"))) == [{"name": "mill"}]
     with pytest.raises(UsageError, match="no cloud node"):
         list_sites(config)
 
