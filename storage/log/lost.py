@@ -83,9 +83,8 @@ def sign_lost(lost: LostRange, signer: Signer) -> LostRange:
 
 def is_lost_signed(lost: LostRange) -> bool:
     """Whether the key that a statement names signed it."""
-    from storage.log.signatures import (
-        is_signed,  # who names folders of logs, as the supervisor does, has no need of it
-    )
+    # Not at the top: who only names logs, as the supervisor does, has no cryptography in memory.
+    from storage.log.signatures import is_signed
 
     return is_signed(_signed(lost), key_id=lost.key_id, signature=lost.signature)
 
@@ -98,7 +97,8 @@ def read_lost(directory: Path) -> tuple[LostRange, ...]:
         OSError: it can't be read.
     """
     try:
-        data = (directory / LOST).read_bytes()[:LOST_BYTES_MAX]
+        with (directory / LOST).open("rb") as file:
+            data = file.read(LOST_BYTES_MAX)
     except FileNotFoundError:
         return ()
     found = decode_lost(data)

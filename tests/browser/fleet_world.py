@@ -1,4 +1,4 @@
-"""The fleet that the browser's box belongs to: one box linked, one away for long, one refused, one taken out, and little that is safe."""
+"""The fleet that the browser's box belongs to: one box linked, one away for long, one refused, one taken out, records that nobody has, two regions of a cloud, and little that is safe."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import msgspec
 
 from appliance.management.replication_state import ForkState
 from storage.site.statistics import SiteStatistics, StreamStatistics
+from tests.unit.test_ui_pages_lost import LOST, MISSING
 from tests.unit.test_ui_replication import AT_CLOUD as CLOUD
-from tests.unit.test_ui_replication import AWAY, STATE, B, C
+from tests.unit.test_ui_replication import AWAY, EU, STATE, US, B, C
 
 LONG: Final = "a-name-of-a-box-that-somebody-made-as-long-as-it-may-be-and-more"
 REFUSED: Final = msgspec.structs.replace(
@@ -25,6 +26,9 @@ FLEET: Final = msgspec.structs.replace(
     unsafe_bytes=4_096,
     peers=(*STATE.peers, REFUSED),
     forks=(ForkState(node_id=B, name="telemetry", epoch=1, seq=3, holders=(B, C), found_at_ms=2),),
+    missing=(MISSING,),
+    lost=(msgspec.structs.replace(LOST, by=LONG),),
+    tier=(EU, US),
     problem="The disk is full.",
 )
 AT_CLOUD: Final = msgspec.structs.replace(

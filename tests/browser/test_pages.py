@@ -157,6 +157,7 @@ def test_sites_is_accessible_whatever_is_wrong(
     page.goto(f"{peers.url}/sites")
     expect(page.locator("#link")).to_have_text("Live")
     expect(page.get_by_text("Written differently on two boxes")).to_be_visible()
+    expect(page.get_by_text("They are a gap from then on")).to_be_visible()
     check_looks(page, check_axe)
     page.get_by_role("button", name="Make an invitation").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Invitation for a box of this site")

@@ -1,4 +1,4 @@
-"""A box is killed in the middle of a rollout and with a command to say: the other one brings both to their end, once."""
+"""A box is killed in the middle of a rollout and with a command to say: the other one brings both to their end."""
 
 from __future__ import annotations
 

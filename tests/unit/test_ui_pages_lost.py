@@ -32,6 +32,7 @@ FORM = {
     "first": "221",
     "next": "261",
     "reason": " why ",
+    "confirm": "lost",
 }
 
 
@@ -69,7 +70,7 @@ async def test_what_is_missing_is_shown_and_marked(tmp_path: Path) -> None:
             "reason": "why",
         }
         assert "marked lost" in (await client.get("/sites?done=lost")).text
-        for wrong in ({"first": "x"}, {"next": ""}, {"epoch": "9" * 20}):
+        for wrong in ({"first": "x"}, {"next": ""}, {"epoch": "9" * 20}, {"confirm": ""}, {"confirm": "no"}):
             assert (await client.post("/sites/lost", data={**FORM, **wrong})).status_code == 422
         assert len(wanted) == 2
         body = {"node_id": STATE.node_id, "name": "telemetry", "epoch": 2, "first_seq": 221, "next_seq": 261}

@@ -17,8 +17,11 @@ from ui.lost_marking import MARK_LOST, LostWords
 from ui.pages.format import visible
 from ui.pages.shell import Shell, form_of
 from ui.pages.sites_facts import names_of
+from ui.pages.typed import check_typed
 from ui.replication import ReplicationNow
 
+LOST_WORD: Final = "lost"
+"""What is typed to mark records so: it can't be taken back."""
 _DIGITS_MAX: Final = 19
 
 
@@ -90,15 +93,16 @@ def lost_view(now: ReplicationNow) -> LostView:
 
 
 async def mark(shell: Shell, request: Request) -> Response:
-    """`POST /sites/lost` with node, name, epoch, first, next and reason.
+    """`POST /sites/lost` with node, name, epoch, first, next, reason and confirm.
 
     Raises:
-        UsageError: `form_invalid`. NotFound, Conflict, Unavailable: as the replicator says.
+        UsageError: `form_invalid`, `not_confirmed`. NotFound, Conflict, Unavailable: as the replicator says.
     """
     form, services = await form_of(request), shell.services
     numbers = [form.get(key, "") for key in ("epoch", "first", "next")]
     if not all(each.isdecimal() and len(each) <= _DIGITS_MAX for each in numbers):
         raise UsageError("No range was chosen.", hint="Choose one on the page Sites.", code="form_invalid")
+    check_typed(form.get("confirm", ""), LOST_WORD)
     epoch, first_seq, next_seq = map(int, numbers)
     actor = await actor_of(request)
     words = LostWords(
