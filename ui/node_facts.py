@@ -80,13 +80,14 @@ async def box_facts(services: Services) -> Mapping[str, Mapping[str, float | Non
 def _of_other_boxes(now: ReplicationNow) -> dict[str, float | None]:
     """What is only here. A box that is alone has nothing wrong in this; no age where it isn't known."""
     if now.is_alone:
-        return {"rpo": 0.0, "rpo_long": 0.0, "replicator": 0.0, "forks": 0.0}
+        return {"rpo": 0.0, "rpo_long": 0.0, "replicator": 0.0, "unreadable": 0.0, "forks": 0.0}
     state = now.state
     rpo_s = None if state is None or state.rpo_ms is None else state.rpo_ms / 1_000
     return {
         "rpo": rpo_s,
         "rpo_long": rpo_s,
         "replicator": float(state is None or bool(state.problem)),
+        "unreadable": None if state is None else float(bool(state.unreadable)),
         "forks": None if state is None else float(len(state.forks)),
     }
 

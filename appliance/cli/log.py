@@ -23,6 +23,7 @@ from appliance.run import layout
 from appliance.run.first_run import become_owner
 from appliance.run.local_api import NODE_STOPPED, LocalApi
 from appliance.run.node_or_catalog import running_node
+from storage.log.scan import DamagedRange
 from storage.log.scrub import Scrubber
 from storage.log.scrub_state import read_scrub_state
 from storage.log.verify import verify as verify_stream
@@ -62,10 +63,19 @@ def scrub(context: Context, now: bool) -> None:
             f"{name}: {one.segment_count} sealed segments, {one.bytes / MIB:.1f} MiB, {one.damaged_total} damaged,"
             f" {one.lost_total} records marked lost; {_utc(one.began_at_ms)}{until}"
         )
-        lines += [f"{name}: {each}" for each in one.damaged]
+        lines += [f"  {damage_line(each)}" for each in one.damaged]
     is_ok = not state.damaged_total
     context.emit({**dataclasses.asdict(state), "ok": is_ok}, "\n".join(lines))
     sys.exit(0 if is_ok else 9)
+
+
+def damage_line(damaged: DamagedRange) -> str:
+    """A damaged range for people: which records, where, why, and what to do."""
+    records = "no record"
+    if damaged.next_seq > damaged.first_seq:
+        records = f"records {damaged.first_seq} to {damaged.next_seq - 1}"
+    place = f"{damaged.segment}, bytes {damaged.offset} to {damaged.end_offset - 1}"
+    return f"damaged: {records} ({place}): {damaged.reason}. {damaged.hint}"
 
 
 def _utc(at_ms: int) -> str:
@@ -91,15 +101,14 @@ def verify(context: Context, directory: Path | None) -> None:
             hint="Name the folder with --directory, or the right --config.",
         )
     report = verify_stream(directory)
-    data = dataclasses.asdict(report)
-    lines = [f"{key}: {value}" for key, value in data.items() if not isinstance(value, (list, tuple, dict))]
-    for key, value in data.items():
-        if isinstance(value, (list, tuple)):
-            lines += [f"{key}: {each}" for each in value]
-    context.emit(
-        {**data, "ok": report.ok},
-        "\n".join([*lines, "The log is whole." if report.ok else "The log is damaged."]),
-    )
+    lines = [
+        f"{report.directory}: log {report.stream} of {report.node_id}, epoch {report.epoch}, records {report.first_seq} to {report.next_seq - 1}",
+        f"{report.record_count} records in {report.frame_count} blocks, {len(report.segments)} segments, {report.bytes / MIB:.1f} MiB",
+        *(f"note: {each}" for each in report.notes),
+        *(damage_line(each) for each in report.damaged),
+        "The log is whole." if report.ok else "The log is damaged.",
+    ]
+    context.emit(dataclasses.asdict(report), "\n".join(lines))
     sys.exit(0 if report.ok else 9)
 
 

@@ -93,6 +93,8 @@ def copies(replication: dict[str, Any]) -> str:
     stopped = sum(bool(log["stopped"]) for log in reading["logs"])
     if stopped or reading["incident"] or state["problem"]:
         words.append("COPIES STAND STILL (homeport doctor)")
+    if state["unreadable"]:
+        words.append("PARTS OF LOGS CAN'T BE READ (homeport log missing)")
     return "copies: " + ", ".join(word.rstrip(".") for word in words)
 
 

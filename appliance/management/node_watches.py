@@ -238,6 +238,17 @@ WATCHES: Final[dict[str, Watched]] = {
         on_delay_s=60,
         off_delay_s=30,
     ),
+    "unreadable": Watched(
+        title="Parts of logs can't be read, and nobody has them",
+        unit="",
+        is_="above",
+        limit=0,
+        severity="P2",
+        says="Parts of logs can't be read on this box, and no box and no cloud that is reached has them whole.",
+        todo="The page Sites names them. They are asked for again each minute; look at the disk, and bring back boxes that are away.",
+        on_delay_s=60,
+        off_delay_s=30,
+    ),
     "forks": Watched(
         title="Two boxes wrote as the same one",
         unit="",

@@ -239,6 +239,7 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
         rpo_worst_ms: The worst within 24 h.
         unsafe_entries, unsafe_bytes: What would be lost with this box now.
         problem: Why copying as a whole stands still; "" where it doesn't.
+        unreadable: Which parts of logs can't be read here while nobody who is reached has them whole; "" for none. Copying goes on.
         past: What is still to come of this box's own log; None where nothing is.
         missing, lost: Records that nobody has who is reached, and those that are marked lost.
         role: Of this node. sites: On a cloud node, the boxes of all sites; else nothing.
@@ -260,6 +261,7 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
     forks: tuple[ForkState, ...] = ()
     tier: tuple[TierRegionState, ...] = ()
     problem: str = ""
+    unreadable: str = ""
     past: PastState | None = None
     missing: tuple[MissingState, ...] = ()
     lost: tuple[LostState, ...] = ()

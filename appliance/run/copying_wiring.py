@@ -124,7 +124,8 @@ def with_copies(state: ReplicationState, replicator: Replicator, clock: Clock) -
             if isinstance(part, RottenFrames)
         ),
         lost=tuple(lost_state(stream, lost) for stream, lost in replicator.mender.lost),
-        problem=replicator.problem or replicator.tier.problem or _rot(replicator),
+        problem=replicator.problem or replicator.tier.problem,
+        unreadable=_unreadable(replicator),
     )
 
 
@@ -148,7 +149,7 @@ def lost_state(stream: StreamId, lost: LostRange) -> LostState:
     )
 
 
-def _rot(replicator: Replicator) -> str:
+def _unreadable(replicator: Replicator) -> str:
     rotten = replicator.mender.rotten
     if not rotten:
         return ""

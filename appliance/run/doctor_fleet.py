@@ -122,6 +122,13 @@ def copies_of(found: Mapping[str, Any]) -> Check:
             detail=f"Nothing is copied: {state['problem']}",
             hint="homeport peer list",
         )
+    if state["unreadable"]:
+        return Check(
+            name="copies",
+            result=Result.FAILED,
+            detail=state["unreadable"],
+            hint="homeport log missing names records that are gone; homeport log scrub --now looks again.",
+        )
     if reading["incident"]:
         return Check(
             name="copies",

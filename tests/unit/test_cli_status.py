@@ -15,6 +15,7 @@ STATE: dict[str, Any] = {
     "rpo_worst_ms": 61_000,
     "unsafe_entries": 0,
     "problem": "",
+    "unreadable": "",
 }
 
 
@@ -27,6 +28,10 @@ STATE: dict[str, Any] = {
             "copies: NOT KNOWN It is\N{REPLACEMENT CHARACTER}away.",
         ),
         ({}, "copies: 1 of 2 boxes linked, Nothing is only here, worst of 24 h 61.0 s"),
+        (
+            {"state": STATE | {"unreadable": "1 part"}},
+            "copies: 1 of 2 boxes linked, Nothing is only here, worst of 24 h 61.0 s, PARTS OF LOGS CAN'T BE READ (homeport log missing)",
+        ),
         (
             {"reading": {"incident": "", "logs": [{"stopped": "It is another one."}]}},
             "copies: 1 of 2 boxes linked, Nothing is only here, worst of 24 h 61.0 s, COPIES STAND STILL (homeport doctor)",

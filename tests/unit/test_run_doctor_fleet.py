@@ -67,6 +67,7 @@ def test_peers_are_looked_at(
 STATE: dict[str, Any] = {
     "peers": [{"node_id": "b" * 32, "name": "roof"}],
     "problem": "",
+    "unreadable": "",
     "rpo_ms": 0,
     "unsafe_entries": 0,
     "safe_at": "node",
@@ -80,6 +81,7 @@ STOPPED = {"node_id": "b" * 32, "stopped": "It is another one."}
     [
         (None, {}, Result.FAILED, "away"),
         ({"problem": "disk full"}, {}, Result.FAILED, "disk full"),
+        ({"unreadable": "1 part of logs can't be read"}, {}, Result.FAILED, "1 part of logs"),
         ({}, {"incident": "No space."}, Result.FAILED, "No space."),
         ({}, {"logs": [STOPPED]}, Result.WARNING, "The copy of roof has stopped: It is another one."),
         ({"rpo_ms": None}, {}, Result.WARNING, "Everything is only here"),

@@ -73,13 +73,17 @@ async def test_the_card_and_its_buttons(tmp_path: Path) -> None:
             page = (await client.get("/sites")).text
             assert "None was tried yet" in page
             assert "None is tried by itself" in page
+            assert 'action="/sites/drill"' in page
+            assert 'action="/sites/drill/stop"' not in page, "there is nothing to call off"
             answer = await client.post("/sites/drill")
             assert answer.status_code == 404, "it belongs to no fleet"
             (node.services.config.node.data_dir / "fleet").mkdir()
             for _ in range(2):
                 answer = await client.post("/sites/drill")
                 assert answer.headers["location"] == "/sites?done=drill"
-            assert "Under way:" in (await client.get("/sites")).text
+            page = (await client.get("/sites")).text
+            assert "Under way:" in page
+            assert 'action="/sites/drill/stop"' in page
             refused = await client.post("/api/v1/replication/drills", json={})
             assert (refused.status_code, refused.json()["code"]) == (409, "drill_running")
             answer = await client.post("/sites/drill/stop")

@@ -212,7 +212,7 @@ async def test_a_box_that_is_alone_is_told_how_not_to_be(tmp_path: Path) -> None
             answer: dict[str, Any] = (await client.get("/api/v1/replication")).json()
             assert (answer["is_alone"], answer["state"], answer["problem"]) == (True, None, "")
         facts = await node_facts(alone.services)
-        assert {facts[name] for name in ("rpo", "rpo_long", "replicator", "forks")} == {0}
+        assert {facts[name] for name in ("rpo", "rpo_long", "replicator", "unreadable", "forks")} == {0}
         assert "homeport_rpo_seconds" not in render(alone.services, log_head=None).decode()
 
 
@@ -329,10 +329,31 @@ async def test_a_replicator_that_does_not_answer_is_no_good_news(tmp_path: Path)
             assert (answer["is_alone"], answer["state"]) == (False, None)
             assert answer["problem"].startswith("The replicator does not answer.")
         facts = await node_facts(silent.services)
-        assert (facts["replicator"], facts["rpo"], facts["forks"]) == (1, None, None)
+        assert (facts["replicator"], facts["rpo"], facts["forks"], facts["unreadable"]) == (
+            1,
+            None,
+            None,
+            None,
+        )
         text = render(silent.services, log_head=None, replication=await replication(silent.services)).decode()
         assert "homeport_replicator_up 0.0" in text
         assert "homeport_rpo_seconds " not in text
+
+
+async def test_what_rotted_everywhere_is_told_as_itself_and_not_as_copies_that_stand_still(
+    tmp_path: Path,
+) -> None:
+    rotten = msgspec.structs.replace(STATE, unreadable="2 parts of logs can't be read <b>.")
+    async with running_node(tmp_path) as node:
+        asked = with_state(node, rotten)
+        facts = await node_facts(asked.services)
+        text = render(asked.services, log_head=None, replication=await replication(asked.services)).decode()
+        async with asked.admin() as client:
+            overview = (await client.get("/")).text
+    assert (facts["unreadable"], facts["replicator"]) == (1, 0)
+    assert "homeport_replicator_up 1.0" in text
+    assert "2 parts of logs can&#39;t be read &lt;b&gt;." in overview
+    assert "Nothing is copied" not in overview
 
 
 async def test_metrics_and_alarms(tmp_path: Path) -> None:
@@ -433,6 +454,8 @@ async def test_a_cloud_node_shows_the_boxes_of_all_sites(tmp_path: Path) -> None
         assert "so far 3 min that may be only there" in page
         assert "barn: no route &lt;i&gt;" in page
         assert "It keeps none of them itself" in page
+        assert "A box of this site" not in page, "it serves no devices, so nobody can stand in for it"
+        assert "Try it now" not in page, "no box holds what it has"
         answer = (await client.get("/api/v1/replication")).json()
         assert [each["name"] for each in answer["state"]["sites"]] == ["mill<b>", "quarry", "barn"]
 

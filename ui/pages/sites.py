@@ -9,6 +9,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ui import auth
 from ui.live import sse
 from ui.live.hub import Frame
 from ui.pages.conflicts import NO_CONFLICTS, ConflictsView, conflicts_view
@@ -60,6 +61,7 @@ async def live(shell: Shell, request: Request) -> Response:
     """`GET /live/sites`: all of it but conflicts, where it has changed; a form that somebody reads stays where it is."""
     shown: SitesView | None = None
     manages = await may_manage(shell, await shell.permissions_of(request))
+    identity = await auth.require(request)
     drills: DrillsView | None = None
 
     async def render(frame: Frame) -> list[bytes]:
@@ -73,7 +75,9 @@ async def live(shell: Shell, request: Request) -> Response:
         tried = drills_view(shell.services.drills.now())
         if tried != drills or frame.is_first:
             drills = tried
-            html = shell.templates.render("drills_body.html", d=tried, now_ms=now_ms)
+            html = shell.templates.render(
+                "drills_body.html", d=tried, manages=manages, csrf=identity.csrf_token, now_ms=now_ms
+            )
             events.append(sse.event(partial("drills", html), seq=frame.seq))
         return events
 

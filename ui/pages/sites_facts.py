@@ -182,6 +182,8 @@ def sites_attention(now: ReplicationNow) -> tuple[Attention, ...]:
         )
     if state.problem:
         lines.append(_line("bad", f"Nothing is copied to other boxes: {state.problem}"))
+    if state.unreadable:
+        lines.append(_line("bad", state.unreadable))
     lines += [_line("bad", each) for each in unread(now)]
     if refuge(state) != "safe":
         lines.append(_line("warn", safe_text(state)))
