@@ -53,7 +53,7 @@ from storage.replicas.streams import is_node_id
 @click.option(
     "--without-past",
     is_flag=True,
-    help="With --from: don't copy what the log had before; devices are served sooner.",
+    help="With --from: don't wait for what the log had before; it comes while devices are served already.",
 )
 @click.option(
     "--replace", is_flag=True, help="Move aside what is in the data folder; nothing of it is deleted."
@@ -87,7 +87,16 @@ def restore(
     elif peer is not None:
         _check_node_id(node_id)
         if is_tier_address(peer):
-            _from_tier(context, config, peer, credentials, opened, node_id, replace=replace)
+            _from_tier(
+                context,
+                config,
+                peer,
+                credentials,
+                opened,
+                node_id,
+                without_past=without_past,
+                replace=replace,
+            )
         else:
             _from_peers(context, config, peer, opened, node_id, without_past=without_past, replace=replace)
 
@@ -174,6 +183,7 @@ def _from_tier(
     kit: RecoveryKit,
     node_id: str | None,
     *,
+    without_past: bool,
     replace: bool,
 ) -> None:
     with logs.warnings_only():
@@ -185,6 +195,7 @@ def _from_tier(
             clock=SystemClock(),
             node_id=node_id,
             replace_there=replace,
+            is_past_later=without_past,
             progress=_show_progress(context),
         )
     _say(context, done)

@@ -218,7 +218,14 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
     )
     doors = node.links.listener = gateway_links(node, claiming, client, cloud)
     async with trio.open_nursery() as nursery:
-        past = PastFetching(config, node.node_id, guests, clock=clock)
+        past = PastFetching(
+            config,
+            node.node_id,
+            guests,
+            clock=clock,
+            regions=claims if claims else None,
+            is_alone=lambda: not node.keeper.roster.peers_of(node.node_id),
+        )
         losing = Losing(replicator.mender, replicator.directory, keys.signer, clock)
         answers = Answers(node, replicator, claiming, past, losing, clock=clock, cloud=cloud)
         answers.linked = {

@@ -23,6 +23,7 @@ import trio
 
 from appliance.core.errors import Unavailable
 from appliance.identity.instance import load_instance
+from replication.sources import OnGap, Progress
 from replication.tier.engine import Engine, Opening
 from replication.tier.keys import TierKeys
 from replication.tier.region_calls import CALL_ERRORS
@@ -139,17 +140,30 @@ class TierClaims:
             code="epoch_not_claimed",
         )
 
-    async def copy(self, stream: StreamId, into: ReplicaLog) -> StreamHead:
-        """Have what the region that has most has more of a stream.
+    async def copy(
+        self,
+        stream: StreamId,
+        into: ReplicaLog,
+        *,
+        until: tuple[int, int] | None = None,
+        progress: Progress = lambda stream, done, total: None,
+        on_gap: OnGap | None = None,
+    ) -> StreamHead:
+        """Have what the first region that answers has more of a stream; with `until`, of one after the other until that is here.
 
         What can't be had, or does not go on from what is here, stays there: it is told in the log of this program.
+
+        Args:
+            until, on_gap: As of `Source.copy`.
         """
 
         async def work(region: str, engine: Engine) -> StreamHead:
-            return await TierSource(region, engine, self._keys).copy(stream, into)
+            source = TierSource(region, engine, self._keys)
+            return await source.copy(stream, into, until=until, progress=progress, on_gap=on_gap)
 
         for region in self._regions:
-            if await self._ask(work, only=region, within_s=float("inf")):
+            had = await self._ask(work, only=region, within_s=float("inf"))
+            if had and (until is None or had[0].place >= until):
                 break
         return await trio.to_thread.run_sync(into.head)
 
@@ -217,7 +231,7 @@ class TierClaims:
                     raise
                 why = str(group.exceptions[0])
             if why and why != self._said.get(region):
-                log.warning("a region can't be asked for epochs", region=region, reason=why)
+                log.warning("a region can't be asked", region=region, reason=why)
             self._said[region] = why
 
         async with trio.open_nursery() as nursery:

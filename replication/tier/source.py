@@ -109,6 +109,27 @@ class TierSource:
                     break
         return found
 
+    async def head(self, stream: StreamId) -> StreamHead | None:
+        """Where a stream ends here, as its last piece says; the site's key opens that piece, or it counts for nothing. None: nothing is here.
+
+        Raises:
+            Unavailable: `stream_not_had`: the last piece is damaged. TierAway, TierUnfit: as the engine does.
+        """
+        epochs = (await self._engine.epochs()).get(stream)
+        name = await self._engine.last(stream, epochs[-1]) if epochs else None
+        if name is None:
+            return None
+        try:
+            data = await self._engine.get(name)
+            await waits().in_thread(lambda: open_piece(data, self._keys.opening(name.stream), wanted=name))
+        except (PieceDamaged, NotFound) as error:
+            raise Unavailable(
+                f"The end of {stream} in {self.region} can't be used: {error}",
+                hint="Another region or a peer may have it: restore from there.",
+                code="stream_not_had",
+            ) from error
+        return name.head
+
     async def copy(
         self,
         stream: StreamId,
