@@ -217,7 +217,7 @@ def _say(context: Context, done: FromPeers) -> None:
         + (
             f" and the log before record {log.next_seq}."
             if log is not None and not done.is_past_later
-            else " without the log's past."
+            else " and the end of the log; its past comes while devices are served (homeport peer list says how far it is)."
         ),
         "Start Homeport: devices' tokens and certificates are good again, and the store is built anew from the log, while they are served.",
         "Not among it: archived days, firmware images, and this box's configuration. If the old box still lives, keep it off.",
