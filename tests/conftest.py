@@ -1,7 +1,7 @@
 """Rules for the whole test run: under CI=true nothing is skipped, because a skipped test is one nobody has run.
 
 New catalogs get their schema from a template (tests/catalog_template.py), pages are compiled once (tests/compiled_pages.py), and tests whose subject is not the disk have their folder in memory.
-Coverage is measured in the tests that tests/measured.py names.
+Coverage is measured in the tests that tests/measured.py names, and tests/distribution.py says who runs what when.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import structlog
@@ -20,6 +20,7 @@ import structlog
 from storage.catalog import database
 from tests.catalog_template import SCHEMA
 from tests.compiled_pages import kept_code
+from tests.distribution import LongestFirst, Stopwatch, full_workers, read
 from tests.measured import Measuring, is_measured
 
 IN_CI = os.environ.get("CI") == "true"
@@ -98,6 +99,15 @@ def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 MEASURING: Final = Measuring()
+STOPWATCH: Final = Stopwatch()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
+    """Where whole files are shared out."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    return LongestFirst(config, log, read(), full_workers=full_workers())
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -112,12 +122,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Fixtures of the test included."""
     MEASURING.switch(on=is_measured(item.path))
+    STOPWATCH.begin()
     return (yield)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Of all processes where they come together."""
+    STOPWATCH.count(report)
 
 
 def pytest_sessionfinish() -> None:
     """Coverage finds its trace function, and the garbage collector everything, where they left it."""
     MEASURING.end()
+    STOPWATCH.write()
     # Libraries look for leaks at the end.
     gc.unfreeze()
 
@@ -128,6 +145,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip into a failure under CI=true; an expected failure (xfail) is none."""
     report = yield
+    STOPWATCH.note(report)
     if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import re
 import subprocess
@@ -104,7 +105,24 @@ def name_of(path: Path) -> str:
 def product() -> tuple[tuple[str, ast.Module], ...]:
     """The program's modules, by name and parsed; tests and scripts are not among them."""
     found = [path for path in files() if path.suffix == ".py" and name_of(path).split("/")[0] in PRODUCT]
-    return tuple((name_of(path), ast.parse(path.read_text())) for path in found)
+    # Millions of nodes stay to the end: nobody needs to look through them for garbage meanwhile.
+    gc.disable()
+    try:
+        return tuple((name_of(path), ast.parse(path.read_text())) for path in found)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return dict(product())
+
+
+@cache
+def nodes(name: str) -> tuple[ast.AST, ...]:
+    """All of a module's."""
+    return tuple(ast.walk(trees()[name]))
 
 
 def texts() -> Iterator[tuple[str, str]]:
@@ -131,11 +149,10 @@ def test_nothing_was_committed_by_mistake() -> None:
 
 
 def test_the_exceptions_are_still_needed() -> None:
-    present = dict(product())
     for name in LONG_FILES:
         assert len((ROOT / name).read_text().splitlines()) > LINE_COUNT_MAX, f"{name} is short now"
     for name in BROAD_EXCEPT:
-        assert any(_is_broad(node) for node in ast.walk(present[name])), f"{name} needs no exception now"
+        assert any(_is_broad(node) for node in nodes(name)), f"{name} needs no exception now"
 
 
 def test_every_module_says_what_it_is_for() -> None:
@@ -146,8 +163,8 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_library_code_does_not_print() -> None:
     printing = [
         f"{name}:{node.lineno}"
-        for name, tree in product()
-        for node in ast.walk(tree)
+        for name, _ in product()
+        for node in nodes(name)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert not printing
@@ -155,8 +172,8 @@ def test_library_code_does_not_print() -> None:
 
 def test_numbers_with_a_unit_say_it_last_in_their_name() -> None:
     bare = []
-    for name, tree in product():
-        for node in ast.walk(tree):
+    for name, _ in product():
+        for node in nodes(name):
             if (
                 isinstance(node, ast.arg)
                 and _is_number(node.annotation)
@@ -184,9 +201,9 @@ def test_errors_are_caught_by_name() -> None:
     """`except Exception` hides mistakes; `except BaseException` may only clean up and raise on."""
     broad = [
         f"{name}:{node.lineno}"
-        for name, tree in product()
+        for name, _ in product()
         if name not in BROAD_EXCEPT
-        for node in ast.walk(tree)
+        for node in nodes(name)
         if isinstance(node, ast.ExceptHandler) and _is_broad(node) and not _raises_on(node)
     ]
     assert not broad
@@ -230,9 +247,9 @@ def test_scripts_can_be_run_and_say_what_they_do() -> None:
 def test_every_setting_is_read_by_something() -> None:
     read = {
         node.attr
-        for name, tree in product()
+        for name, _ in product()
         if not name.startswith("appliance/core/config")
-        for node in ast.walk(tree)
+        for node in nodes(name)
         if isinstance(node, ast.Attribute)
     }
     keys = {key for section in (*SECTIONS.values(), *LISTS.values()) for key in settings_of(section)}
