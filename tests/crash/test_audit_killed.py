@@ -54,9 +54,9 @@ def _storm(tmp_path: Path, rounds: int) -> None:
 
 
 def test_the_chain_is_whole_after_each_kill(tmp_path: Path) -> None:
-    _storm(tmp_path, rounds=6)
+    _storm(tmp_path, rounds=4)
 
 
 @pytest.mark.long
 def test_the_chain_is_whole_after_many(tmp_path: Path) -> None:
-    _storm(tmp_path, rounds=60)
+    _storm(tmp_path, rounds=40)

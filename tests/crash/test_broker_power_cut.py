@@ -34,7 +34,7 @@ def disk() -> Iterator[CuttableDisk]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("cuts", [3, pytest.param(25, marks=pytest.mark.long)], ids=["sample", "many"])
+@pytest.mark.parametrize("cuts", [2, pytest.param(25, marks=pytest.mark.long)], ids=["sample", "many"])
 def test_acknowledged_readings_survive_power_cuts(disk: CuttableDisk, cuts: int) -> None:
     choices = random.Random(20261122)
     with tempfile.TemporaryDirectory(prefix="hp-") as short:

@@ -33,7 +33,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 @pytest.mark.parametrize(
-    "rounds", [6, pytest.param(50, marks=pytest.mark.long)], ids=["sample", "fifty"]
+    "rounds", [4, pytest.param(50, marks=pytest.mark.long)], ids=["sample", "fifty"]
 )  # fmt: skip
 def test_every_acknowledged_reading_is_stored_once(rig: Rig, rounds: int) -> None:
     seed = int(os.environ.get("HOMEPORT_TEST_SEED", random.SystemRandom().randrange(1 << 32)))

@@ -22,11 +22,12 @@ from storage.log.disk_level import DiskLevels, Space
 from storage.log.housekeeping import KeepingRules
 from storage.log.verify import verify
 from tests.crash.log_crash_model import RecordingDisk, State
+from tests.sampling import IS_LONG
 from tests.storage_log_kit import Written, as_written, open_writer, read_all
 
 SEGMENT_BYTES = 32 * 1024
 MEMORY = Path("/dev/shm")
-STATES_PER_STEP_MAX = 8
+STATES_PER_STEP_MAX = 8 if IS_LONG else 3
 
 
 def acknowledge_blocks(disk: RecordingDisk, writer: LogWriter, sizes: list[int], seed: int) -> None:
@@ -177,7 +178,7 @@ def test_the_power_goes_at_any_step(quick_path: Path, scenario: Callable[[Path],
     for state, content in crash_states(disk, seed=11, at_most=STATES_PER_STEP_MAX):
         check(state, write_out(content, quick_path))
         count += 1
-    assert count > 300
+    assert count > (300 if IS_LONG else 100)
 
 
 def test_the_power_goes_again_at_any_step_of_recovery(quick_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_the_power_goes_again_at_any_step_of_recovery(quick_path: Path) -> None:
     rng = random.Random(12)
     first_crashes = list(crash_states(disk, seed=12, at_most=4))
     count = 0
-    for state, content in rng.sample(first_crashes, 12):
+    for state, content in rng.sample(first_crashes, 12 if IS_LONG else 6):
         directory = write_out(content, quick_path)
         recovering = RecordingDisk(directory, content)
         writer = open_writer(directory, disk=recovering, segment_bytes=SEGMENT_BYTES)
@@ -196,7 +197,7 @@ def test_the_power_goes_again_at_any_step_of_recovery(quick_path: Path) -> None:
             again.acknowledged = state.acknowledged
             check(again, write_out(second, quick_path))
             count += 1
-    assert count > 200
+    assert count > (200 if IS_LONG else 100)
 
 
 class ForgetfulDisk(RecordingDisk):

@@ -22,7 +22,7 @@ from tests.storage_log_kit import open_writer, read_all
 
 ROOT = Path(__file__).parents[2]
 CALLS = ("pwritev2", "fdatasync", "fsync", "fallocate", "ftruncate", "rename", "unlink", "fchmod")
-SAMPLE_COUNT = 14
+SAMPLE_COUNT = 8
 SEED = 20261127
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from appliance.anomalies.detectors import AnomalyDetectors
 from appliance.management.watched import Released
 from tests.anomaly_kit import START_MS
+from tests.sampling import examples
 
 VALUES = st.one_of(
     st.floats(-1e3, 1e3, width=32),
@@ -50,7 +51,7 @@ def released(rows: list[tuple[int, int, float, int]]) -> Released:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(series(), min_size=1, max_size=4), st.data())
 def test_any_cut_gives_the_same_scores(many: list[list[tuple[int, float, int]]], data: st.DataObject) -> None:
     rows: list[tuple[int, int, float, int]] = []

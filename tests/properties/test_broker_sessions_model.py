@@ -33,6 +33,7 @@ from broker.session_records import CloseReason, checkpointed
 from broker.state.checkpoint import Checkpoint
 from storage.log.columns import Kind
 from tests.protocol import builder
+from tests.sampling import examples
 from tests.session_kit import Client, Packet, Stage
 
 QUEUE_COUNT: Final = 4
@@ -488,5 +489,7 @@ class Sessions(RuleBasedStateMachine):
             self.stage.end()
 
 
-Sessions.TestCase.settings = settings(max_examples=150, stateful_step_count=40, report_multiple_bugs=False)
+Sessions.TestCase.settings = settings(
+    max_examples=examples(150), stateful_step_count=40, report_multiple_bugs=False
+)
 TestSessions = Sessions.TestCase

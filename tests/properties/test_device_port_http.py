@@ -12,6 +12,7 @@ from appliance.device_port.http import HttpConnection
 from appliance.device_port.messages import Request, Response, Route, Routes
 from appliance.device_port.statistics import Tally
 from appliance.identity.device_rate_limit import DeviceRateLimit
+from tests.sampling import examples
 
 
 async def echo(request: Request) -> Response:
@@ -35,7 +36,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=20)), max_size=12))
 @example([b"GET / HTTP/1.1\r\n", b"Host: a\r\n", b"Content-Length: " + b"9" * 5000 + b"\r\n", b"\r\n"])
 @example([b"CONNECT a:1 HTTP/1.1\r\n", b"Host: a\r\n", b"\r\n", b"abc"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from device_fw_sim.faults import Fault, FaultKind, FaultPlan
 from device_fw_sim.flash import MemoryFlash
 from device_fw_sim.image import Behaviour
+from tests.sampling import examples
 from tests.update_world import FACTORY, UpdateWorld, image
 
 NEW = image()
@@ -61,7 +62,7 @@ FAULTS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.integers(0, 2**32),
     st.lists(FAULTS, max_size=4),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from appliance.management.escalation import AlarmNow, Escalation, advance, look
 from appliance.management.on_call import Member, OnCallDefinition, OnCallList, Plan, Step
 from appliance.management.quiet_hours import WeeklyTime
+from tests.sampling import examples
 
 MINUTE_MS: Final = 60_000
 FLAP_MS: Final = 10 * MINUTE_MS
@@ -127,7 +128,7 @@ def run(on_call: list[OnCallList], steps: list[Move], looks: set[int], *, follow
 
 
 @given(lists, moves, st.sets(st.integers(1, END_MINUTE), max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_whenever_somebody_looks_the_same_is_told(
     on_call: list[OnCallList], steps: list[Move], looks: set[int]
 ) -> None:
@@ -153,7 +154,7 @@ def test_looking_when_it_is_said_is_as_good_as_never_looking_away(
 
 
 @given(lists, moves, st.integers(1, END_MINUTE))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_the_newest_repetition_is_always_told(
     on_call: list[OnCallList], steps: list[Move], minute: int
 ) -> None:

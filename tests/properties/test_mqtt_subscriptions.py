@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from broker.mqtt.subscriptions import SubscriptionTree
 from broker.mqtt.topics import matches
+from tests.sampling import examples
 
 LEVELS = st.sampled_from(["a", "b", "", "$SYS", "$x"])
 TOPICS = st.builds("/".join, st.lists(LEVELS, min_size=1, max_size=4)).filter(bool)
@@ -77,5 +78,5 @@ class Subscriptions(RuleBasedStateMachine):
         assert self.tree.statistics().node_count == 1
 
 
-Subscriptions.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
+Subscriptions.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=40)
 TestSubscriptions = Subscriptions.TestCase

@@ -19,6 +19,7 @@ from appliance.management.typed import PROMOTE_COUNT
 from storage.telemetry.batch import StoreBatch
 from tests.log_kit import Record
 from tests.pipeline_kit import Bench, Row
+from tests.sampling import examples
 
 NOW_MS = 1_700_000_000_000
 DEVICES = ("a", "b", "c")
@@ -98,7 +99,7 @@ def records(sent: list[tuple[str, bytes]]) -> list[Record]:
     return [Record(p, f"dm/{d}/telemetry".encode(), NOW_MS, client_id=d, principal=d) for d, p in sent]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(messages)
 def test_every_message_is_rows_or_a_dead_letter_as_by_itself(sent: list[tuple[str, bytes]]) -> None:
     bench = Bench()
@@ -106,7 +107,7 @@ def test_every_message_is_rows_or_a_dead_letter_as_by_itself(sent: list[tuple[st
     check(bench, sent, batch)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.one_of(regular, values, envelope, flat), messages)
 def test_a_topic_with_a_typed_shape_gives_the_same(
     known: dict[str, Any], sent: list[tuple[str, bytes]]
@@ -122,7 +123,7 @@ def test_a_topic_with_a_typed_shape_gives_the_same(
     check(bench, mixed, batch)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(messages, st.integers(1, 29))
 def test_blocks_may_be_cut_anywhere(sent: list[tuple[str, bytes]], cut: int) -> None:
     whole, parts = Bench(), Bench()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from replication.gossip.fleet_view import FleetView
 from tests.gossip_kit import Weather, World, fleet
+from tests.sampling import examples
 
 steps = st.lists(
     st.tuples(st.sampled_from(["write", "cut", "link", "wait"]), st.integers(0, 6), st.integers(0, 6)),
@@ -45,7 +46,7 @@ def called_safe_is_stored_elsewhere(world: World) -> None:
     slowest_ms=st.sampled_from([5, 300, 3000]),
     steps=steps,
 )
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 def test_any_weather_then_a_calm_brings_everything_to_everybody(
     seed: int,
     size: int,
@@ -93,7 +94,7 @@ def test_any_weather_then_a_calm_brings_everything_to_everybody(
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(3, 5))
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 def test_the_same_seed_is_the_same_run(seed: int, size: int) -> None:
     def run() -> tuple[int, dict[str, tuple[int, int, bytes]]]:
         infos = fleet(size)
@@ -114,7 +115,7 @@ def test_the_same_seed_is_the_same_run(seed: int, size: int) -> None:
     sites=st.sampled_from([12, 6, 3]),
     changes=st.lists(st.tuples(st.integers(0, 11), st.integers(1, 60)), max_size=6),
 )
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 def test_in_a_fleet_without_all_links_whoever_is_to_hold_a_stream_gets_it(
     seed: int, shape: str, sites: int, changes: list[tuple[int, int]]
 ) -> None:

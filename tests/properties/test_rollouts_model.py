@@ -36,6 +36,7 @@ from appliance.updates import rollout_acts, rollout_planner
 from appliance.updates.desk import Operation
 from device_fw_sim.faults import Fault, FaultKind, FaultPlan
 from device_fw_sim.image import Behaviour
+from tests.sampling import examples
 from tests.update_node import AUTHOR
 from tests.update_site import Site, begin_rollout, make_template
 from tests.update_world import image
@@ -134,7 +135,7 @@ def rare_sweeps() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CHOICES)
 def test_a_sample_of_rollouts(templates: Callable[[Behaviour, int], Path], choices: Choices) -> None:
     play(choices, templates)

@@ -23,6 +23,7 @@ from appliance.management.rule_conditions import (
 )
 from appliance.management.watched import PresenceChange
 from tests.rules_kit import START_MS, Reading, Site, columns, rule
+from tests.sampling import examples
 
 END_MS: Final = 300_000
 Row = tuple[int, float]
@@ -107,7 +108,7 @@ def crosses(threshold: Threshold, value: float) -> bool | None:
     return True if low <= value <= high else False if not low - back <= value <= high + back else None
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.sampled_from(THRESHOLDS), rows(), delays, delays)
 def test_threshold(threshold: Threshold, readings: list[Row], on_ms: int, off_ms: int) -> None:
     def condition_at(now: int) -> bool | None:
@@ -121,7 +122,7 @@ def test_threshold(threshold: Threshold, readings: list[Row], on_ms: int, off_ms
     assert site.told.of("r", "a", "t") == expected((at for at, _ in readings), condition_at, on_ms, off_ms)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.sampled_from(("rising", "falling", "either")),
     st.sampled_from([0.25, 0.5, 1.0]),
@@ -157,7 +158,7 @@ def test_rate(direction: str, limit: float, over_s: float, readings: list[Row], 
     assert site.told.of("r", "a", "t") == expected((at for at, _ in readings), condition_at, on_ms, 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.sampled_from([2, 2, 3]), st.sampled_from([5, 20, 60]), rows((0.0, 4.0), 10), delays, delays)
 def test_repetition(count: int, within_s: int, readings: list[Row], on_ms: int, off_ms: int) -> None:
     crossings = [
@@ -176,7 +177,7 @@ def test_repetition(count: int, within_s: int, readings: list[Row], on_ms: int, 
     assert site.told.of("r", "a", "t") == expected(times, condition_at, on_ms, off_ms)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.sampled_from([2, 4, 16]), st.sampled_from([0.0, 1.0]), rows((1.0, 1.0, 1.0, 2.0, 3.0)), delays)
 def test_stuck(for_s: int, tolerance: float, readings: list[Row], on_ms: int) -> None:
     def condition_at(now: int) -> bool | None:
@@ -197,7 +198,7 @@ def test_stuck(for_s: int, tolerance: float, readings: list[Row], on_ms: int) ->
     assert site.told.of("r", "a", "t") == expected((at for at, _ in readings), condition_at, on_ms, 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.sampled_from([1, 2, 5]), st.sampled_from([1.0, 2.5]), rows(), delays, delays)
 def test_no_data(expected_s: int, times: float, readings: list[Row], on_ms: int, off_ms: int) -> None:
     limit_ms = round(expected_s * times * 1_000)
@@ -211,7 +212,7 @@ def test_no_data(expected_s: int, times: float, readings: list[Row], on_ms: int,
     assert site.told.of("r", "a") == expected(moments, condition_at, on_ms, off_ms)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.sampled_from([0.3, 0.5, 1.0]), rows(), rows(), rows(), delays)
 def test_missing_fraction(
     fraction: float, first: list[Row], second: list[Row], third: list[Row], on_ms: int
@@ -238,7 +239,7 @@ def last_value(mine: list[Row], instant: int) -> float | None:
     return next((value for at, value in reversed(mine) if at <= instant), None)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.booleans(), rows(), rows())
 def test_comparison_with_a_metric(is_ratio: bool, mine: list[Row], other: list[Row]) -> None:
     series = {0: mine, 1: other}
@@ -263,7 +264,7 @@ def test_comparison_with_a_metric(is_ratio: bool, mine: list[Row], other: list[R
     assert site.told.of("r", "a", "t") == expected(instants(series), condition_at, 0, 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(rows(), rows(), rows(), rows())
 def test_comparison_with_a_group(a: list[Row], b: list[Row], c: list[Row], d: list[Row]) -> None:
     series = {0: a, 1: b, 2: c, 3: d}
@@ -282,7 +283,7 @@ def test_comparison_with_a_group(a: list[Row], b: list[Row], c: list[Row], d: li
     assert site.told.of("r", "a", "t") == expected(instants(series), condition_at, 0, 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(rows((0.0, 1.0, 2.0)), st.booleans(), delays, delays)
 def test_connection(changes: list[Row], counts_offline: bool, on_ms: int, off_ms: int) -> None:
     words = (Presence.ONLINE, Presence.LOST, Presence.OFFLINE)

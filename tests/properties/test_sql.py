@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from storage.telemetry.sql_check import SqlChecker
 from storage.telemetry.sql_refused import SqlRefused
 from storage.telemetry.sql_walk import Walk
+from tests.sampling import examples
 from tests.sql_kit import _ESCAPES
 
 TABLES: Final = frozenset({"readings", "newest", "series"})
@@ -46,7 +47,7 @@ NAMES: Final = (
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(
     st.one_of(
         st.text(max_size=200),
@@ -86,7 +87,7 @@ def _places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(st.data())
 def test_any_other_name_in_a_good_tree_is_refused(data: st.DataObject) -> None:
     tree = copy.deepcopy(data.draw(st.sampled_from(TREES)))

@@ -20,6 +20,7 @@ from storage.telemetry import rolling, settling
 from storage.telemetry.answers import aggregated, raw, top
 from storage.telemetry.database import run
 from storage.telemetry.store import TelemetryStore
+from tests.sampling import examples
 from tests.store_kit import Feeder, Reading
 
 DAY = 86_400_000
@@ -31,7 +32,7 @@ NAMES = [(device, metric) for device in ("a", "b") for metric in ("t", "u")]
 
 AT_ONCE = ("mean", "count", "band", "first", "last")
 """Aggregations that are compared each time; together they need every column of a rollup but the sum, which the mean has."""
-EXAMPLES = 12
+EXAMPLES = examples(12)
 """Each has dozens of questions to a store of its own: half a second."""
 
 
@@ -194,7 +195,7 @@ def of(group: list[Reading], aggregation: str) -> float:
             return math.fsum(numbers) / len(numbers)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.too_slow])
 @given(
     some=st.lists(readings, min_size=1, max_size=30),
     chance=st.randoms(use_true_random=False),

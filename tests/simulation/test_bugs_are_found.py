@@ -28,7 +28,7 @@ from storage.site import branches
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 WORLD_COUNT = 200
-"""Most bugs show in the first ones; the rarest, in one of 40."""
+"""Most bugs show in the first ones; the rarest, in one of 100: there one begins not far from where it shows now."""
 
 
 def believes_everybody(patch: pytest.MonkeyPatch) -> None:
@@ -113,24 +113,30 @@ def reads_branches_whole(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bug", "nodes", "fault", "words"),
+    ("bug", "nodes", "fault", "first", "words"),
     [
-        (believes_everybody, 3, "calm", "which nobody else has|and ends at"),
-        (begins_anywhere, 3, "chaos", "which nobody else has|not converged"),
-        (forgets_on_power_cuts, 3, "all_crash", "is lost|two records|another record|which nobody else has"),
-        (is_impatient, 3, "short_stalls", "dead, which lives"),
-        (never_pulls, 8, "partition", "not converged"),
-        (takes_what_comes_last, 3, "partition", "otherwise than|back, which was"),
-        (trusts_old_snapshots, 4, "clone old_snapshot partition", "lacks"),
-        (leaves_branches_to_others, 3, "clone", " 0 times"),
-        (reads_branches_whole, 3, "clone", " 2 times"),
+        (believes_everybody, 3, "calm", 0, "which nobody else has|and ends at"),
+        (begins_anywhere, 3, "chaos", 14, "which nobody else has|not converged"),
+        (
+            forgets_on_power_cuts,
+            3,
+            "all_crash",
+            0,
+            "is lost|two records|another record|which nobody else has",
+        ),
+        (is_impatient, 3, "short_stalls", 0, "dead, which lives"),
+        (never_pulls, 8, "partition", 0, "not converged"),
+        (takes_what_comes_last, 3, "partition", 0, "otherwise than|back, which was"),
+        (trusts_old_snapshots, 4, "clone old_snapshot partition", 118, "lacks"),
+        (leaves_branches_to_others, 3, "clone", 0, " 0 times"),
+        (reads_branches_whole, 3, "clone", 0, " 2 times"),
     ],
 )
 def test_a_planted_bug_is_found(
-    monkeypatch: pytest.MonkeyPatch, bug: Patch, nodes: int, fault: str, words: str
+    monkeypatch: pytest.MonkeyPatch, bug: Patch, nodes: int, fault: str, first: int, words: str
 ) -> None:
     bug(monkeypatch)
-    for seed in range(WORLD_COUNT):
+    for seed in [*range(first, WORLD_COUNT), *range(first)]:
         breaches = run_seed(seed, nodes, fault.split()).breaches
         if any(each in breach for breach in breaches for each in words.split("|")):
             return
