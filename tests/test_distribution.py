@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import pytest_xdist_make_scheduler
 from tests.distribution import CPU, LIGHT_CORES_MAX, LongestFirst, Stopwatch, Taken, read, written
 
 ROOT = Path(__file__).parent.parent
@@ -123,15 +121,7 @@ def test_what_is_reported_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert read(tmp_path / "table.txt") == {"tests/a.py": Taken(7, 2)}
 
 
-def test_xdist_shares_out_by_it(tmp_path: Path) -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}",
-         "--numprocesses=2", "--dist=loadfile", "tests/unit/test_core_ids.py", "tests/unit/test_core_version.py"],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "scheduling tests via LongestFirst" in done.stdout
+@pytest.mark.parametrize(("dist", "is_ours"), [("loadfile", True), ("load", False)])
+def test_it_is_for_whole_files(dist: str, is_ours: bool) -> None:
+    config: Any = SimpleNamespace(getoption=lambda _: dist, getvalue=lambda _: ["popen"])
+    assert isinstance(pytest_xdist_make_scheduler(config, None), LongestFirst) == is_ours
