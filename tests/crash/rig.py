@@ -21,6 +21,7 @@ from appliance.run.local_api import LocalApi
 from broker.mqtt.codec import PacketReader, encode
 from broker.mqtt.packets import Connack, Connect, Puback, Publish, Version
 from storage.log.reader import LogReader
+from tests.waiting import Pause
 
 START_DEADLINE_S = 60.0
 """Ends the waiting; how long a start takes is nobody's promise here, and a machine that runs three of them at once is slow."""
@@ -50,9 +51,10 @@ def free_port() -> int:
 def wait_for(condition: Callable[[], bool], deadline_s: float, what: str) -> None:
     """Poll until a condition holds; fails the test at the deadline."""
     end = time.monotonic() + deadline_s
+    pause = Pause()
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
-        time.sleep(0.02)
+        pause()
 
 
 def stored_numbers(store: Path, device: str) -> list[int]:

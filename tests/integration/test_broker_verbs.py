@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from appliance.cli import main
 from appliance.run.local_api import LocalApi
 from tests.protocol.raw_client import RawClient
+from tests.waiting import Pause
 
 DEADLINE_S = 180.0
 """Machines that test several things at once are slow; nothing waits for it where all is well."""
@@ -80,9 +81,10 @@ def free_port() -> int:
 
 def until(found: Callable[[], Any]) -> Any:
     deadline_s = time.monotonic() + DEADLINE_S / 2
+    pause = Pause()
     while not (value := found()):
         assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+        pause()
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html import unescape
 from pathlib import Path
@@ -9,16 +10,20 @@ from pathlib import Path
 import httpx
 import pytest
 
+from appliance.core.clock import ManualClock
+from appliance.core.config import ApiConfig
 from appliance.identity import recovery_kit
 from appliance.management.permissions import Role, Scope
 from storage.catalog import Catalog
 from tests.acts import ACT
 from tests.broker_stand_in import away_row, client_row
-from tests.node_kit import LiveDevice, Node, running_node
+from tests.node_kit import NOW_MS, LiveDevice, Node, running_node
 from tests.people_kit import person
 from ui.pages.first_run_progress import SETTING
+from ui.rate_limit import RateLimits
 
 PAGE_COUNT_MAX = 160
+LIMITS = [each.name for each in dataclasses.fields(ApiConfig) if each.name.endswith("_per_min_max")]
 LINK = re.compile(r'<a [^>]*href="(/[^"]*)"')
 FORM = re.compile(r'<form method="post"(?: action="(/[^"]*)")?(.*?)</form>', re.DOTALL)
 ACTION = re.compile(r'formaction="(/[^"]*)"')
@@ -71,6 +76,11 @@ async def _refused(client: httpx.AsyncClient) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("scope", [None, frozenset({"north"})], ids=["site", "north"])
 @pytest.mark.parametrize("role", ["viewer", "operator", "installer", "admin"])
 async def test_every_link_and_button_is_for_who_sees_it(tmp_path: Path, role: Role, scope: Scope) -> None:
-    async with running_node(tmp_path, with_pages=True) as node, person(node, role, scope) as client:
+    # Each of some hundred buttons is to be answered by what it is for, and not by the limit of a hundred in a minute.
+    limits = RateLimits(ApiConfig(**dict.fromkeys(LIMITS, 0)), clock=ManualClock(now_ms=NOW_MS))
+    async with (
+        running_node(tmp_path, with_pages=True, rate_limits=limits) as node,
+        person(node, role, scope) as client,
+    ):
         await _fill(node)
         assert await _refused(client) == []

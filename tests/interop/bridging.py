@@ -19,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.interop import brokers
 from tests.interop.brokers import LiveBroker
+from tests.waiting import Pause
 
 DEADLINE_S = 60.0
 
@@ -30,9 +31,10 @@ def eventually(condition: Callable[[], object], what: str, deadline_s: float = D
         AssertionError: it is not within the deadline.
     """
     end = time.monotonic() + deadline_s
+    pause = Pause()
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
-        time.sleep(0.02)
+        pause()
 
 
 @dataclass

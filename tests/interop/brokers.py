@@ -36,6 +36,7 @@ from appliance.run.device_commands_stopped import OnCatalog
 from appliance.run.first_run import prepare_folders
 from device_fw_sim.load import Credential
 from storage.catalog.catalog import Catalog
+from tests.waiting import Pause
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 12.0
@@ -90,13 +91,13 @@ class LiveBroker:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + START_DEADLINE_S
+        deadline, pause = time.monotonic() + START_DEADLINE_S, Pause()
         for port in filter(None, (self.port, self.tls_port)):
             while not _accepts(port):
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     self.kill()
                     raise BrokerStartError(f"{self.name} did not come up:\n{self.output()[-4000:]}")
-                time.sleep(0.02)
+                pause()
 
     def stop(self) -> None:
         """SIGTERM and wait; SIGKILL when that isn't enough."""

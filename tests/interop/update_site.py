@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tests.interop.box import Box
 from tests.processes import child_running
+from tests.waiting import Pause
 
 DEADLINE_S: Final = 120.0
 
@@ -69,10 +70,10 @@ class UpdateSite:
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Poll until a condition holds; fails with all that is known at the deadline."""
-        end = time.monotonic() + DEADLINE_S
+        end, pause = time.monotonic() + DEADLINE_S, Pause()
         while not condition():
             assert time.monotonic() < end, self.tell()
-            time.sleep(0.05)
+            pause()
 
     def wait_for(self, *states: str) -> None:
         """Until the execution is in one of these."""
