@@ -15,6 +15,9 @@ from typing import Final
 IN_1970: Final = 3_600
 IN_2099: Final = 4_070_908_800
 """Seconds since 1970."""
+HEEDED_S: Final = 2.5
+"""So long after it was written each program has read it: once a second, and not each time that it looks at its clock, which took it as much
+time as everything else it does."""
 
 
 def _library() -> str:
@@ -33,14 +36,16 @@ class FalseTime:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "off_by"
         self._off_by_s = 0
-        self.put_right()
+        self._write(0)
 
     def set(self, at_s: int) -> None:
-        """It says that second since 1970 from now on, in all of them."""
+        """It says that second since 1970 when this returns, in all of them."""
         self._write(at_s - int(time.time()))
+        time.sleep(HEEDED_S)
 
     def put_right(self) -> None:
         self._write(0)
+        time.sleep(HEEDED_S)
 
     def now_ms(self) -> int:
         """What it says, to the second."""
@@ -52,7 +57,7 @@ class FalseTime:
         environ = {
             "LD_PRELOAD": _library(),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }
