@@ -3,6 +3,8 @@
 Pieces of an epoch follow each other without a gap, so a listing that doesn't shows what is lacking, whoever put it there and whatever was
 forgotten here. One piece of each walk is opened, to see that bytes come back as they were. A walk begins where the last one ended less a
 share of what is older, so that all of it is walked in WALK_COUNT walks and each of them is cheap.
+
+The second histories of a stream that forked are walked with it: nobody writes them any more, so whoever writes the stream sees to them.
 """
 
 from __future__ import annotations
@@ -74,14 +76,10 @@ class Auditor:
         walk = _Walk(self._rng)
         stream = step.stream
         try:
-            state = self.walked.setdefault(stream, Walked())
-            there = await self._calls.epochs(stream)
-            await self._look_at_beginnings(stream, there, walk)
-            for epoch in sorted({*there, *state.firsts}):
-                if epoch in there:
-                    await self._walk(stream, epoch, state, walk)
-                else:
-                    await self._mend(stream, _place(epoch, state.firsts[epoch]), state.ends[epoch][0], walk)
+            await self._audit(stream, walk)
+            for branch in await self._branches(stream, walk):
+                await self._audit(branch, walk)
+                await self._go_on(branch, walk)
             if walk.sample is not None:
                 await self._look_into(walk.sample, walk)
         except CALL_ERRORS as error:
@@ -92,6 +90,44 @@ class Auditor:
             lost_count=walk.lost_count,
             lost_first_seq=walk.lost_first_seq,
         )
+
+    async def _audit(self, stream: StreamId, walk: _Walk) -> None:
+        state = self.walked.setdefault(stream, Walked())
+        there = await self._calls.epochs(stream)
+        await self._look_at_beginnings(stream, there, walk)
+        for epoch in sorted({*there, *state.firsts}):
+            if epoch in there:
+                await self._walk(stream, epoch, state, walk)
+            else:
+                await self._mend(stream, _place(epoch, state.firsts[epoch]), state.ends[epoch][0], walk)
+
+    async def _branches(self, stream: StreamId, walk: _Walk) -> list[StreamId]:
+        """The second histories of a stream, of which this region or another one has or had anything, in order."""
+        found = {each for each in self.walked if each.is_branch_of(stream)}
+        found.update(await self._calls.branches(stream))
+        for other in self._others(self._region):
+            if other is None:
+                continue
+            try:
+                found.update(await other.branches(stream))
+            except CALL_ERRORS:
+                continue  # what it may have is looked for with the next audit
+        return sorted(found)
+
+    async def _go_on(self, branch: StreamId, walk: _Walk) -> None:
+        """Puts what follows the end of a branch here and is had here or in another region: no lane asks how far a branch is there."""
+        last = await self._calls.end(branch)
+        place = EMPTY if last is None else Place(epoch=last.epoch, next_seq=last.next_seq, hash=last.hash)
+        while (piece := await self._piece_at(branch, place, SEQUENCE_MAX, walk)) is not None:
+            if piece.name.head.place <= (place.epoch, place.next_seq):
+                return
+            try:
+                await self._calls.put(piece)
+            except Fenced:
+                walk.is_unfinished = True  # somebody else does it too
+                return
+            walk.mended_count += 1
+            place = Place(epoch=piece.name.epoch, next_seq=piece.name.next_seq, hash=piece.name.hash)
 
     async def _walk(self, stream: StreamId, epoch: int, state: Walked, walk: _Walk) -> None:
         if epoch in state.ends:

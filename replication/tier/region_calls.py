@@ -96,6 +96,15 @@ class RegionCalls:
             self._epochs, self._epochs_s = await self.engine.epochs(), now_s
         return list(self._epochs.get(stream, ()))
 
+    async def branches(self, stream: StreamId) -> list[StreamId]:
+        """The second histories of a stream of which the region has anything.
+
+        Raises:
+            TierAway, TierUnfit: as the engine does.
+        """
+        await self.epochs(stream)
+        return [each for each, epochs in self._epochs.items() if epochs and each.is_branch_of(stream)]
+
     async def ship(self, step: Ship) -> Outcome:
         """Put the piece that begins at a place."""
         try:

@@ -45,6 +45,10 @@ class StreamId(msgspec.Struct, frozen=True, order=True, array_like=True):
     name: StreamName
     branch: Branch = ""
 
+    def is_branch_of(self, stream: StreamId) -> bool:
+        """Whether this is a second history of a stream."""
+        return bool(self.branch) and stream == StreamId(self.node_id, self.name)
+
     def __str__(self) -> str:
         return f"{self.node_id}/{self.name}" + (f".fork-{self.branch}" if self.branch else "")
 

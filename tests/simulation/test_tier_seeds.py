@@ -30,6 +30,7 @@ def test_a_thousand_worlds_with_two_regions() -> None:
         (200, 1, []),  # an epoch that was claimed in one region only was claimed in the other once more
         (524, 1, []),  # a preferred region was live again with all of its backlog lacking
         (669, 2, []),  # a later epoch that began before the end of the one before it wasn't had back
+        (207, 3, []),  # what a region lost of a fork's second history was looked for by nobody
     ],
 )
 def test_worlds_that_were_broken_once_are_whole(seed: int, nodes: int, kinds: list[str]) -> None:

@@ -16,8 +16,9 @@ from replication.tier.local_pieces import LocalPieces
 from replication.tier.pieces import PieceName
 from replication.tier.region_calls import RegionCalls
 from replication.tier.steps import EMPTY, Audit, Audited, Failed, Nothing, Ship, Shipped
+from storage.replicas.streams import StreamId
 from tests.replica_kit import ORIGIN, make_log
-from tests.tier_kit import MemoryTier
+from tests.tier_kit import MemoryTier, piece_after, pieces_after
 from tests.unit.test_replication_tier_region_calls import end_of
 
 KEYS = SiteTierKeys(lambda label: label.encode().ljust(32, b"."), 1)
@@ -141,6 +142,47 @@ async def test_what_is_not_kept_here_comes_from_the_other_region_and_else_is_los
                 if lost:
                     assert found.lost_first_seq == gone.first_seq
                     assert found.lost_count == gone.next_seq - gone.first_seq
+
+
+@pytest.mark.parametrize("lost", [(0,), (1,), (3,), (0, 1, 2, 3)])
+async def test_what_is_gone_of_a_second_history_is_put_again_with_its_stream(
+    directory: Path, tmp_path: Path, lost: tuple[int, ...]
+) -> None:
+    branch = StreamId(ORIGIN.node_id, ORIGIN.name, "0badcafe")
+    pieces = pieces_after(None, 4, stream=branch)
+    local = LocalPieces.in_files(lambda stream: tmp_path / "nothing" if stream.branch else directory)
+    async with rig(directory) as other, rig(directory, others=[other.calls]) as box:
+        box.calls._local = other.calls._local = local
+        async with other.tier.open() as east, box.tier.open() as west:
+            for piece in pieces:
+                await east.put(piece)
+                await west.put(piece)
+        for number in lost:
+            box.tier.lose(pieces[number].name)
+        found = await box.audit()
+        assert (found.mended_count, found.lost_count) == (len(lost), 0)
+        assert box.tier.of_epoch[branch, 1] == [piece.name for piece in pieces]
+        assert (await box.audit()).mended_count == 0
+
+
+async def test_a_second_history_that_another_box_goes_on_with_or_that_cannot_be_asked_for_waits(
+    directory: Path, tmp_path: Path
+) -> None:
+    branch = StreamId(ORIGIN.node_id, ORIGIN.name, "0badcafe")
+    pieces = pieces_after(None, 3, stream=branch)
+    local = LocalPieces.in_files(lambda stream: tmp_path / "nothing" if stream.branch else directory)
+    async with rig(directory) as other, rig(directory, others=[other.calls]) as box:
+        box.calls._local = other.calls._local = local
+        async with other.tier.open() as east, box.tier.open() as west:
+            for piece in pieces:
+                await east.put(piece)
+            await west.put(pieces[0])
+            await west.put(piece_after(pieces[0].name, stream=branch, word="another"))
+        assert (await box.audit()).lost_count == 0
+        assert box.tier.of_epoch[branch, 1][0] == pieces[0].name
+        other.tier.is_away = True
+        other.calls._epochs.clear()
+        assert (await box.audit()).mended_count == 0
 
 
 async def test_a_region_that_is_away_is_asked_later(directory: Path) -> None:
