@@ -120,8 +120,7 @@ class BrokerServer:
         self._config = config
         self._tracer = tracer or Tracer()
         self._credentials = credentials
-        self._tls = tls
-        self._version = version
+        self._tls, self._version = tls, version
         self._writer = writer
         router = state.sessions.router
         slow_path = SlowPath(
@@ -151,7 +150,9 @@ class BrokerServer:
         talk = Conversations(state.sessions, lifecycle.listening, self._places, limits, clock)
         self._talk, slow_path.requests = talk, talk.requests
         self.state = state
-        self.keeper = StateKeeper(checkpoint_path, state, clock, lifecycle.settled, believed=believed)
+        self.keeper = StateKeeper(
+            checkpoint_path, state, clock, lifecycle.settled, log_bytes=writer.appended_bytes, believed=believed
+        )
         self.plane = DataPlane(
             writer,
             clock,

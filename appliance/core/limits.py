@@ -676,6 +676,8 @@ HEARTBEAT_LOST_MS: Final = 20_000
 restart the healthy child too."""
 CHILD_START_MS_MAX: Final = 60_000
 """From start to the first heartbeat: a cold import of everything on a slow SD card takes about 10 s."""
+HEAD_START_MS: Final = 3_000
+"""What the broker has of the processors for itself before the node's start, which takes three times as much of them; less once it serves."""
 RESTART_DELAY_FIRST_MS: Final = 250
 RESTART_DELAY_MS_MAX: Final = 30_000
 RESTART_STABLE_MS: Final = 60_000

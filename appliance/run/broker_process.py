@@ -164,6 +164,7 @@ async def serve(config: Config, link: ChildLink) -> None:
     credentials = DeviceAuthReader(layout.catalog(config), clock=clock)
     authenticator = DeviceAuthenticator(credentials, keys, clock=clock)
     async with trio.open_nursery() as nursery:
+        link.stages.reached("keys")
         await nursery.start(link.serve)
         permit = WritingPermit(config, clock=clock)
         async with trio.open_nursery() as waiting:
@@ -174,10 +175,13 @@ async def serve(config: Config, link: ChildLink) -> None:
         if link.stopping.is_set():
             nursery.cancel_scope.cancel()
             return
+        link.stages.reached("permitted")
         writer = await trio.to_thread.run_sync(open_writer, config, keys, clock)
+        link.stages.reached("log")
         try:
             reader = LogReader(layout.telemetry_log(config), stream="telemetry")
             state = await trio.to_thread.run_sync(recover_state, config, reader)
+            link.stages.reached("state")
             server = BrokerServer(
                 config.broker,
                 linger_ms=config.log.linger_ms,

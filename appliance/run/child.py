@@ -37,6 +37,7 @@ from appliance.core.limits import (
     STATUS_CHARACTERS_MAX,
 )
 from appliance.run.link_messages import DESCRIPTOR_VARIABLE, FromChild, decode_to_child, encode
+from appliance.run.start_stages import StartStages
 
 EXIT_ORPHANED: Final = 75
 """EX_TEMPFAIL of sysexits.h: the supervisor died and this child could not drain in time."""
@@ -52,21 +53,31 @@ class ChildLink:
         leave: Ends the process at once; for tests.
     """
 
-    def __init__(self, link: socket.socket | None, *, leave: Callable[[int], object] = os._exit) -> None:
+    def __init__(
+        self,
+        link: socket.socket | None,
+        *,
+        leave: Callable[[int], object] = os._exit,
+        stages: StartStages | None = None,
+    ) -> None:
         self._link = trio.socket.from_stdlib_socket(link) if link is not None else None
         self._leave = leave
+        self.stages = stages or StartStages.of_this_process()
+        """Of this process's start; said with `ready`."""
         self.stopping = trio.Event()
         """Set when this process is to drain and end."""
 
     @classmethod
-    def from_environment(cls, environ: MutableMapping[str, str] | None = None) -> ChildLink:
+    def from_environment(
+        cls, environ: MutableMapping[str, str] | None = None, *, stages: StartStages | None = None
+    ) -> ChildLink:
         """The link whose descriptor the supervisor passed on; taken out of the environment, so nobody inherits it."""
         environ = os.environ if environ is None else environ
         descriptor = environ.pop(DESCRIPTOR_VARIABLE, None)
         if descriptor is None:
-            return cls(None)
+            return cls(None, stages=stages)
         os.set_inheritable(int(descriptor), False)
-        return cls(socket.socket(fileno=int(descriptor)))
+        return cls(socket.socket(fileno=int(descriptor)), stages=stages)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Send heartbeats and listen until cancelled; reports started once the first heartbeat is sent."""
@@ -99,6 +110,8 @@ class ChildLink:
         Raises:
             LocalProtocolError: the announcement is too long.
         """
+        self.stages.reached("ready")
+        _log.info("started", took_ms=self.stages.total_ms, stages_ms=self.stages.took_ms())
         await self._send(
             FromChild(ready=True, status=status[:STATUS_CHARACTERS_MAX], announce=tuple(announce))
         )

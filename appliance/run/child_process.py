@@ -48,6 +48,7 @@ class Timing:
     stale_ms: int = limits.HEARTBEAT_STALE_MS
     lost_ms: int = limits.HEARTBEAT_LOST_MS
     start_ms_max: int = limits.CHILD_START_MS_MAX
+    head_start_ms: int = limits.HEAD_START_MS
     restart_first_ms: int = limits.RESTART_DELAY_FIRST_MS
     restart_ms_max: int = limits.RESTART_DELAY_MS_MAX
     stable_ms: int = limits.RESTART_STABLE_MS

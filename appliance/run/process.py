@@ -14,6 +14,7 @@ from appliance.core import logs
 from appliance.core.config import Config, load
 from appliance.core.errors import ConfigError, HomeportError
 from appliance.run.child import ChildLink
+from appliance.run.start_stages import StartStages
 
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 """Allocations of container objects between two looks at the young ones, and how many of those before an older
@@ -37,12 +38,15 @@ def run_process(name: str, serve: Callable[[Config, ChildLink], Awaitable[None]]
         which is logged with its hint. An unknown error is a mistake of ours and ends with its traceback.
     """
     exit_code = 0
+    stages = StartStages.of_this_process()
+    stages.reached("imported")
     try:
         config = load(None, os.environ)
         gc.freeze()  # what was imported stays
         gc.set_threshold(*GC_THRESHOLDS)
         logs.set_up(process=name, level=config.logging.level, format=config.logging.format)
-        trio.run(partial(serve, config, ChildLink.from_environment()))
+        stages.reached("configured")
+        trio.run(partial(serve, config, ChildLink.from_environment(stages=stages)))
     except* HomeportError as group:
         for error in _leaves(group):
             _log.error(f"the {name} ends", error=error.message, hint=error.hint, code=error.code)

@@ -44,7 +44,8 @@ class Supervisor:
     """Runs a set of processes until told to stop.
 
     Args:
-        specs: The processes; all must be ready for READY=1.
+        specs: The processes, most urgent first; all must be ready for READY=1. Each has a head start over the one after it,
+            which ends when it is ready: side by side, the one that devices wait for would have half of a small box.
         later: Processes started once those are ready, which nobody waits for.
         when_there: Processes that nobody waits for either, started once a path is there: at once, or much later.
         environ: Environment of the processes; systemd's variables are taken out of it.
@@ -97,17 +98,24 @@ class Supervisor:
         killed: list[str] = []
         async with trio.open_nursery() as nursery:
             await nursery.start(self._stop_on_signal)
-            for child in self._first:
-                self._started.append(child)
-                nursery.start_soon(child.run)
             # Where the path is there already, those who are started first may want to ask it something.
             self._start_awaited(nursery)
+            nursery.start_soon(self._start_first, nursery)
             nursery.start_soon(self._become_ready, nursery)
             nursery.start_soon(self._feed_watchdog)
             await self._stop.wait()
             killed = await self._drain()
             nursery.cancel_scope.cancel()
         return killed
+
+    async def _start_first(self, nursery: trio.Nursery) -> None:
+        for child in self._first:
+            if self._stop.is_set():
+                return
+            self._started.append(child)
+            nursery.start_soon(child.run)
+            with trio.move_on_after(self._timing.head_start_ms / 1000):
+                await child.was_ready.wait()
 
     async def _become_ready(self, nursery: trio.Nursery) -> None:
         for child in self._first:

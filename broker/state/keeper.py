@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -12,17 +13,22 @@ import trio
 from appliance.core.believed_time import BelievedTime
 from appliance.core.clock import Clock
 from appliance.core.errors import CursorExpired, LogDamaged
+from appliance.core.limits import MIB
 from storage.log.block import Block
 from storage.log.head import Head
 
 from .broker_state import BrokerState
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
-CHECK_S: Final = 5.0
+CHECK_S: Final = 1.0
+EXPIRY_CHECK_COUNT: Final = 5
+"""Every so many checks, retained messages that have expired are forgotten: that looks at all of them."""
 CHECKPOINT_INTERVAL_MS: Final = 60_000
 """After a change the file is written within this."""
 CHECKPOINT_RECORD_COUNT: Final = 1_000_000
 """And after so many records without any: a start reads about this many a second."""
+CHECKPOINT_LOG_BYTES: Final = 128 * MIB
+"""And after so much log without any, for messages that are large: a start reads and checks some 300 MiB of it a second."""
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +105,7 @@ class StateKeeper:
     Args:
         state: As `recover` gave it.
         settled: Waits until all that was taken before the call is on disk.
+        log_bytes: How much has been appended to the log, bytes; since when doesn't matter.
         believed: By which retained messages that expired are forgotten; a clock that is ahead only hides them.
     """
 
@@ -109,8 +116,11 @@ class StateKeeper:
         clock: Clock,
         settled: Callable[[], Awaitable[None]],
         *,
+        log_bytes: Callable[[], int] = lambda: 0,
         believed: BelievedTime | None = None,
     ) -> None:
+        self._log_bytes = log_bytes
+        self._written_log_bytes = log_bytes()
         self._believed = believed or BelievedTime(clock)
         self._settled = settled
         self._path = path
@@ -126,9 +136,10 @@ class StateKeeper:
 
     async def run(self) -> None:
         """Write when it is time. Runs until cancelled."""
-        while True:
+        for number in itertools.count(1):
             await trio.sleep(CHECK_S)
-            self._state.retained.remove_expired(self._believed.look())
+            if number % EXPIRY_CHECK_COUNT == 0:
+                self._state.retained.remove_expired(self._believed.look())
             if self._is_due():
                 await self.write()
 
@@ -142,7 +153,7 @@ class StateKeeper:
         taken before is on disk; replaying those records over the checkpoint changes nothing.
         """
         state = self._state
-        changes = state.change_count
+        changes, log_bytes = state.change_count, self._log_bytes()
         checkpoint = state.checkpoint()
         if not is_drained:
             await self._settled()
@@ -154,11 +165,14 @@ class StateKeeper:
         else:
             self.checkpoint_count += 1
             self._written_changes, self._written_seq = changes, checkpoint.next_seq
+            self._written_log_bytes = log_bytes
             self.durable_seq = checkpoint.next_seq
         self._written_mono_ms = self._clock.mono_ms()
 
     def _is_due(self) -> bool:
         if self._state.next_seq - self._written_seq >= CHECKPOINT_RECORD_COUNT:
+            return True
+        if self._log_bytes() - self._written_log_bytes >= CHECKPOINT_LOG_BYTES:
             return True
         is_changed = self._state.change_count != self._written_changes
         return is_changed and self._clock.mono_ms() - self._written_mono_ms >= CHECKPOINT_INTERVAL_MS
