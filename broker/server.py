@@ -151,7 +151,12 @@ class BrokerServer:
         self._talk, slow_path.requests = talk, talk.requests
         self.state = state
         self.keeper = StateKeeper(
-            checkpoint_path, state, clock, lifecycle.settled, log_bytes=writer.appended_bytes, believed=believed
+            checkpoint_path,
+            state,
+            clock,
+            lifecycle.settled,
+            log_bytes=writer.appended_bytes,
+            believed=believed,
         )
         self.plane = DataPlane(
             writer,

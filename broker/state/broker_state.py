@@ -43,6 +43,8 @@ class BrokerState:
         self.sessions = sessions
         self._replay = Replay(sessions)
         self.next_seq = next_seq
+        self.replayed_count = 0
+        """Records that were read again at the start, behind the checkpoint."""
         self._retained_changes = 0
 
     @property

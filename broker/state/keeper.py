@@ -67,6 +67,7 @@ def recover(path: Path, reader: StateLog, new_state: Callable[[], BrokerState]) 
             )
             seq = first_seq
     state.next_seq = seq
+    state.replayed_count = max(0, head.next_seq - seq)
     while seq < head.next_seq:
         try:
             blocks = reader.read(seq)
@@ -121,6 +122,7 @@ class StateKeeper:
     ) -> None:
         self._log_bytes = log_bytes
         self._written_log_bytes = log_bytes()
+        self._has_replayed = state.replayed_count > 0
         self._believed = believed or BelievedTime(clock)
         self._settled = settled
         self._path = path
@@ -165,11 +167,13 @@ class StateKeeper:
         else:
             self.checkpoint_count += 1
             self._written_changes, self._written_seq = changes, checkpoint.next_seq
-            self._written_log_bytes = log_bytes
+            self._written_log_bytes, self._has_replayed = log_bytes, False
             self.durable_seq = checkpoint.next_seq
         self._written_mono_ms = self._clock.mono_ms()
 
     def _is_due(self) -> bool:
+        if self._has_replayed:
+            return True  # the next start need not read it again, should this one not last
         if self._state.next_seq - self._written_seq >= CHECKPOINT_RECORD_COUNT:
             return True
         if self._log_bytes() - self._written_log_bytes >= CHECKPOINT_LOG_BYTES:

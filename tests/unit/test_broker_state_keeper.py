@@ -185,6 +185,17 @@ class TestKeeper:
         await keeper.write()
         assert not keeper._is_due()
 
+    async def test_what_a_start_has_read_is_not_read_by_the_next_one(self, stage: Stage, path: Path) -> None:
+        state = back(path, stage)
+        keeper = StateKeeper(path, state, stage.clock, trio.lowlevel.checkpoint)
+        assert keeper._is_due()
+        await keeper.write()
+        assert not keeper._is_due()
+        after = back(path, stage)
+        assert after.replayed_count == 0
+        assert topics(after) == ALL
+        assert not StateKeeper(path, after, stage.clock, trio.lowlevel.checkpoint)._is_due()
+
     def test_when_it_is_due(self, stage: Stage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         keeper = self.keeper(path, stage)
         stage.clock.advance(CHECKPOINT_INTERVAL_MS)
