@@ -150,14 +150,7 @@ class BrokerServer:
         talk = Conversations(state.sessions, lifecycle.listening, self._places, limits, clock)
         self._talk, slow_path.requests = talk, talk.requests
         self.state = state
-        self.keeper = StateKeeper(
-            checkpoint_path,
-            state,
-            clock,
-            lifecycle.settled,
-            log_bytes=writer.appended_bytes,
-            believed=believed,
-        )
+        self.keeper = StateKeeper(checkpoint_path, state, clock, lifecycle.settled, writer, believed)
         self.plane = DataPlane(
             writer,
             clock,

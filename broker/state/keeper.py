@@ -43,6 +43,19 @@ class StateLog(Protocol):
     def read(self, seq: int) -> list[Block]: ...
 
 
+class Appended(Protocol):
+    """What is needed of `storage.log.LogWriterStatistics`."""
+
+    @property
+    def frame_bytes_total(self) -> int: ...
+
+
+class AppendedLog(Protocol):
+    """What is needed of `storage.log.LogWriter`."""
+
+    def statistics(self) -> Appended: ...
+
+
 def recover(path: Path, reader: StateLog, new_state: Callable[[], BrokerState]) -> BrokerState:
     """Read the checkpoint, then what the log says after it. Blocks.
 
@@ -106,7 +119,7 @@ class StateKeeper:
     Args:
         state: As `recover` gave it.
         settled: Waits until all that was taken before the call is on disk.
-        log_bytes: How much has been appended to the log, bytes; since when doesn't matter.
+        writer: Of the log, for how much has been appended to it; None where nothing is (tests).
         believed: By which retained messages that expired are forgotten; a clock that is ahead only hides them.
     """
 
@@ -116,12 +129,11 @@ class StateKeeper:
         state: BrokerState,
         clock: Clock,
         settled: Callable[[], Awaitable[None]],
-        *,
-        log_bytes: Callable[[], int] = lambda: 0,
+        writer: AppendedLog | None = None,
         believed: BelievedTime | None = None,
     ) -> None:
-        self._log_bytes = log_bytes
-        self._written_log_bytes = log_bytes()
+        self._writer = writer
+        self._written_log_bytes = self._log_bytes()
         self._has_replayed = state.replayed_count > 0
         self._believed = believed or BelievedTime(clock)
         self._settled = settled
@@ -170,6 +182,10 @@ class StateKeeper:
             self._written_log_bytes, self._has_replayed = log_bytes, False
             self.durable_seq = checkpoint.next_seq
         self._written_mono_ms = self._clock.mono_ms()
+
+    def _log_bytes(self) -> int:
+        """Appended to the log since it was opened."""
+        return self._writer.statistics().frame_bytes_total if self._writer is not None else 0
 
     def _is_due(self) -> bool:
         if self._has_replayed:

@@ -233,10 +233,6 @@ class LogWriter:
         """Waits until what is full is sealed; False when time ran out first."""
         return self._upkeep.wait_idle(timeout_s)
 
-    def appended_bytes(self) -> int:
-        """How much was appended since the log was opened, with padding."""
-        return self._counters.frame_bytes
-
     def statistics(self) -> LogWriterStatistics:
         """Figures since the log was opened."""
         broken = self._broken.message if self._broken else ""

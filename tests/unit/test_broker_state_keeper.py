@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,16 @@ class LogOfStage:
 
     def read(self, seq: int) -> list[Block]:
         return self.log.read(seq)
+
+
+@dataclass
+class Written:
+    """A writer that has appended so much."""
+
+    frame_bytes_total: int
+
+    def statistics(self) -> Written:
+        return self
 
 
 @pytest.fixture
@@ -174,13 +184,11 @@ class TestKeeper:
         assert topics(stage.state) == ALL[1:]
 
     async def test_large_messages_are_not_all_read_again_at_a_start(self, stage: Stage, path: Path) -> None:
-        appended = [7 * CHECKPOINT_LOG_BYTES]
-        keeper = StateKeeper(
-            path, stage.state, stage.clock, trio.lowlevel.checkpoint, log_bytes=lambda: appended[0]
-        )
-        appended[0] += CHECKPOINT_LOG_BYTES - 1
+        written = Written(7 * CHECKPOINT_LOG_BYTES)
+        keeper = StateKeeper(path, stage.state, stage.clock, trio.lowlevel.checkpoint, written)
+        written.frame_bytes_total += CHECKPOINT_LOG_BYTES - 1
         assert not keeper._is_due(), "nothing has changed, and what a start would read is little"
-        appended[0] += 1
+        written.frame_bytes_total += 1
         assert keeper._is_due()
         await keeper.write()
         assert not keeper._is_due()
