@@ -1,8 +1,8 @@
 """Which tests coverage is measured in: those that say of each part what it does, and not those that drive whole boxes.
 
 Python 3.11 takes half as long again for everything, also for libraries, as long as a trace function is set, whatever it then looks at. So
-tests that last, and reach nothing that the others don't, run without: kills, Chromium, foreign clients, seeds. The thresholds have to be
-reached without them, which is harder. What is named here is by folder or file, so that a test is measured unless somebody decides otherwise.
+tests that last, and reach little that the others don't, run without: kills, Chromium, foreign clients, seeds, whole boxes, each of whose
+processes takes twice as long to start. The thresholds have to be reached without them, which is harder. What is named here is by folder or file, so that a test is measured unless somebody decides otherwise.
 """
 
 from __future__ import annotations
@@ -21,18 +21,63 @@ NOT_MEASURED: Final = (
     "crash/",
     "fleet/",
     "fuzz/",
+    "integration/test_anomaly_rules.py",
     "integration/test_audit_names_who.py",
     "integration/test_box_restored_from_peer.py",
     "integration/test_boxes_copy.py",
+    "integration/test_bridge_appliance.py",
+    "integration/test_broker_attackers.py",
+    "integration/test_broker_device_requests.py",
+    "integration/test_broker_slow_receivers.py",
+    "integration/test_broker_verbs.py",
+    "integration/test_cli.py",
+    "integration/test_cli_archive.py",
+    "integration/test_cli_artifacts.py",
+    "integration/test_cli_people.py",
+    "integration/test_clock_wrong_at_start.py",
+    "integration/test_clock_wrong_in_a_site.py",
+    "integration/test_demo.py",
+    "integration/test_faults_end_as_alarms.py",
     "integration/test_pages_offer_what_is_allowed.py",
     "integration/test_peers_join.py",
     "integration/test_permission_matrix.py",
+    "integration/test_pipeline.py",
+    "integration/test_pipeline_backlog.py",
+    "integration/test_puback_after_fsync.py",
+    "integration/test_reading_verbs.py",
+    "integration/test_rollout_to_a_fleet.py",
+    "integration/test_rot.py",
+    "integration/test_sign_in_together.py",
+    "integration/test_sim_moves_to_another_broker.py",
     "integration/test_site_catalog.py",
     "integration/test_site_is_one.py",
+    "integration/test_supervisor.py",
+    "integration/test_telemetry.py",
+    "integration/test_traces_appliance.py",
+    "integration/test_twins_and_commands.py",
+    "integration/test_updates_appliance.py",
+    "integration/test_watch.py",
     "interop/",
     "package/",
+    "properties/test_alarms_applied_once.py",
+    "properties/test_anomaly_cuts.py",
+    "properties/test_broker_sessions_model.py",
+    "properties/test_device_updates.py",
+    "properties/test_life_of_readings.py",
+    "properties/test_mqtt_amqtt_oracle.py",
+    "properties/test_mqtt_paho_oracle.py",
+    "properties/test_pipeline_backlog.py",
+    "properties/test_pipeline_rebuild.py",
+    "properties/test_replication_gossip.py",
+    "properties/test_rollouts_model.py",
+    "properties/test_site_stores.py",
+    "properties/test_storage_log_damage.py",
+    "properties/test_telemetry_rollups.py",
+    "properties/test_watch_exactly_once.py",
     "security/",
     "simulation/",
+    "test_docs.py",
+    "test_tidy.py",
 )
 VARIABLES: Final = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 """What has processes that a test starts measured."""
