@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -15,4 +16,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = os.environ.get("HOMEPORT_TEST_PACKAGE")
     if kept is None:
         return build(tmp_path_factory.mktemp("package"))
-    return next(Path(kept).glob("homeport_*.deb"), None) or build(Path(kept))
+    folder = Path(kept)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Whoever comes first builds it, and the others wait.
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return next(folder.glob("homeport_*.deb"), None) or build(folder)

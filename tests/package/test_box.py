@@ -24,7 +24,7 @@ from tests.package.building import contents
 pytestmark = pytest.mark.long
 
 DATA = "var/lib/homeport"
-VALUE_S_MAX = 30
+VALUE_S_MAX = 60
 ASK = """
 import http.client, socket, sys
 connection = http.client.HTTPConnection("localhost")

@@ -17,6 +17,7 @@ from appliance.management.alarms import AlarmEvent, AlarmState, target
 from appliance.management.rule_transition import Transition
 from storage.catalog.catalog import Catalog
 from tests.alarm_kit import NOW_MS, found, id_of, put_rule
+from tests.sampling import examples
 
 DEVICES = ("d1", "d2")
 Step = tuple[str, int]
@@ -45,7 +46,7 @@ class Model:
             self.states[device] = state
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(STEPS)
 def test_each_transition_is_applied_once(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:

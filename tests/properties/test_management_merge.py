@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from appliance.management.merge import KeyState, merge
 from appliance.management.merge_rules import TableRules, rules_of
 from appliance.management.row_change import Clock, RowChange, Value
-from tests.sampling import examples
 
 TABLES = ("devices", "device_tokens", "users", "rules", "executions", "alarm_events", "known_bad", "claims")
 COLUMNS: dict[str, dict[str, tuple[Value, ...]]] = {
@@ -102,7 +101,7 @@ def history(table: str, seed: int, nodes: int, steps: int) -> list[Node]:
     st.integers(1, 40),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=examples(120), deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_order_of_the_same_changes_any_number_of_times_is_the_same_row(
     table: str, seed: int, nodes: int, steps: int, order: random.Random
 ) -> None:
@@ -125,7 +124,7 @@ def test_any_order_of_the_same_changes_any_number_of_times_is_the_same_row(
 
 
 @given(st.sampled_from(TABLES), st.integers(0, 10**9), st.integers(1, 30))
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_change_that_is_known_changes_nothing(table: str, seed: int, steps: int) -> None:
     rules = rules_of(table)
     for node in history(table, seed, 3, steps):

@@ -60,3 +60,11 @@ def test_times_that_cannot_be_believed_are_counted() -> None:
 def test_a_flat_objects_time_is_taken_out_of_its_values() -> None:
     (points,) = opened({"ts": NOW, "t": 1}, {"ts": NOW + 1, "t": 2}).groups
     assert (points.values, list(points.observed)) == ([{"t": 1}, {"t": 2}], [NOW, NOW + 1])
+
+
+def test_a_flat_object_with_a_strange_time_costs_only_itself() -> None:
+    found = opened({"ts": NOW, "t": 1}, {"ts": "noon", "t": 2})
+    (points,) = found.groups
+    assert (list(points.index), points.values) == ([100], [{"t": 1}])
+    assert {index: refusal.reason for index, refusal in found.refusals.items()} == {101: Reason.BAD_TS}
+    assert not opened({"ts": "noon", "t": 2}).groups
