@@ -1,7 +1,8 @@
 """What a box and a cloud node say to each other beside gossip: kinds 60 to 69 of replication/messages.py. Pure.
 
 A box asks a cloud node what it would ask an engine; question and answer are msgpack, cut into parts, since a piece is larger than a message may
-be. And it tells how safe it is. Only cloud nodes are asked and told, so no older release hears any of it.
+be. And it tells how safe it is. Only cloud nodes are asked and told, so no older release hears any of it. A cloud node asks a box only what that box
+said it may (reading.py), so no older box is asked.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from appliance.core.limits_replication import (
     REGION_LENGTH_MAX,
     WIRE_MESSAGE_BYTES_MAX,
 )
+from appliance.core.limits_site_reading import READING_PART_BYTES_MAX
 from replication.messages import PartBytes, Request
 from replication.tier.engine import OBJECT_BYTES_MAX, OBJECT_KEY_LENGTH_MAX
 from replication.tier.pieces import PieceName
 from storage.replicas.streams import Epoch, Hash, Sequence, StreamId
 
-TAGS: Final = frozenset({60, 61})
+TAGS: Final = frozenset({60, 61, 62})
 WORDS_LENGTH_MAX: Final = 500
 Words: TypeAlias = Annotated[str, Meta(max_length=WORDS_LENGTH_MAX)]
 Region: TypeAlias = Annotated[str, Meta(min_length=1, max_length=REGION_LENGTH_MAX)]
@@ -55,6 +57,8 @@ class SiteReport(msgspec.Struct, frozen=True, array_like=True, tag=61):
     Args:
         lag_ms, lag_entries: What its live region has not got; None where it isn't known.
         problem: Why copying stands still; "" where it doesn't.
+        may_read: Whether this site lets the cloud node read it; None where the box doesn't know just now, or is of an older release.
+        devices, online: How many the site has, and has online; alarms: Those that are active, by priority. None unless `may_read`.
     """
 
     rpo_ms: Count | None
@@ -63,6 +67,20 @@ class SiteReport(msgspec.Struct, frozen=True, array_like=True, tag=61):
     lag_ms: Count | None
     lag_entries: Count | None
     problem: Words
+    may_read: bool | None = None
+    devices: Count | None = None
+    online: Count | None = None
+    alarms: tuple[Count, Count, Count] | None = None
+
+
+class ReadingPart(msgspec.Struct, frozen=True, array_like=True, tag=62):
+    """A part of what a cloud node asks a site, or of the answer (reading_messages.py); fields as in TierPart."""
+
+    request: Request
+    is_answer: bool
+    total_bytes: Annotated[int, Meta(ge=1, le=READING_PART_BYTES_MAX)]
+    offset: Annotated[int, Meta(ge=0, lt=READING_PART_BYTES_MAX)]
+    data: PartBytes
 
 
 class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -197,7 +215,7 @@ class NotDone(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 Answer = Done | NotDone
-GatewayMessage = TierPart | SiteReport
+GatewayMessage = TierPart | SiteReport | ReadingPart
 _encoder: Final = msgspec.msgpack.Encoder()
 _messages: Final[msgspec.msgpack.Decoder[GatewayMessage]] = msgspec.msgpack.Decoder(GatewayMessage)
 _questions: Final[msgspec.msgpack.Decoder[Question]] = msgspec.msgpack.Decoder(Question)

@@ -16,7 +16,7 @@ from appliance.core.limits import KIB
 from appliance.core.limits_replication import PART_BYTES_MAX, PART_BYTES_MIN
 from replication.scheduling import Priority
 from replication.tier.engine import TierAway
-from replication.tier.gateway_messages import TierPart, encode
+from replication.tier.gateway_messages import GatewayMessage, TierPart, encode
 
 SMALL_BYTES: Final = 64 * KIB
 """What is smaller is what is new, or a question that others wait for, and goes before any backlog."""
@@ -36,16 +36,43 @@ class Carrier(Protocol):
     ) -> bool: ...
 
 
-async def send_in_parts(links: Carrier, peer: str, request: int, data: bytes, *, is_answer: bool) -> None:
+class Part(Protocol):
+    """A part of either kind."""
+
+    @property
+    def request(self) -> int: ...
+    @property
+    def total_bytes(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+async def send_in_parts(
+    links: Carrier,
+    peer: str,
+    request: int,
+    data: bytes,
+    *,
+    is_answer: bool,
+    priority: Priority | None = None,
+    make: Callable[[int, bool, int, int, bytes], GatewayMessage] = TierPart,
+) -> None:
     """Have all of it go to a peer.
 
+    Args:
+        priority: None for one that follows from the size.
+        make: A part of its kind.
     Raises:
         TierAway: it isn't linked (any more).
     """
-    priority = Priority.LIVE if len(data) <= SMALL_BYTES else Priority.BACKLOG
+    if priority is None:
+        priority = Priority.LIVE if len(data) <= SMALL_BYTES else Priority.BACKLOG
     offset, part_bytes = 0, 2 * PART_BYTES_MIN
     while offset < len(data):
-        part = TierPart(request, is_answer, len(data), offset, data[offset : offset + part_bytes])
+        piece = data[offset : offset + part_bytes]
+        part = make(request, is_answer, len(data), offset, piece)
         left = trio.Event()
         began_s = trio.current_time()
         while not links.send(peer, encode(part), priority, left.set):
@@ -55,7 +82,7 @@ async def send_in_parts(links: Carrier, peer: str, request: int, data: bytes, *,
         await left.wait()
         if peer not in links.peers():
             raise away(peer)
-        offset += len(part.data)
+        offset += len(piece)
         took_s = trio.current_time() - began_s
         part_bytes = next_part_bytes(part_bytes, took_s)
 
@@ -95,7 +122,7 @@ class Assembler:
         """How many a peer has begun to send."""
         return sum(1 for name, _ in self._totals if name == peer)
 
-    def take(self, peer: str, part: TierPart) -> bytes | None:
+    def take(self, peer: str, part: Part) -> bytes | None:
         """A part came; the whole where it was the last.
 
         Raises:
@@ -127,6 +154,10 @@ class Assembler:
         """A peer's link is gone, and with it what was coming."""
         for key in [key for key in self._totals if key[0] == peer]:
             self._forget(key)
+
+    def forget(self, peer: str, request: int) -> None:
+        """Nobody waits for the rest of it."""
+        self._forget((peer, request))
 
     def _forget(self, key: tuple[str, int]) -> None:
         self._coming.pop(key, None)
