@@ -1,4 +1,5 @@
-"""Who a request is from: a browser's session, a program with a token, or one on this machine over the node's Unix socket.
+"""Who a request is from: a browser's session, a program with a token, one on this machine over the node's Unix socket,
+or a cloud node that the site lets read it.
 
 A session's cookie is 256 random bits; the catalog holds only its keyed hash. It ends when it was unused for
 `ui.session_hours`, 30 days after signing in, or at sign-out. Over TLS the cookie has the `__Host-` prefix (RFC 6265bis
@@ -45,6 +46,7 @@ CSRF_HEADER: Final = "x-csrf-token"
 CSRF_FIELD: Final = "csrf_token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOCAL: Final = "homeport.local"
+_CLOUD: Final = "homeport.cloud"
 _IDENTITY: Final = "homeport.identity"
 _REFUSED: Final = "homeport.refused"
 """Why a token was refused, for `require`: what is open to all stays open to who shows a token that ended."""
@@ -60,6 +62,12 @@ class LocalTrust:
         if scope["type"] == "http":
             scope[_LOCAL] = True
         await self._app(scope, receive, send)
+
+
+def as_cloud(scope: AsgiScope, identity: Identity) -> AsgiScope:
+    """A request of this process's own making, for a cloud node that may read this site; whatever it bears, it is that cloud node's."""
+    assert (identity.via, identity.role) == ("cloud", "viewer"), "a cloud node reads, and nothing else"
+    return {**scope, _CLOUD: identity}
 
 
 def services_of(connection: HTTPConnection) -> Services:
@@ -116,6 +124,8 @@ async def require_still(connection: HTTPConnection) -> None:
 async def _find(connection: HTTPConnection) -> Identity | None:
     if is_local(connection):
         return LOCAL_ADMIN
+    if _CLOUD in connection.scope:
+        return cast(Identity, connection.scope[_CLOUD])
     lookups = services_of(connection).people.lookups
     if "authorization" in connection.headers:
         try:

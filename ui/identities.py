@@ -24,7 +24,7 @@ from storage.catalog.api_tokens import is_valid
 from storage.catalog.cache import LookupCache
 from storage.catalog.rows import ApiToken, TokenFamily
 
-Via = Literal["session", "local", "bearer", "api_token"]
+Via = Literal["session", "local", "bearer", "api_token", "cloud"]
 _HOUR_MS: Final = 3_600_000
 _log = logs.get(__name__)
 
@@ -35,10 +35,11 @@ class Identity:
 
     Attributes:
         role, scope: What they may now; of an API token the lower of its own and its user's. A scope of None is the whole site.
-        via: "session" (a signed-in browser), "bearer" (an access token), "api_token", or "local" (the node's Unix socket).
+        via: "session" (a signed-in browser), "bearer" (an access token), "api_token", "local" (the node's Unix socket), or "cloud"
+            (a cloud node of the fleet that may read this site; ui/site_answers.py).
         csrf_token: For forms and the X-CSRF-Token header of a session; empty otherwise.
         family_id: Of an access token.
-        token_id, token_name: Of an API token.
+        token_id, token_name: Of an API token. Of a cloud node `token_id` is its node id.
     """
 
     user_id: str
@@ -59,6 +60,8 @@ class Identity:
         """
         if self.via == "api_token":
             return Actor(name=f"{self.user_id}/{self.token_name}", kind="api_token", address=address)
+        if self.via == "cloud":
+            return Actor(name=self.user_id, kind="nobody", address=address)
         return Actor(name=self.user_id, kind="user", address=address)
 
 

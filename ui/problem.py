@@ -98,6 +98,10 @@ STATUS_OF_CODE: Final[dict[str, HTTPStatus]] = {
     "invitation_count": HTTPStatus.CONFLICT,
     "epoch_not_needed": HTTPStatus.CONFLICT,
     "instance_moved": HTTPStatus.CONFLICT,
+    "reading_not_allowed": HTTPStatus.FORBIDDEN,
+    "reading_answer_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "reading_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "node_no_cloud": HTTPStatus.CONFLICT,
     "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
 }
 TITLES: Final[dict[HTTPStatus, str]] = {

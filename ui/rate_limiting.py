@@ -143,7 +143,7 @@ def subject_of(identity: Identity | None, address: str, kind: Kind = "reads") ->
     """
     if identity is None:
         return Subject("address", network_of(address))
-    if identity.via == "api_token" and kind != "streams":
+    if identity.via in ("api_token", "cloud") and kind != "streams":
         return Subject("token", identity.token_id)
     return Subject("user", identity.user_id)
 

@@ -52,6 +52,7 @@ from ui.people import PeopleServices
 from ui.rate_limit import RateLimits
 from ui.rate_limit_streams import StreamPlaces
 from ui.sign_in import SignInLimiter
+from ui.site_reading import SiteReadingDesk
 from ui.telemetry_exports import TelemetryExports
 from ui.telemetry_file import Columns
 from ui.telemetry_question import Aggregation, Source, TopAggregation
@@ -285,6 +286,7 @@ class Services:
         seal_with: Has the replicator seal what goes to the cloud with a generation of the key. Raises as the replicator says.
         decommission_node: Has the replicator take a node out for good, for a reason. Raises as the replicator says.
         mark_lost: Has it mark records lost (ui/lost_marking.py). Raises likewise, and NotFound where there is no fleet.
+        site_reading: On a cloud node, reads at sites; None where nothing is wired.
         bridge_report: Reads what the bridge process last reported; blocks for a moment, so it is called in a thread.
         idempotency_keys_in_use: Hashes of the keys of requests that are being carried out.
         streams: Who has how many live pages open.
@@ -351,6 +353,7 @@ class Services:
     decommission_node: Callable[[str, str], Awaitable[Mapping[str, Any]]] = no_replicator
     seal_with: Callable[[int], Awaitable[Mapping[str, Any]]] = no_shipper
     mark_lost: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]] = nobody_else
+    site_reading: SiteReadingDesk | None = None
     idempotency_keys_in_use: set[bytes] = field(default_factory=set)
     imports: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(DEVICE_IMPORT_CONCURRENCY_MAX)

@@ -163,6 +163,8 @@ class SiteNodeState(msgspec.Struct, frozen=True, kw_only=True):
         lag_ms, lag_entries: What its live region has not got.
         problem: Why nothing of it is copied; "" where it is.
         stored: What regions behind this cloud node have of it.
+        may_read: Whether its site lets this cloud node read it; None where that isn't known. Then devices, online: how many it has, and has
+            online; alarms: active ones by priority, P1 to P3.
     """
 
     node_id: str
@@ -180,6 +182,22 @@ class SiteNodeState(msgspec.Struct, frozen=True, kw_only=True):
     lag_entries: int | None = None
     problem: str = ""
     stored: tuple[StoredState, ...] = ()
+    may_read: bool | None = None
+    devices: int | None = None
+    online: int | None = None
+    alarms: tuple[int, int, int] | None = None
+
+
+class ReadingState(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read at sites since the replicator started: at a cloud node what it asked, at a box what it was asked.
+
+    Attributes:
+        refused: With a reason. failed: Not in time, or the link was lost.
+    """
+
+    answered: int = 0
+    refused: int = 0
+    failed: int = 0
 
 
 class PastState(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,6 +261,7 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
         past: What is still to come of this box's own log; None where nothing is.
         missing, lost: Records that nobody has who is reached, and those that are marked lost.
         role: Of this node. sites: On a cloud node, the boxes of all sites; else nothing.
+        reading: What a cloud node read at sites, or cloud nodes at this one.
     """
 
     at_ms: int
@@ -267,3 +286,4 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
     lost: tuple[LostState, ...] = ()
     role: Role = "edge"
     sites: tuple[SiteNodeState, ...] = ()
+    reading: ReadingState = ReadingState()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
-from appliance.core.errors import UsageError
+import msgspec
+
+from appliance.core.errors import Conflict, UsageError
 from appliance.core.limits_site_reading import READING_NAME_LENGTH_MAX
 
 Part = Literal["devices", "device", "newest", "telemetry", "alarms", "alarm_history"]
@@ -28,7 +30,7 @@ FORBID: Final = "peer.forbid_reading"
 """The actions, as the audit names them."""
 NOT_ALLOWED: Final = "reading_not_allowed"
 HINT: Final = "At the site, an admin allows it: on the page Sites at this cloud node, or with homeport peer allow-reading NAME."
-_KEY: Final = "cloud.reading."
+KEY_PREFIX: Final = "cloud.reading."
 _NODE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _DEVICE: Final = "{device_id}"
 
@@ -40,7 +42,7 @@ def key_of(node_id: str) -> str:
         node_id: 32 hexadecimal digits.
     """
     assert _NODE_ID.fullmatch(node_id), "a node's id has 32 hexadecimal digits"
-    return _KEY + node_id
+    return KEY_PREFIX + node_id
 
 
 def is_allowed(value: object) -> bool:
@@ -79,11 +81,29 @@ def person_words(node_name: str, person: str) -> str:
     return f"cloud node {node_name}, for {person or 'nobody'}"
 
 
-def counts_of(said: Mapping[str, Any]) -> tuple[int, int, tuple[int, int, int]]:
-    """Devices, those online, and active alarms by priority (P1, P2, P3), of what the node said; 0 for what it didn't say."""
-    alarms = said.get("alarms", {})
-    return (
-        int(said.get("devices", 0)),
-        int(said.get("online", 0)),
-        (int(alarms.get("P1", 0)), int(alarms.get("P2", 0)), int(alarms.get("P3", 0))),
-    )
+def check_reader(role: str, name: str) -> None:
+    """Whether a node of the fleet is one that could be let read a site.
+
+    Raises:
+        Conflict: `node_no_cloud`.
+    """
+    if role != "cloud":
+        raise Conflict(
+            f"{name} is no cloud node: other boxes hold copies, and read no site.",
+            hint="Name a cloud node: homeport peer list.",
+            code="node_no_cloud",
+        )
+
+
+class SiteSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a box's node tells its replicator for cloud nodes.
+
+    Attributes:
+        allowed: Ids of the nodes that may read this site. devices, online: How many it has, and has online.
+        alarms: Active ones that nobody has set aside, by priority: P1, P2, P3.
+    """
+
+    allowed: tuple[str, ...]
+    devices: int
+    online: int
+    alarms: tuple[int, int, int]

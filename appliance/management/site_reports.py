@@ -18,7 +18,7 @@ FRESH_MS = 15_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a box said of itself; fields as in ReplicationState."""
+    """What a box said of itself; fields as in ReplicationState and SiteNodeState."""
 
     rpo_ms: int | None
     rpo_worst_ms: int | None
@@ -26,6 +26,10 @@ class Report:
     lag_ms: int | None
     lag_entries: int | None
     problem: str
+    may_read: bool | None = None
+    devices: int | None = None
+    online: int | None = None
+    alarms: tuple[int, int, int] | None = None
 
 
 class SiteReports:
@@ -40,6 +44,11 @@ class SiteReports:
     def said(self, node_id: str, report: Report, now_ms: int, now_mono_ms: int) -> None:
         """A box said how safe it is."""
         self._said[node_id] = (report, now_ms, now_mono_ms)
+
+    def may_read(self, node_id: str) -> bool:
+        """Whether a box said last that its site lets this cloud node read it."""
+        said = self._said.get(node_id)
+        return said is not None and said[0].may_read is True
 
     def stored(self, state: StoredState) -> None:
         """A region was seen to have a stream up to here."""
@@ -84,6 +93,10 @@ class SiteReports:
                     lag_ms=report.lag_ms if report else None,
                     lag_entries=report.lag_entries if report else None,
                     problem=report.problem if report else "",
+                    may_read=report.may_read if report else None,
+                    devices=report.devices if report else None,
+                    online=report.online if report else None,
+                    alarms=report.alarms if report else None,
                     stored=tuple(
                         state for key, state in sorted(self._stored.items()) if key[0] == node.node_id
                     ),

@@ -1,16 +1,19 @@
-"""Cloud nodes of the fleet, and this box as one: who may ask what, which regions are behind which, and who is told how safe this box is."""
+"""Cloud nodes of the fleet, and this box as one: who may ask what, which regions are behind which, who is told how safe this box is, and which site may be read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
+import msgspec
 import trio
 
 from appliance.core.clock import Clock
 from appliance.core.config import Config
+from appliance.core.errors import NotAuthorized, NotFound
 from appliance.core.limits_replication import GATEWAY_REPORT_S
 from appliance.management.fleet import NodeEntry, Roster
 from appliance.management.replication_state import Link, ReplicationState, SiteNodeState, StoredState
+from appliance.management.site_reading import HINT, NOT_ALLOWED, SiteSummary
 from appliance.management.site_reports import Report, SiteReports
 from appliance.run.fleet_node import FleetNode
 from appliance.run.tier_wiring import openings
@@ -21,6 +24,8 @@ from replication.tier.gateway_links import Behind, GatewayLinks
 from replication.tier.gateway_messages import WORDS_LENGTH_MAX, SiteReport
 from replication.tier.gateway_parts import Carrier
 from replication.tier.pieces import PieceName
+from replication.tier.reading import ReadingAsker, ReadingDoor
+from replication.tier.reading_messages import ReadingAnswer, ReadingQuestion
 
 
 class CloudNode:
@@ -36,6 +41,7 @@ class CloudNode:
     ) -> None:
         self._roster, self._clock = roster, clock
         self.reports = SiteReports()
+        self.reader = ReadingAsker(links)
         self.gateway = Gateway(links, regions, visitor=self._visitor, on_stored=self._stored)
 
     def said(self, peer: str, report: SiteReport) -> None:
@@ -47,8 +53,31 @@ class CloudNode:
             lag_ms=report.lag_ms,
             lag_entries=report.lag_entries,
             problem=report.problem,
+            may_read=report.may_read,
+            devices=report.devices,
+            online=report.online,
+            alarms=report.alarms,
         )
         self.reports.said(peer, said, self._clock.now_ms(), self._clock.mono_ms())
+
+    async def read(self, node_id: str, question: ReadingQuestion) -> ReadingAnswer:
+        """Ask a box what its site's API answers.
+
+        Raises:
+            NotFound: `node_unknown`. NotAuthorized: `reading_not_allowed`, as the box said itself: one that didn't is not asked. As `ReadingAsker.ask`.
+        """
+        entry = self._roster().get(node_id)
+        if entry is None or entry.decommission is not None or entry.role == "cloud":
+            raise NotFound(
+                f"There is no box {node_id[:32]} of a site.",
+                hint="Look at the page Sites.",
+                code="node_unknown",
+            )
+        if not self.reports.may_read(node_id):
+            raise NotAuthorized(
+                f"The site of {entry.name} does not let this cloud node read it.", hint=HINT, code=NOT_ALLOWED
+            )
+        return await self.reader.ask(node_id, question)
 
     def sites(self, links: Mapping[str, Link]) -> tuple[SiteNodeState, ...]:
         """The boxes of all sites.
@@ -95,25 +124,33 @@ def make_cloud(config: Config, node: FleetNode, clock: Clock) -> CloudNode | Non
 
 
 def gateway_links(
-    node: FleetNode, behind: Behind, client: GatewayClient, cloud: CloudNode | None
+    node: FleetNode, behind: Behind, client: GatewayClient, cloud: CloudNode | None, door: ReadingDoor
 ) -> GatewayLinks:
     """The links' listener, in front of all others."""
     if cloud is None:
-        return GatewayLinks(node.links, behind, client)
-    return GatewayLinks(node.links, behind, client, gateway=cloud.gateway, on_report=cloud.said)
+        return GatewayLinks(node.links, behind, client, door=door)
+    return GatewayLinks(
+        node.links, behind, client, gateway=cloud.gateway, on_report=cloud.said, reader=cloud.reader
+    )
 
 
 class Reporting:
-    """Tells the fleet's cloud nodes how safe this box is.
+    """Tells the fleet's cloud nodes how safe this box is, and how its site does where they may read it.
 
     Args:
         state: What is so now.
+        summary: How the site does, and who may read it; None while that isn't known.
     """
 
     def __init__(
-        self, links: GatewayLinks, node: FleetNode, *, state: Callable[[], ReplicationState]
+        self,
+        links: GatewayLinks,
+        node: FleetNode,
+        *,
+        state: Callable[[], ReplicationState],
+        summary: Callable[[], Awaitable[SiteSummary | None]],
     ) -> None:
-        self._links, self._node, self._state = links, node, state
+        self._links, self._node, self._state, self._summary = links, node, state, summary
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -121,9 +158,10 @@ class Reporting:
             roster = self._node.keeper.roster
             there = [peer for peer in self._node.links.peers() if _is_cloud(roster.get(peer))]
             if there:
+                summary = await self._summary()
                 report = report_of(self._state())
                 for peer in there:
-                    self._links.report(peer, report)
+                    self._links.report(peer, with_summary(report, summary, peer))
             await trio.sleep(GATEWAY_REPORT_S)
 
 
@@ -139,6 +177,17 @@ def report_of(state: ReplicationState) -> SiteReport:
         problem=(state.problem or next((region.problem for region in state.tier if region.problem), ""))[
             :WORDS_LENGTH_MAX
         ],
+    )
+
+
+def with_summary(report: SiteReport, summary: SiteSummary | None, peer: str) -> SiteReport:
+    """The report for one cloud node: how the site does is told only where it may be read."""
+    if summary is None:
+        return report
+    if peer not in summary.allowed:
+        return msgspec.structs.replace(report, may_read=False)
+    return msgspec.structs.replace(
+        report, may_read=True, devices=summary.devices, online=summary.online, alarms=summary.alarms
     )
 
 

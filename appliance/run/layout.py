@@ -104,6 +104,11 @@ def replicator_lock(config: Config) -> Path:
     return config.node.data_dir / "replicator.lock"
 
 
+def reading_socket(config: Config) -> Path:
+    """Where the replicator asks the node what cloud nodes read."""
+    return config.node.run_dir / "reading.sock"
+
+
 def guest_socket(config: Config) -> Path:
     """Where other processes of this box ask peers over the replicator's links."""
     return config.node.run_dir / "guests.sock"

@@ -56,6 +56,7 @@ from appliance.run.node_watch_wiring import look_after_node
 from appliance.run.notifications_wiring import make_notifications
 from appliance.run.process import run_process
 from appliance.run.readiness import readiness_of
+from appliance.run.reading_wiring import reading_desk, reading_room
 from appliance.run.replication_asking import decommissioner, loser, replication_source
 from appliance.run.scrubbing import scrubbing_of
 from appliance.run.site_catalog import make_site_catalog
@@ -309,6 +310,7 @@ class Node:
                 decommission_node=decommissioner(config),
                 seal_with=sealer(config),
                 mark_lost=loser(config),
+                site_reading=reading_desk(config, catalog, clock),
                 site=site.order.statistics,
                 bridge_report=lambda: read_report(layout.bridge_report(config), clock.now_ms()),
                 firmware=lambda: statistics_of(delivery, device_port),
@@ -350,6 +352,7 @@ class Node:
                 nursery.start_soon(services.drills.run)
                 nursery.start_soon(TierKeyTelling(config, catalog, services.seal_with).run)
                 nursery.start_soon(artifacts.run)
+                nursery.start_soon(reading_room(config, services, app))
                 await nursery.start(keeper.run)
                 async with trio.open_nursery() as serving:
                     await self._serve_http(app, certificate, serving)

@@ -33,6 +33,7 @@ from appliance.run.gateway_wiring import CloudNode, Reporting, gateway_links, ma
 from appliance.run.linked_regions import is_linked, linked_opening
 from appliance.run.past_fetching import PastFetching
 from appliance.run.process import run_process
+from appliance.run.reading_wiring import SiteAsking, read_site, reading_state
 from appliance.run.replicator_state import LinkAges, state_of
 from appliance.run.tier_checking import checked
 from appliance.run.tier_key import keep_generation
@@ -45,6 +46,7 @@ from replication.replicator import Replicator
 from replication.tier.engine import Opening
 from replication.tier.gateway_client import GatewayClient
 from replication.tier.keys import SiteTierKeys
+from replication.tier.reading import ReadingCounts
 from storage.replicas.streams import StreamId
 
 STATUS_INTERVAL_S: Final = 5
@@ -76,6 +78,7 @@ class Answers:
         self._cloud = cloud
         self.linked: dict[str, Opening] = {}
         self.tier_key: Callable[[int], Awaitable[int]] | None = None
+        self.reading = cloud.reader.counts if cloud is not None else ReadingCounts()
         self._replicator = replicator
         self._claiming = claiming
         self._clock = clock
@@ -101,6 +104,8 @@ class Answers:
                 return await self._mark_lost(node_id, name, words)
             case "tier_check", {"region": str(region)}:
                 return await self._check_region(region)
+            case "read_site", {"node_id": str(node_id), **asked}:
+                return await read_site(self._cloud, node_id, asked)
             case "renew", _:
                 is_new = await self._node.renew_now()
                 return {"is_new": is_new, "ends_at_ms": self._node.fleet.identity.ends_at_ms}
@@ -126,7 +131,9 @@ class Answers:
         problem = self._claiming.problem or state.problem or node.links.problem
         links: dict[str, Link] = {peer.node_id: peer.link for peer in state.peers}
         sites = self._cloud.sites(links) if self._cloud is not None else ()
-        return msgspec.structs.replace(state, past=self._past.state, problem=problem, sites=sites)
+        return msgspec.structs.replace(
+            state, past=self._past.state, problem=problem, sites=sites, reading=reading_state(self.reading)
+        )
 
     def _status(self) -> Mapping[str, Any]:
         node, statistics = self._node, self._node.links.statistics()
@@ -216,7 +223,9 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
         tier=claims,
         behind=guests,
     )
-    doors = node.links.listener = gateway_links(node, claiming, client, cloud)
+    site = SiteAsking(config, lambda: node.keeper.roster)
+    door = site.door(node.links)
+    doors = node.links.listener = gateway_links(node, claiming, client, cloud, door)
     async with trio.open_nursery() as nursery:
         past = PastFetching(
             config,
@@ -238,7 +247,10 @@ async def _copy(config: Config, keys: SiteKeys, link: ChildLink) -> None:
         await nursery.start(replicator.run)
         if cloud is not None:
             await nursery.start(cloud.gateway.run)
-        nursery.start_soon(Reporting(doors, node, state=answers.state).run)
+        else:
+            answers.reading = door.counts
+            await nursery.start(door.run)
+        nursery.start_soon(Reporting(doors, node, state=answers.state, summary=site.summary).run)
         node.links.join = Inviting(node, config, clock=clock).talk
         port = await nursery.start(node.run)
         nursery.start_soon(claiming.run)

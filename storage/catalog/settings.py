@@ -37,3 +37,10 @@ class SettingTable(CatalogDatabase):
         """A setting's value, or the default."""
         found = self.row("SELECT value FROM settings WHERE key = ?", (key,))
         return json.loads(found[0]) if found else default
+
+    def settings_below(self, prefix: str) -> dict[str, Any]:
+        """Values of the settings whose key begins so, by key, in order."""
+        found = self.rows(
+            "SELECT key, value FROM settings WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
+        )
+        return {key: json.loads(value) for key, value in found}

@@ -53,6 +53,7 @@ def _answer(call: Call, user: User) -> structs.Account:
         raise NotFound(
             "A program on the box has no account.", hint="Use `homeport user`.", code="user_unknown"
         )
+    assert identity.via != "cloud", "a cloud node reads what appliance/management/site_reading.py names"
     return structs.Account(
         **user_fields(user),
         via=identity.via,

@@ -160,6 +160,7 @@ def _session(call: Call, identity: auth.Identity, cookie: str) -> Reply:
 
 
 def _session_answer(identity: auth.Identity) -> structs.Session:
+    assert identity.via != "cloud", "a cloud node has no session"
     return structs.Session(
         user_id=identity.user_id, role=identity.role, via=identity.via, csrf_token=identity.csrf_token
     )
