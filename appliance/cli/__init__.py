@@ -40,6 +40,7 @@ VERBS: Final = (
     "bridge",
     "peer",
     "tier",
+    "site",
     "conflict",
     "sim",
     "bench",

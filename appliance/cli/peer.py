@@ -25,6 +25,7 @@ from appliance.run.peer_commands import decommission as decommission_node
 from appliance.run.peer_commands import grant_epoch, list_peers, make_invitation
 from appliance.run.peer_commands import invitations as waiting_invitations
 from appliance.run.peer_commands import uninvite as call_invitation_off
+from appliance.run.peer_reading import set_reading
 
 _COLUMNS = {
     "name": "NAME",
@@ -210,6 +211,30 @@ def grant(context: Context, reason: str, yes: bool) -> None:
         done,
         f"Granted, signed with the site's key: branch {done['branch']}. Homeport goes on within seconds, or once it is started.",
     )
+
+
+@peer.command("allow-reading")
+@click.argument("node")
+@verb
+def allow_reading(context: Context, node: str) -> None:
+    """Let NODE (a cloud node's name or id) read this site's devices, readings and alarms, until that is taken back."""
+    _set_reading(context, node, allow=True)
+
+
+@peer.command("forbid-reading")
+@click.argument("node")
+@verb
+def forbid_reading(context: Context, node: str) -> None:
+    """Have NODE (a cloud node's name or id) not read this site any more, from its next question on."""
+    _set_reading(context, node, allow=False)
+
+
+def _set_reading(context: Context, node: str, *, allow: bool) -> None:
+    config = context.config()
+    prepare_folders(config)
+    done = set_reading(config, node, allow=allow)
+    words = "may read this site from now on" if allow else "may not read this site any more"
+    context.emit(done, printable(f"{done['name']} {words}; all boxes of the site hear of it."))
 
 
 def _past(past: dict[str, Any] | None) -> list[str]:

@@ -28,27 +28,27 @@ async def forbid_reading(call: Call) -> Reply:
 
 
 async def site_devices(call: Call) -> Reply:
-    return await _read(call, "devices")
+    return await _read(call, "devices", structs.DevicePage)
 
 
 async def site_device(call: Call) -> Reply:
-    return await _read(call, "device")
+    return await _read(call, "device", structs.Device)
 
 
 async def site_newest(call: Call) -> Reply:
-    return await _read(call, "newest")
+    return await _read(call, "newest", structs.NewestValues)
 
 
 async def site_device_telemetry(call: Call) -> Reply:
-    return await _read(call, "telemetry")
+    return await _read(call, "telemetry", structs.Telemetry)
 
 
 async def site_alarms(call: Call) -> Reply:
-    return await _read(call, "alarms")
+    return await _read(call, "alarms", alarm_structs.AlarmPage)
 
 
 async def site_alarm_history(call: Call) -> Reply:
-    return await _read(call, "alarm_history")
+    return await _read(call, "alarm_history", alarm_structs.AlarmHistory)
 
 
 async def _set(call: Call, *, allow: bool) -> Reply:
@@ -61,7 +61,7 @@ def _reader(reader: Reader) -> answers.SiteReader:
     return answers.SiteReader(node_id=reader.node_id, name=reader.name, is_allowed=reader.is_allowed)
 
 
-async def _read(call: Call, part: Part) -> Reply:
+async def _read(call: Call, part: Part, kind: type[msgspec.Struct]) -> Reply:
     desk, site_id = call.services.site_reading, call.path["site_id"]
     if desk is None:
         raise NotFound("This is no cloud node.", hint="Ask on the cloud node.", code="site_unknown")
@@ -72,6 +72,7 @@ async def _read(call: Call, part: Part) -> Reply:
         device_id=call.path.get("device_id", ""),
         query=call.request.url.query,
     )
+    found.as_a(kind)  # whoever reads it here may rely on what the API's description says
     return Reply(
         content=answers.SiteAnswer(
             site_id=site_id,
