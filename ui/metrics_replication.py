@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from ui.metrics_table import Collected
 from ui.replication import ReplicationNow
 
@@ -89,5 +91,8 @@ def add_replication(out: Collected, now: ReplicationNow, broker: Mapping[str, An
                 box.name,
                 box.site_id,
             )
+    end = "cloud" if state.role == "cloud" else "site"
+    for what, count in msgspec.structs.asdict(state.reading).items():
+        out.add("homeport_site_reading", count, end, what)
     for held in state.held:
         out.add("homeport_copy_bytes", held.bytes, held.node_id, held.name)

@@ -209,6 +209,7 @@ METRICS: Final[dict[str, Described]] = {
         Described("homeport_cloud_box_heard", "gauge", "On a cloud node: 1 while a box of a site says how safe it is, which it does every 5 s.", ("node", "name", "site")),
         Described("homeport_cloud_box_rpo_seconds", "gauge", "On a cloud node: age of the oldest record that only that box has; absent while it is silent, or nobody could have a copy.", ("node", "name", "site")),
         Described("homeport_cloud_box_at_risk_seconds", "gauge", "On a cloud node: for how long what that box took in may be nowhere else: its own word, and the time since it said so where it is silent.", ("node", "name", "site")),
+        Described("homeport_site_reading", "counter", "Questions about a site that a cloud node asked (`end` cloud), or that this box was asked by cloud nodes (`end` site): answered, refused with a reason, failed because nobody answered in time.", ("end", "what")),
         Described("homeport_copy_bytes", "gauge", "Size of each log on this box, own and copies.", ("node", "log")),
         Described("homeport_site_behind_records", "gauge", "Records of another node of the site that the broker has not looked at for its subscribers.", ("node",)),
         Described("homeport_site_messages", "counter", "Messages of another node of the site that were told to subscribers here.", ("node",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance.management.replication_state import ReplicationState, SiteNodeState
@@ -50,17 +51,23 @@ def site_views(state: ReplicationState) -> tuple[SiteView, ...]:
     by_site: dict[str, list[SiteNodeView]] = {}
     for node in state.sites:
         by_site.setdefault(node.site_id, []).append(_row(node))
-    found = [
-        SiteView(
-            site_id=site_id,
-            title=f"Site {site_id[:SITE_DIGITS]}",
-            dom_id=dom_id("site", site_id),
-            nodes=tuple(rows),
-        )
-        for site_id, rows in by_site.items()
-    ]
+    found = [_site(site_id, rows) for site_id, rows in by_site.items()]
     return tuple(
         sorted(found, key=lambda site: (all(row.look.tone == "good" for row in site.nodes), site.site_id))
+    )
+
+
+def site_view(site_id: str, nodes: Iterable[SiteNodeState]) -> SiteView:
+    """One site."""
+    return _site(site_id, map(_row, nodes))
+
+
+def _site(site_id: str, rows: Iterable[SiteNodeView]) -> SiteView:
+    return SiteView(
+        site_id=site_id,
+        title=f"Site {site_id[:SITE_DIGITS]}",
+        dom_id=dom_id("site", site_id),
+        nodes=tuple(rows),
     )
 
 

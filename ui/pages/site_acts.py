@@ -20,11 +20,13 @@ from appliance.identity.fleet_inviting import invite as make_invitation
 from appliance.identity.fleet_nodes import fleet_of, known
 from appliance.management.audit import Act
 from appliance.management.fleet import NodeEntry
+from appliance.management.site_reading import ALLOW, FORBID
 from appliance.management.tier_key import ROTATE
 from ui.auth import actor_of
 from ui.pages.format import visible
 from ui.pages.shell import Shell, form_of
 from ui.pages.typed import check_typed
+from ui.site_grants import Reader, readers, set_reading
 from ui.tier_key import rotate
 
 NOTE_LENGTH_MAX: Final = 100
@@ -120,6 +122,29 @@ async def uninvite(shell: Shell, request: Request) -> Response:
     ):
         await trio.to_thread.run_sync(call_off, services.config, found, services.clock)
     return RedirectResponse("/sites?done=uninvited", 303)
+
+
+async def readers_view(shell: Shell) -> Sequence[Reader]:
+    """The fleet's cloud nodes, and whether they may read this site; none for a box without a fleet, and for a cloud node itself."""
+    try:
+        return () if shell.services.config.node.role == "cloud" else await readers(shell.services)
+    except HomeportError:
+        return ()  # The page says itself why nothing is known of the fleet.
+
+
+async def set_reader(shell: Shell, request: Request) -> Response:
+    """`POST /sites/reading` with node and allow ("yes" or "no").
+
+    Raises:
+        As `site_grants.set_reading`. UsageError: `form_invalid`.
+    """
+    form = await form_of(request)
+    allow = {"yes": True, "no": False}.get(form.get("allow", ""))
+    if allow is None:
+        raise UsageError("It was not said whether it may.", hint="Choose it again.", code="form_invalid")
+    act = Act(action=ALLOW if allow else FORBID, actor=await actor_of(request))
+    await set_reading(shell.services, form.get("node", ""), act, allow=allow)
+    return RedirectResponse(f"/sites?done={'reading' if allow else 'reading-off'}", 303)
 
 
 async def rotate_key(shell: Shell, request: Request) -> Response:

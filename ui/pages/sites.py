@@ -17,7 +17,7 @@ from ui.pages.drills import DrillsView, drills_view
 from ui.pages.live_page import stream
 from ui.pages.lost import lost_view
 from ui.pages.shell import Shell
-from ui.pages.site_acts import invitations_view, may_manage
+from ui.pages.site_acts import invitations_view, may_manage, readers_view
 from ui.pages.sites_facts import SitesView, names_of, sites_view
 from ui.pages.templating import partial
 from ui.replication import ReplicationNow, replication
@@ -28,6 +28,8 @@ _NOTICES: Final = {
     "decommissioned": "The box is taken out for good; the others hear of it.",
     "tier-key": "What goes to the cloud from now on is sealed with a new key; what lies there stays readable with the recovery kit.",
     "tier-key-soon": "The new key is recorded; it seals as soon as the replicator is there.",
+    "reading": "The cloud node may read this site's devices, readings and alarms from now on.",
+    "reading-off": "The cloud node may not read this site any more.",
     "lost": "They are marked lost. Whatever reads the log goes on behind them, on all boxes.",
     "drill": "A drill is under way; this page shows how far it is.",
     "drill-off": "The drill is called off.",
@@ -51,6 +53,7 @@ async def show(shell: Shell, request: Request) -> Response:
         lost=lost_view(now),
         invitations=await invitations_view(shell) if manages else (),
         d=drills_view(shell.services.drills.now()),
+        readers=await readers_view(shell),
         may=may,
         manages=manages,
         notice=_NOTICES.get(request.query_params.get("done", "")),
