@@ -30,7 +30,7 @@ from tests.acts import ACT
 from tests.backup_kit import make_repository
 from tests.broker_stand_in import client_row, retained_row
 from tests.ca_kit import make_csr, sign_by_itself
-from tests.fleet_act_kit import A_LOST_RANGE, a_peer, a_range_that_is_missing
+from tests.fleet_act_kit import A_LOST_RANGE, a_cloud_node, a_peer, a_range_that_is_missing
 from tests.merge_kit import contradict
 from tests.node_kit import NOW_MS, PASSWORD, Node
 from tests.people_kit import add_user, person, tokens_of
@@ -508,6 +508,8 @@ RECIPES: Final[dict[str, Recipe]] = {
     "DELETE /replication/invitations/{invitation_id}": Recipe(prepare=_invitation),
     "POST /replication/tier/rotate-key": Recipe(prepare=tier_kit.region_of),
     "POST /replication/nodes/{node_id}/decommission": Recipe(body={"reason": "sold"}, prepare=a_peer),
+    "PUT /replication/readers/{node_id}": Recipe(prepare=a_cloud_node),
+    "DELETE /replication/readers/{node_id}": Recipe(prepare=a_cloud_node),
     "POST /replication/lost": Recipe(body=A_LOST_RANGE, prepare=a_range_that_is_missing),
     "POST /replication/drills": Recipe(prepare=_fleet),
     "POST /replication/tier/drills": Recipe(body={}, prepare=tier_kit.region_and_fleet),
