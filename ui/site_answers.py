@@ -70,7 +70,7 @@ class SiteAnswers:
             log.info("a cloud node was refused", who=who, part=part, device=device_id, code=error.code)
             response = response_of(error)
             return response.status_code, bytes(response.body)
-        log.info("a cloud node read this site", who=who, part=part, device=device_id, status=status)
+        log.info("a cloud node asked this site", who=who, part=part, device=device_id, status=status)
         return status, body
 
     async def summary(self) -> SiteSummary:

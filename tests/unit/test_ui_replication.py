@@ -480,6 +480,7 @@ async def test_a_cloud_node_measures_boxes_and_says_nothing_of_the_silent_one(tm
     silent = f'name="quarry",node="{C}",site="{"6" * 32}"'
     assert f"homeport_cloud_box_heard{{{labels}}} 1.0" in collected
     assert f"homeport_cloud_box_rpo_seconds{{{labels}}} 0.9" in collected
+    assert 'homeport_site_reading_total{end="cloud",what="answered"} 0.0' in collected
     assert f"homeport_cloud_box_heard{{{silent}}} 0.0" in collected
     assert f"homeport_cloud_box_rpo_seconds{{{silent}}}" not in collected
     assert f"homeport_cloud_box_at_risk_seconds{{{silent}}} 200.0" in collected
