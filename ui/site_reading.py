@@ -172,7 +172,7 @@ def _to_ask(boxes: Sequence[SiteNodeState], now_ms: int) -> list[SiteNodeState]:
     if not there:
         heard_ms = max((node.heard_at_ms for node in boxes if node.heard_at_ms is not None), default=None)
         since = (
-            "since this cloud node started" if heard_ms is None else f"for {(now_ms - heard_ms) // 1_000} s"
+            "since this cloud node started" if heard_ms is None else f"for {_span_words(now_ms - heard_ms)}"
         )
         raise Unavailable(
             f"No box of the site was heard {since}.",
@@ -189,6 +189,13 @@ def _to_ask(boxes: Sequence[SiteNodeState], now_ms: int) -> list[SiteNodeState]:
             )
         raise NotAuthorized("The site does not let this cloud node read it.", hint=HINT, code=NOT_ALLOWED)
     return allowed
+
+
+def _span_words(span_ms: int) -> str:
+    seconds = max(0, span_ms // 1_000)
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7_200 else f"{seconds // 3_600} h"
 
 
 def refusal_of(node: SiteNodeState, body: bytes) -> HomeportError:

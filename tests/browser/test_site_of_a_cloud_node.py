@@ -78,7 +78,7 @@ def test_a_site_that_is_silent_or_forbids_it_says_so(
     page = watched.page(reduced_motion="reduce")
     sites.is_told(is_fresh=False)
     page.goto(f"{sites.node.url}/sites/site?site={SITE}")
-    expect(page.get_by_text("No box of the site was heard for 900 s")).to_be_visible()
+    expect(page.get_by_text("No box of the site was heard for 15 min")).to_be_visible()
     expect(page.get_by_text("2 devices, 1 online; active alarms: 1 P1, 2 P3")).to_be_visible()
     check_looks(page, check_axe)
     sites.is_told(is_fresh=True, may_read=False)

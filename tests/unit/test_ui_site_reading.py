@@ -55,6 +55,8 @@ async def test_the_api_answers_what_the_site_does(tmp_path: Path) -> None:
         ({"may_read": None}, 503, "site_silent", "does not say"),
         ({"link": "down"}, 503, "site_silent", "for 2 s"),
         ({"is_fresh": False, "heard_at_ms": NOW_MS - 90_000}, 503, "site_silent", "for 90 s"),
+        ({"is_fresh": False, "heard_at_ms": NOW_MS - 900_000}, 503, "site_silent", "for 15 min"),
+        ({"is_fresh": False, "heard_at_ms": NOW_MS - 9_000_000}, 503, "site_silent", "for 2 h"),
         ({"is_fresh": False, "heard_at_ms": None}, 503, "site_silent", "since this cloud node started"),
     ],
 )
