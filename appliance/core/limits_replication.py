@@ -216,8 +216,8 @@ LEAF_NUMBER_MAX: Final = SEGMENT_BYTES_MAX // LEAF_BYTES
 # --- The tier (replication/tier) ------------------------------------------------------------------------------
 TIER_PIECE_BYTES_MAX: Final = 8 * MIB
 """Of frames in one piece; a single frame that is larger is a piece of its own."""
-TIER_PIECE_UNPACKED_BYTES_MAX: Final = PACKED_CHUNK_BYTES_MAX
-"""What opening one may take of memory: a frame of a record of 16 MiB with its header page and footer."""
+TIER_PIECE_UNPACKED_BYTES_MAX: Final = PACKED_CHUNK_BYTES_MAX + 1 * MIB
+"""What opening one may take of memory: a frame of a record of 16 MiB with its header page, its footer and that of the segment before."""
 assert TIER_PIECE_BYTES_MAX < TIER_PIECE_UNPACKED_BYTES_MAX
 TIER_REGION_COUNT_MAX: Final = 4
 """Regions of one box: each costs a connection, and the same bytes once more."""

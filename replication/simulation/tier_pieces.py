@@ -11,7 +11,7 @@ from appliance.core.errors import CursorExpired
 from appliance.core.limits import PAGE_BYTES
 from replication.effects import Refused
 from storage.replicas.errors import Fork, OtherHistory, Refusal, ReplicaRefused
-from storage.replicas.streams import SEQUENCE_MAX, Chunk, StreamHead, StreamId
+from storage.replicas.streams import SEQUENCE_MAX, Chunk, SealedEnd, StreamHead, StreamId
 
 from .frames import HASH_BYTES, Footer, Frame, Piece, pack
 from .log_appending import append
@@ -55,7 +55,7 @@ def piece_of(chunk: Chunk) -> Piece:
         chunk.next_seq,
         chunk.hash,
         chunk.last_at_ms,
-        _frames.decode(chunk.frames),
+        _frames.decode(chunk.frames) if chunk.frames else (),
         _footer.decode(chunk.footer) if chunk.footer is not None else None,
     )
 
@@ -84,7 +84,8 @@ def part_of(chunk: Chunk, first_seq: int, prev_hash: bytes, upto_seq: int) -> Ch
         frames[begin:end],
         piece.footer if end == len(frames) else None,
     )
-    return chunk_of(chunk.stream, part)
+    found = chunk_of(chunk.stream, part)
+    return msgspec.structs.replace(found, end_before=chunk.end_before if begin == 0 else None)
 
 
 class ModelSource:
@@ -138,6 +139,13 @@ class ModelSource:
 
     def begins_after(self, epoch: int) -> int | None:
         return next((each.first_seq for each in self._log.segments if each.epoch > epoch), None)
+
+    def end_before(self, seq: int, frame_hash: bytes) -> SealedEnd | None:
+        for segment in self._log.segments:
+            footer = segment.footer
+            if footer is not None and (footer.next_seq, footer.hash) == (seq, frame_hash):
+                return SealedEnd(segment.epoch, segment.first_seq, _encode(footer))
+        return None
 
     def close(self) -> None:
         """Nothing is open."""

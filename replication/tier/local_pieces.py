@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
+
 from appliance.core.errors import CursorExpired, LogDamaged
 from replication.effects import Place
 from replication.tier.steps import EMPTY, Failed, Gone, Nothing, Parted
@@ -17,7 +19,7 @@ from storage.log.disk import Disk, OsDisk
 from storage.replicas.chunk_part import part_of
 from storage.replicas.chunk_source import ChunkSource
 from storage.replicas.errors import OtherHistory
-from storage.replicas.streams import SEQUENCE_MAX, Chunk, StreamHead, StreamId
+from storage.replicas.streams import SEQUENCE_MAX, Chunk, SealedEnd, StreamHead, StreamId
 
 PartOf = Callable[[Chunk, int, bytes, int], Chunk | None]
 """(chunk, first sequence, hash before it, sequence before which the part's frames begin)."""
@@ -37,6 +39,8 @@ class Source(Protocol):
     def begin(self, seq: int = 0, *, bytes_max: int) -> Chunk | None: ...
 
     def begins_after(self, epoch: int) -> int | None: ...
+
+    def end_before(self, seq: int, frame_hash: bytes) -> SealedEnd | None: ...
 
     def close(self) -> None: ...
 
@@ -76,7 +80,7 @@ class LocalPieces:
         try:
             source = self._source(stream)
             head = source.head()
-            chunk = self._chunk(source, place, bytes_max, upto_seq)
+            chunk = _with_end(source, self._chunk(source, place, bytes_max, upto_seq))
         except OtherHistory:
             return self._later_epoch(stream, place, bytes_max)
         except CursorExpired:
@@ -118,7 +122,7 @@ class LocalPieces:
             first_seq = source.begins_after(place.epoch)
             if first_seq is None:
                 return Parted()
-            head, chunk = source.head(), source.begin(first_seq, bytes_max=bytes_max)
+            head, chunk = source.head(), _with_end(source, source.begin(first_seq, bytes_max=bytes_max))
         except (LogDamaged, CursorExpired, OSError) as error:
             self.forget(stream)
             return Failed(reason=str(error), is_here=True)
@@ -132,3 +136,10 @@ class LocalPieces:
                 self._sources.popitem(last=False)[1].close()
         self._sources.move_to_end(stream)
         return source
+
+
+def _with_end(source: Source, chunk: Chunk | None) -> Chunk | None:
+    """A chunk that begins a segment, with the end of the segment before: that one may have been sealed after its last frame was shipped."""
+    if chunk is None or chunk.header_page is None:
+        return chunk
+    return msgspec.structs.replace(chunk, end_before=source.end_before(chunk.first_seq, chunk.prev_hash))

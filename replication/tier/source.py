@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 
 from appliance.core.errors import HomeportError, NotFound, Unavailable
 from replication.sources import Gap, Holders, OnGap, Progress
@@ -25,6 +26,7 @@ from replication.tier.waiting import waits
 from storage.replicas.errors import Refusal, ReplicaRefused
 from storage.replicas.streams import Chunk, StreamHead, StreamId
 
+logger = structlog.get_logger(__name__)
 AHEAD_COUNT: Final = 4
 """Pieces that are fetched at the same time: 32 MiB at most."""
 TRY_COUNT: Final = 5
@@ -241,6 +243,7 @@ class TierSource:
             begins = chunk.epoch > head.epoch and chunk.first_seq == chunk.segment_first_seq
             if stream != name.stream:
                 chunk = msgspec.structs.replace(chunk, stream=stream)
+            _seal_before(log, chunk)
             if log.is_empty and chunk.segment_first_seq > 1:
                 after = log.begin(chunk)
             elif gap.is_open and chunk.first_seq > head.next_seq:
@@ -287,6 +290,19 @@ class _Gap:
                 Gap(stream=self._stream, first_seq=self._first_seq, next_seq=next_seq, why=self._why)
             )
         self._first_seq = 0
+
+
+def _seal_before(log: Copy, chunk: Chunk) -> None:
+    """Seals the segment that ends where a piece begins, as its writer did. One that doesn't fit is sealed anew later, as where none is told."""
+    end, head = chunk.before(), log.head()
+    if end is None or log.is_empty or (head.next_seq, head.hash) != (end.next_seq, end.hash):
+        return
+    try:
+        log.append(end)
+    except ReplicaRefused as error:
+        logger.warning(
+            "a segment's end out of the tier does not fit", stream=str(chunk.stream), error=str(error)
+        )
 
 
 def _places(epochs: Mapping[StreamId, Sequence[int]], stream: StreamId) -> list[tuple[StreamId, int]]:

@@ -35,6 +35,7 @@ def part_of(chunk: Chunk, first_seq: int, prev_hash: bytes, upto_seq: int = SEQU
     return msgspec.structs.replace(
         chunk,
         header_page=chunk.header_page if begin == 0 else None,
+        end_before=chunk.end_before if begin == 0 else None,
         first_seq=first_seq,
         prev_hash=prev_hash,
         next_seq=seq,

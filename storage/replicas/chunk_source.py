@@ -36,7 +36,7 @@ from storage.replicas.places import (
     open_segment_file,
     segment_at,
 )
-from storage.replicas.streams import CHUNK_BYTES_DEFAULT, SEQUENCE_MAX, Chunk, StreamHead, StreamId
+from storage.replicas.streams import CHUNK_BYTES_DEFAULT, SEQUENCE_MAX, Chunk, SealedEnd, StreamHead, StreamId
 
 OPEN_SEGMENT_COUNT_MAX: Final = 4
 PLACE_COUNT_MAX: Final = 16
@@ -196,6 +196,24 @@ class ChunkSource:
                 footer=self._footer_bytes(segment),
             )
         return None
+
+    def end_before(self, seq: int, frame_hash: bytes) -> SealedEnd | None:
+        """The signed end of the sealed segment whose last record is the one before `seq`, with this hash; None: none is sealed there."""
+        self._list()
+        at = (
+            next((at for at, name in enumerate(self._segments) if name.first_seq >= seq), len(self._segments))
+            - 1
+        )
+        if at < 0 or self._segments[at].state != "seg":
+            return None
+        try:
+            segment = self._segment(at, self._reader.head())
+        except CursorExpired:
+            return None  # let go meanwhile
+        footer = segment.footer  # None: rotten
+        if footer is None or (footer.last_seq + 1, footer.last_hash) != (seq, frame_hash):
+            return None
+        return SealedEnd(segment.name.epoch, segment.name.first_seq, self._footer_bytes(segment))
 
     def leaf(self, epoch: int, segment_first_seq: int, number: int) -> bytes | None:
         """Bytes [n MiB, n + 1 MiB) of a sealed segment, as far as its frames go; None when it isn't sealed here, or not here.

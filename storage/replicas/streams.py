@@ -82,6 +82,18 @@ class StreamHead(msgspec.Struct, frozen=True, array_like=True):
         return self.place == other.place and self.hash == other.hash
 
 
+class SealedEnd(msgspec.Struct, frozen=True, array_like=True):
+    """The signed end of a segment, apart from its frames.
+
+    Args:
+        epoch, segment_first_seq: Name the segment.
+    """
+
+    epoch: Epoch
+    segment_first_seq: Sequence
+    footer: Annotated[bytes, Meta(max_length=FOOTER_BYTES_MAX)]
+
+
 class Chunk(msgspec.Struct, frozen=True, array_like=True):
     """A piece of a stream: whole frames of one segment as they lie in its file.
 
@@ -95,6 +107,8 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
         frames: Header, body, hash, checksums and padding of each; none where only the footer follows.
         footer: The segment's signed end, where the chunk ends with a segment that is sealed.
         lost: The chunk is a gap: its records are marked lost, and its frames are zeros (gaps.py).
+        end_before: In a piece of the tier alone, where it begins a segment: the signed end of the segment that ends there, which may
+            have been sealed after its last frame was shipped.
     """
 
     stream: StreamId
@@ -109,6 +123,17 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
     frames: Annotated[bytes, Meta(max_length=CHUNK_BYTES_MAX)]
     footer: Annotated[bytes, Meta(max_length=FOOTER_BYTES_MAX)] | None = None
     lost: LostRange | None = None
+    end_before: SealedEnd | None = None
+
+    def before(self) -> Chunk | None:
+        """The end of the segment before this chunk as a chunk of its own, without frames; None where none is told."""
+        end = self.end_before
+        if end is None:
+            return None
+        at, last = self.first_seq, self.prev_hash
+        return Chunk(
+            self.stream, end.epoch, end.segment_first_seq, None, at, last, at, last, 0, b"", end.footer
+        )
 
 
 def is_node_id(text: str) -> bool:

@@ -190,3 +190,19 @@ def test_a_copy_is_as_good_a_source_as_the_log(source: ChunkSource, tmp_path: Pa
     assert copy.head() == source.head()
     copy.close()
     log.close()
+
+
+def test_the_end_of_the_segment_before_is_had_where_one_begins(source: ChunkSource, tmp_path: Path) -> None:
+    begins = [chunk for chunk in chunks(source) if chunk.header_page is not None]
+    assert len(begins) >= 3
+    assert source.end_before(begins[0].first_seq, begins[0].prev_hash) is None
+    for before, chunk in pairwise(begins):
+        end = source.end_before(chunk.first_seq, chunk.prev_hash)
+        assert end is not None
+        assert (end.epoch, end.segment_first_seq) == (before.epoch, before.segment_first_seq)
+        assert source.end_before(chunk.first_seq, bytes(32)) is None
+    last = begins[-1]
+    next(tmp_path.joinpath("origin").glob(f"*-{begins[-2].segment_first_seq:020d}.seg")).unlink()
+    source._open.clear()
+    source._list = lambda: None  # type: ignore[method-assign]
+    assert source.end_before(last.first_seq, last.prev_hash) is None
