@@ -56,10 +56,15 @@ LackReason = Literal["busy", "nothing", "unknown", "expired", "parted", "damaged
 
 
 class HeadEntry(msgspec.Struct, frozen=True, array_like=True):
-    """How far the one who says it has a stream."""
+    """How far the one who says it has a stream.
+
+    Args:
+        is_near: As in StoredEntry.
+    """
 
     stream: StreamId
     head: StreamHead
+    is_near: bool = False
 
 
 class Heads(msgspec.Struct, frozen=True, array_like=True, tag=20):
@@ -74,13 +79,19 @@ class Heads(msgspec.Struct, frozen=True, array_like=True, tag=20):
 
 
 class StoredEntry(msgspec.Struct, frozen=True, array_like=True):
-    """`holder` has the stream durably up to this place: its own word, or passed on."""
+    """`holder` has the stream durably up to this place: its own word, or passed on.
+
+    Args:
+        is_near: Whoever has to do with the stream hears of it without the others' help, who needn't pass it on (gossip/interest.py).
+            A release that didn't say so had everybody pass on everything.
+    """
 
     holder: NodeId
     stream: StreamId
     epoch: Epoch
     next_seq: Sequence
     hash: Hash
+    is_near: bool = False
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True, tag=21):

@@ -57,6 +57,7 @@ class FleetView:
         self._node_count = sum(not info.is_tier and not info.is_cloud for info in self._nodes.values())
         self._placement = _placement(tuple(self._nodes.values()))
         self._origins: tuple[str, ...] | None = None
+        self._holders: tuple[str, ...] | None = None
         self._somebody: dict[Domain, bool] = {}
 
     def __contains__(self, node_id: str) -> bool:
@@ -71,6 +72,11 @@ class FleetView:
         """Whether this node is a cloud node, which takes no copies."""
         own = self._nodes.get(self.node_id)
         return own is not None and own.is_cloud
+
+    @property
+    def is_small(self) -> bool:
+        """Whether everybody holds everything."""
+        return self._node_count <= HOLD_ALL_NODE_COUNT_MAX
 
     def is_apart(self, node_id: str, other: str, domain: Domain) -> bool:
         """Whether what takes one away leaves the other; a node that isn't known is never apart."""
@@ -108,7 +114,7 @@ class FleetView:
         info = self._nodes[node_id]
         if info.is_tier or info.is_cloud:
             return False
-        if self._node_count <= HOLD_ALL_NODE_COUNT_MAX:
+        if self.is_small:
             return True
         if info.is_relay or info.site_id == self._nodes[origin].site_id:
             return True
@@ -120,6 +126,13 @@ class FleetView:
         if self._origins is None:
             self._origins = tuple(node_id for node_id in self._nodes if self.is_holder(self.node_id, node_id))
         return self._origins
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Who is to hold this node's streams, in the roster's order; kept as well."""
+        if self._holders is None:
+            self._holders = tuple(node_id for node_id in self._nodes if self.is_holder(node_id, self.node_id))
+        return self._holders
 
 
 class _Placement:

@@ -94,7 +94,7 @@ class Gossip:
 
     def set_fleet(self, nodes: Iterable[PeerInfo], now_ms: int) -> list[Effect]:
         """Who there is, from the roster: all nodes that aren't decommissioned, ourselves among them."""
-        self._core.fleet = FleetView(self._core.node_id, nodes)
+        self._teller.set_fleet(FleetView(self._core.node_id, nodes))
         self._invalidate(now_ms)
         return self._done(now_ms)
 
@@ -138,7 +138,7 @@ class Gossip:
         if peer in self._core.peers:
             self._leave(peer)
         state = self._core.peers[peer] = PeerState(peer, now_ms)
-        self._teller.greet(state)
+        self._teller.greet(state, now_ms)
         self.forks.greet(peer)
         self._invalidate(now_ms)
         return self._done(now_ms)
@@ -278,7 +278,7 @@ class Gossip:
 
     def _on_heads(self, state: PeerState, message: Heads, now_ms: int) -> None:
         for entry in message.entries:
-            self._heard(state, entry.stream, entry.head, now_ms)
+            self._heard(state, entry.stream, entry.head, now_ms, entry.is_near)
         if message.is_full and not state.is_told:
             state.is_told = True
             self._pusher.invalidate()
@@ -290,7 +290,7 @@ class Gossip:
             if entry.holder == state.node_id:
                 known = state.heads.get(state.aliases.get(entry.stream, entry.stream), NOTHING)
                 head = StreamHead(entry.epoch, entry.next_seq, entry.hash, known.first_seq, known.sealed_seq)
-                self._heard(state, entry.stream, head, now_ms)
+                self._heard(state, entry.stream, head, now_ms, entry.is_near)
             elif entry.holder != self._core.node_id and entry.holder in self._core.fleet:
                 self._hearsay(entry, state.node_id, now_ms)
         self._pusher.told(state, message, now_ms)
@@ -308,7 +308,9 @@ class Gossip:
 
     # --- What follows -----------------------------------------------------------------------------------------
 
-    def _heard(self, state: PeerState, name: StreamId, head: StreamHead, now_ms: int) -> None:
+    def _heard(
+        self, state: PeerState, name: StreamId, head: StreamHead, now_ms: int, is_near: bool = True
+    ) -> None:
         """A peer has a stream, by its own word."""
         if name.node_id not in self._core.fleet or not head.epoch:
             return
@@ -328,8 +330,10 @@ class Gossip:
         if known is not None and known.place == head.place and not head.last_at_ms:
             return
         state.heads[stream] = head
-        entry = StoredEntry(state.node_id, stream, head.epoch, head.next_seq, head.hash)
+        if known is None:
+            self._teller.concerned(state, stream)
         if not stream.branch:
+            entry = StoredEntry(state.node_id, stream, head.epoch, head.next_seq, head.hash, is_near)
             self._hearsay(entry, state.node_id, now_ms)
         if held is not None and held.is_own:
             self._pusher.acknowledged(state, stream, head, now_ms)
@@ -338,7 +342,7 @@ class Gossip:
 
     def _hearsay(self, entry: StoredEntry, source: str, now_ms: int) -> None:
         stream = entry.stream
-        if stream.node_id not in self._core.fleet:
+        if stream.node_id not in self._core.fleet or not self._teller.is_for_us(entry):
             return
         self._teller.heard(entry, source, now_ms)
         self.reacher.heard(stream, (entry.epoch, entry.next_seq), source)
@@ -355,13 +359,9 @@ class Gossip:
         seen = place_of(head) if head is not None else None
         branch = self.forks.found(stream, held, their_hash, holder, seen)
         if branch is not None and state is not None:
-            self._alias(state, stream, branch)
-
-    def _alias(self, state: PeerState, stream: StreamId, branch: StreamId) -> None:
-        self._core.alias(state, stream, branch)
-        head = state.heads.get(branch)
-        if head is not None:
-            self._puller.lags.heard(state, branch, head, state.connected_at_ms)
+            self._core.alias(state, stream, branch)
+            if (head := state.heads.get(branch)) is not None:
+                self._puller.lags.heard(state, branch, head, state.connected_at_ms)
 
     def _refused(
         self, held: Held, chunk: PackedChunk, peer: str, request: int, refused: Refused, now_ms: int

@@ -80,7 +80,7 @@ class PushedParts:
         if state is None or not head.epoch or state.gaps_told.get(held.stream) == order(head):
             return
         state.gaps_told[held.stream] = order(head)
-        entry = StoredEntry(self._core.node_id, held.stream, head.epoch, head.next_seq, head.hash)
+        entry = StoredEntry(self._core.node_id, held.stream, head.epoch, head.next_seq, head.hash, True)
         self._core.send(state.node_id, Stored((entry,), is_gap=True), Priority.CONTROL)
 
     def tick(self, state: PeerState, now_ms: int) -> None:

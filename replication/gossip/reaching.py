@@ -74,6 +74,8 @@ class Reacher:
         if node_id not in core.fleet or state.node_id not in core.fleet or node_id == state.node_id:
             return
         state.news[node_id] = now_ms + NEWS_MS
+        for name in STREAM_NAMES:
+            self._teller.concerned(state, StreamId(node_id, name))
         if node_id == core.node_id or core.fleet.is_holder(core.node_id, node_id):
             return
         if core.fleet.is_cloud:
@@ -171,4 +173,6 @@ class Reacher:
             told = self._heard.get(StreamId(node_id, name))
             if told is not None and told[1] in peers:
                 return [told[1]]
+        if not self._teller.interest.is_long_apart(node_id):
+            return []
         return [self._core.rng.choice(list(peers))] if peers else []

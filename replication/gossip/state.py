@@ -123,7 +123,7 @@ class PeerState:
         part_at_ms: When a part of anything came last.
         gaps_told: Of streams, the end here that it was last told to push again from.
         resting: Streams that it isn't asked for before a time.
-        heads_due, statements_due: What it wasn't told yet.
+        heads_due, statements_due, hints_due: What it wasn't told yet; hints are of streams that it has nothing to do with.
         news, news_due: Nodes that it asked for, and until when it is told of news of their streams; what is to be told.
     """
 
@@ -148,6 +148,7 @@ class PeerState:
     resting: dict[StreamId, int] = field(default_factory=dict)
     heads_due: dict[StreamId, None] = field(default_factory=dict)
     statements_due: dict[tuple[str, StreamId], None] = field(default_factory=dict)
+    hints_due: dict[tuple[str, StreamId], None] = field(default_factory=dict)
     announced_at_ms: int = -(10**9)
     news: dict[str, int] = field(default_factory=dict)
     news_due: dict[StreamId, None] = field(default_factory=dict)

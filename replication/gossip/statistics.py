@@ -123,11 +123,7 @@ def collect(
             for stream, mark in _own(core)
         ),
         peers=tuple(_peer(core, puller, state, now_ms) for state in core.peers.values()),
-        nodes={
-            node_id: _node(core, node_id, now_ms)
-            for node_id in core.fleet.nodes
-            if core.fleet.is_holder(node_id, core.node_id)
-        },
+        nodes={node_id: _node(core, node_id, now_ms) for node_id in core.fleet.holders},
         held={stream: held.head for stream, held in core.held.items() if held.head.epoch},
         passing=tuple(core.passing),
         paces={

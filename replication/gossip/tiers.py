@@ -39,8 +39,7 @@ class Tiers:
             self._teller.lost(holder, stream)
             self._prover.lost(holder, stream, head.next_seq)
         if head.epoch:
-            entry = StoredEntry(holder, stream, head.epoch, head.next_seq, head.hash)
-            self._hearsay(entry, self._core.node_id, now_ms)
+            self._hearsay(self._teller.statement(holder, stream, head), self._core.node_id, now_ms)
 
     def told(self, stream: StreamId) -> dict[str, StreamHead]:
         """How far each region is said to have a stream, by the region's id."""
