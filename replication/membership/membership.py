@@ -299,12 +299,11 @@ class Membership:
             self._was_suspect_probed = True
             return self._source.choice(list(self._beliefs.suspects)), True
         self._was_suspect_probed = False
-        dead = self._beliefs.table.dead()
+        dead = self._beliefs.table.dead
         if dead and self._dead_probe_at_ms <= now_ms:
             self._dead_probe_at_ms = now_ms + self._timings.table_interval_ms
-            return self._source.choice(dead), False
-        excluded = set(dead)
-        target = self._turns.next([node for node in self._rows if node not in excluded])
+            return self._source.choice(list(dead)), False
+        target = self._turns.next(self._rows, dead)
         return target, target in self._beliefs.suspects
 
     def _succeed(self) -> None:

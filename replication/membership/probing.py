@@ -6,6 +6,7 @@ within one round by everybody. Whoever lost its link goes first.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from appliance.core.limits_replication import RELAYED_PROBES_MAX
@@ -74,23 +75,23 @@ class Turns:
         self._first = [each for each in self._first if each != node]
         self._round = [each for each in self._round if each != node]
 
-    def next(self, members: list[str]) -> str | None:
-        """The next one.
+    def next(self, members: Collection[str], without: Collection[str] = ()) -> str | None:
+        """The next one. It costs no look at all members but once in a round.
 
         Args:
             members: Who may be probed, in a stable order; nobody else is returned.
+            without: Those of them who may not.
         """
-        allowed = set(members)
         while self._first:
             node = self._first.pop(0)
-            if node in allowed:
+            if node in members and node not in without:
                 return node
         for _ in range(2):
             while self._round:
                 node = self._round.pop()
-                if node in allowed:
+                if node in members and node not in without:
                     return node
-            self._round = list(members)
+            self._round = [node for node in members if node not in without]
             self._source.shuffle(self._round)
         return None
 

@@ -60,6 +60,9 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: dict[str, Member] = {}
+        self.dead: dict[str, None] = {}
+        """Members that are called dead, in the order in which they became so."""
+        self._parts: list[dict[str, Member]] = [{} for _ in range(TABLE_BUCKET_COUNT)]
         self._digests: dict[int, bytes] = {}
 
     def admit(self, node: str, now_ms: int) -> bool:
@@ -70,25 +73,28 @@ class Table:
         """
         if node in self.rows or len(self.rows) >= MEMBER_COUNT_MAX:
             return False
-        self.rows[node] = Member(node=node, since_ms=now_ms, vouched_ms=now_ms)
+        row = self.rows[node] = Member(node=node, since_ms=now_ms, vouched_ms=now_ms)
+        self._parts[_bucket(node)][node] = row
         return True
 
     def changed(self, node: str) -> None:
         """What is said of a node, or of this one, is something else than it was: its part of the digest is made anew."""
         self._digests.pop(_bucket(node), None)
+        row = self.rows.get(node)
+        if row is None or row.condition is not Condition.DEAD:
+            self.dead.pop(node, None)
+        else:
+            self.dead[node] = None
 
     def forget(self, node: str) -> None:
         """A member was decommissioned."""
         self.rows.pop(node, None)
+        self._parts[_bucket(node)].pop(node, None)
         self.changed(node)
 
     def counts(self) -> Counter[Condition | None]:
         """Members by how they are seen; None: nothing was ever heard of them."""
         return Counter(row.condition for row in self.rows.values())
-
-    def dead(self) -> list[str]:
-        """Members that are called dead, in the order in which they were admitted."""
-        return [row.node for row in self.rows.values() if row.condition is Condition.DEAD]
 
     def view(self, now_ms: int) -> list[MemberView]:
         """All members, in the order in which they were admitted."""
@@ -111,9 +117,7 @@ class Table:
             own: This node's claim of itself.
             buckets: Parts, 0..15.
         """
-        wanted = set(buckets)
-        known = [own, *(claim for row in self.rows.values() if (claim := row.claim()))]
-        chosen = sorted((each for each in known if _bucket(each.node) in wanted), key=lambda each: each.node)
+        chosen = [claim for bucket in sorted(set(buckets)) for claim in self._part(own, bucket)]
         return [chosen[at : at + CLAIMS_TOLD_MAX] for at in range(0, len(chosen), CLAIMS_TOLD_MAX)]
 
     def digest(self, own: Claim) -> bytes:
@@ -121,15 +125,19 @@ class Table:
 
         Whoever changes a row's claim, or the own one, says so by `changed`.
         """
-        missing = [bucket for bucket in range(TABLE_BUCKET_COUNT) if bucket not in self._digests]
-        if missing:
-            parts = {bucket: hashlib.sha256() for bucket in missing}
-            known = [own, *(claim for row in self.rows.values() if (claim := row.claim()))]
-            for claim in sorted(known, key=lambda each: each.node):
-                if (part := parts.get(_bucket(claim.node))) is not None:
-                    part.update(f"{claim.node} {claim.incarnation} {int(claim.condition)}\n".encode())
-            self._digests.update((bucket, part.digest()[:4]) for bucket, part in parts.items())
+        for bucket in range(TABLE_BUCKET_COUNT):
+            if bucket not in self._digests:
+                claims = self._part(own, bucket)
+                lines = (f"{claim.node} {claim.incarnation} {int(claim.condition)}\n" for claim in claims)
+                self._digests[bucket] = hashlib.sha256("".join(lines).encode()).digest()[:4]
         return b"".join(self._digests[bucket] for bucket in range(TABLE_BUCKET_COUNT))
+
+    def _part(self, own: Claim, bucket: int) -> list[Claim]:
+        """All claims in a part of the table, own included, by node id."""
+        known = [claim for row in self._parts[bucket].values() if (claim := row.claim())]
+        if _bucket(own.node) == bucket:
+            known.append(own)
+        return sorted(known, key=lambda each: each.node)
 
 
 def differing(ours: bytes, theirs: bytes) -> list[int]:

@@ -201,6 +201,7 @@ class Network:
         self._source = source
         self._ways: dict[tuple[str, str], Way] = {}
         self._of: dict[str, dict[str, Way]] = {}
+        self._to: dict[tuple[str, str], list[Way]] = {}
         self.bytes_before = 0
 
     def join(self, one: End, other: End, quality: Quality) -> None:
@@ -209,6 +210,8 @@ class Network:
         self._ways[_key(one.name, other.name)] = way
         self._of.setdefault(one.name, {})[other.name] = way
         self._of.setdefault(other.name, {})[one.name] = way
+        self._to.setdefault((one.name, other.node_id), []).append(way)
+        self._to.setdefault((other.name, one.node_id), []).append(way)
         self._dial_after(way, self._source.randrange(500))
 
     def ways(self) -> list[Way]:
@@ -221,9 +224,9 @@ class Network:
 
     def send(self, sender: End, peer: str, message: Message, priority: Priority, size_bytes: int) -> None:
         """A body sends to whichever body of a node it has a link to."""
-        for way in self._of.get(sender.name, {}).values():
+        for way in self._to.get((sender.name, peer), ()):
             pipe = way.pipes.get(sender.name)
-            if pipe is not None and way.other(sender.name).node_id == peer:
+            if pipe is not None:
                 if pipe.put(message, priority, size_bytes):
                     return
                 break
