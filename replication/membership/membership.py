@@ -87,7 +87,7 @@ class Membership:
         if is_new and len(self._rows) == 1:
             self._probe_at_ms = max(self._probe_at_ms, now_ms)
             self._table_at_ms = max(self._table_at_ms, now_ms)
-        self._settle(now_ms)
+            self._settle(now_ms)
         return is_new
 
     def forget(self, node: str, now_ms: int) -> None:
