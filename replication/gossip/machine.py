@@ -222,7 +222,7 @@ class Gossip:
     def next_at_ms(self) -> int | None:
         """When `tick` is due; None: not before something happens."""
         times = (self._teller.next_at_ms(), self.reacher.next_at_ms(), self._check_at_ms)
-        return min((at_ms for at_ms in times if at_ms is not None), default=None)
+        return min([at_ms for at_ms in times if at_ms is not None], default=None)
 
     # --- What is known ----------------------------------------------------------------------------------------
 

@@ -245,11 +245,11 @@ class Body(Standing):
     # --- Time -------------------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        due = [
-            at_ms for at_ms in (self.membership.next_at_ms(), self.gossip.next_at_ms()) if at_ms is not None
-        ]
-        if due and (self._timer_ms is None or min(due) < self._timer_ms):
-            at_ms = self._timer_ms = min(due)
+        due_ms, other_ms = self.membership.next_at_ms(), self.gossip.next_at_ms()
+        if due_ms is None or (other_ms is not None and other_ms < due_ms):
+            due_ms = other_ms
+        if due_ms is not None and (self._timer_ms is None or due_ms < self._timer_ms):
+            self._timer_ms = at_ms = due_ms
             generation = self._generation
             self.scheduler.at(at_ms, lambda: self._timer(at_ms, generation))
 
