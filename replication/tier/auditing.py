@@ -213,6 +213,8 @@ class Auditor:
             piece = await self._piece_at(stream, place, upto_seq, walk)
             if piece is None and walk.is_unfinished:
                 return
+            if piece is not None and piece.name.first_seq >= upto_seq:
+                return  # two bodies have written: what the later epoch goes on from is a branch (branch_keeping.py)
             if piece is None or piece.name.head.place <= (place.epoch, place.next_seq):
                 walk.lose(place.next_seq, upto_seq - place.next_seq)
                 return

@@ -90,6 +90,28 @@ class LocalPieces:
             return Failed(reason=str(error), is_here=True)
         return Nothing() if chunk is None or chunk.next_seq == chunk.first_seq else (chunk, head)
 
+    def has(self, stream: StreamId, place: Place) -> bool:
+        """Whether a place lies on the history that is held here: taken so of what is older than that, and not of what can't be read."""
+        try:
+            source = self._source(stream)
+            source.after(place.epoch, place.next_seq, place.hash, bytes_max=1)
+            return place.next_seq <= source.head().next_seq
+        except OtherHistory:
+            return False
+        except CursorExpired:
+            return True
+        except (LogDamaged, OSError):
+            self.forget(stream)
+            return False
+
+    def segment_at(self, stream: StreamId, seq: int, *, bytes_max: int) -> Chunk | Failed | None:
+        """The first piece of the segment that holds a sequence, or of the oldest that is kept; None where nothing is."""
+        try:
+            return self._source(stream).begin(seq, bytes_max=bytes_max)
+        except (LogDamaged, CursorExpired, OSError) as error:
+            self.forget(stream)
+            return Failed(reason=str(error), is_here=True)
+
     def forget(self, stream: StreamId) -> None:
         """Opens a stream anew the next time: it was renamed, or can't be read."""
         source = self._sources.pop(stream, None)

@@ -12,6 +12,7 @@ import trio
 
 from appliance.core.errors import HomeportError, NotFound
 from replication.effects import Place
+from replication.tier.branch_keeping import keep_branch
 from replication.tier.engine import Engine, Fenced, TierUnfit
 from replication.tier.envelope import NO_NONCE, NONCE_BYTES, open_piece, seal_piece
 from replication.tier.keys import TierKeys
@@ -116,9 +117,13 @@ class RegionCalls:
             if not isinstance(found, tuple):
                 return found
             chunk, head = found
+            kept = await keep_branch(self, place, chunk, bytes_max=bytes_max)
+            if isinstance(kept, Failed):
+                return kept
             piece = await self.seal(chunk)
             await self.put(piece, is_mending=step.skips_gap)
-            return Shipped(name=piece.name, is_cut=chunk.next_seq < head.next_seq, sent_bytes=len(piece.data))
+            sent_bytes = kept + len(piece.data)
+            return Shipped(name=piece.name, is_cut=chunk.next_seq < head.next_seq, sent_bytes=sent_bytes)
         except Fenced as fenced:
             return Refused(last=fenced.last)
         except CALL_ERRORS as error:
@@ -130,6 +135,40 @@ class RegionCalls:
         """As LocalPieces.cut, in a thread."""
         work = partial(self._local.cut, stream, place, bytes_max=bytes_max, upto_seq=upto_seq)
         return await waits().in_thread(work, self._one_reads)
+
+    async def segment_at(self, stream: StreamId, seq: int, *, bytes_max: int) -> Chunk | Failed | None:
+        """As LocalPieces.segment_at, in a thread."""
+        work = partial(self._local.segment_at, stream, seq, bytes_max=bytes_max)
+        return await waits().in_thread(work, self._one_reads)
+
+    async def is_ours(self, stream: StreamId, place: Place) -> bool:
+        """As LocalPieces.has, in a thread."""
+        return await waits().in_thread(partial(self._local.has, stream, place), self._one_reads)
+
+    async def first_piece(self, stream: StreamId, epoch: int, after_seq: int) -> PieceName | None:
+        """The first piece of an epoch that ends after a sequence; None where there is none.
+
+        Raises:
+            TooSlowError: it did not come in time. TierAway, TierUnfit: as the engine does.
+        """
+        with waits().within(CALL_S):
+            async with ended(self.engine.pieces(stream, epoch, after_seq)) as names:
+                return await anext(names, None)
+
+    async def opened(self, name: PieceName) -> Chunk:
+        """A piece's frames.
+
+        Raises:
+            TierAway, TierUnfit: as the engine does. PieceDamaged, NotFound: it can't be opened.
+        """
+        data = await self.engine.get(name)
+        return await waits().in_thread(
+            partial(open_piece, data, self._keys.opening(name.stream), wanted=name)
+        )
+
+    def part_of(self, chunk: Chunk, first_seq: int, prev_hash: bytes) -> Chunk | None:
+        """What of a chunk follows a place in it; None where that is not there. Blocks."""
+        return self._local.part_of(chunk, first_seq, prev_hash, SEQUENCE_MAX)
 
     async def seal(self, chunk: Chunk) -> Piece:
         """The piece of a chunk, made in a thread."""
@@ -177,9 +216,7 @@ class RegionCalls:
         return None
 
     async def _part(self, name: PieceName, place: Place, upto_seq: int) -> Piece | None:
-        data = await self.engine.get(name)
-        opens = partial(open_piece, data, self._keys.opening(name.stream), wanted=name)
-        chunk = self._local.part_of(await waits().in_thread(opens), place.next_seq, place.hash, upto_seq)
+        chunk = self._local.part_of(await self.opened(name), place.next_seq, place.hash, upto_seq)
         return None if chunk is None else await self.seal(chunk)
 
     async def _copy(self, step: Ship) -> Outcome:
