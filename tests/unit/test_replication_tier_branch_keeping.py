@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ async def test_what_the_epoch_goes_on_from_is_there_before_it_and_comes_back(
     branch = branch_of(bodies.base)
     kept = await names_of(bodies.engine, branch, 1)
     assert end_of(kept[-1]) == Place(epoch=1, next_seq=bodies.base.next_seq, hash=bodies.base.hash)
-    assert all(name.follows(before) for before, name in zip(kept, kept[1:], strict=False))
+    assert all(name.follows(before) for before, name in pairwise(kept))
     assert kept[0].first_seq > 1 or len(kept) < len(theirs), "and not the whole log again"
     copy = open_replica(tmp_path / "copy", stream=branch)
     source = TierSource("eu", bodies.engine, KEYS)
