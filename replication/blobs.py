@@ -3,6 +3,7 @@
 Who should hold what is told from outside (`wants`), as is what is held (`holds`). Connected peers are asked which of the wanted blobs they have;
 a blob is fetched piece by piece from one of them, and goes on from the same byte at another when that one leaves. What came is written
 as it comes; that it is what its name says is verified by whoever writes its last byte, and where it isn't it begins anew elsewhere.
+Of what is watched it is known which peers said that they have it: they are asked until one does, and all again from time to time.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ IDLE_MS: Final = 30_000
 """A piece of which nothing came for so long is asked for elsewhere."""
 REST_MS: Final = 60_000
 """So long a peer isn't asked that gave wrong bytes, or none."""
+WATCH_AGAIN_MS: Final = 3_600_000
+"""So often all of what is watched is asked for anew: a holder lets go what it has no room for, and what rots."""
 CHECK_INTERVAL_MS: Final = 1_000
 Written = Literal["more", "whole", "wrong", "failed"]
 
@@ -73,6 +76,7 @@ class BlobStatistics:
     fetched_bytes_total: int
     wrong_total: int
     served_bytes_total: int
+    watched_count: int
 
 
 class Blobs:
@@ -88,11 +92,14 @@ class Blobs:
         self._peers: dict[str, _Peer] = {}
         self._held: dict[bytes, int] = {}
         self._wanted: dict[bytes, int] = {}
+        self._watched: dict[bytes, int] = {}
+        self._holders: dict[bytes, set[str]] = {}
         self._offsets: dict[bytes, int] = {}
         self._fetches: dict[bytes, _Fetch] = {}
         self._reads: dict[int, tuple[str, BlobWant]] = {}
         self._number = rng.randrange(1, 2**30)
         self._ask_at_ms = now_ms + ASK_INTERVAL_MS
+        self._watch_at_ms = now_ms + WATCH_AGAIN_MS
         self._check_at_ms: int | None = None
         self._out: list[Effect] = []
         self._fetched = self._fetched_bytes = self._wrong = self._served_bytes = 0
@@ -126,10 +133,26 @@ class Blobs:
         self._fetch(now_ms)
         return self._done(now_ms)
 
+    def watches(self, blobs: Mapping[bytes, int], now_ms: int) -> list[Effect]:
+        """All blobs of which `holders` is to tell who has them, with their sizes."""
+        new = [blob for blob in blobs if blob not in self._watched]
+        self._watched = dict(blobs)
+        for blob in [blob for blob in self._holders if blob not in blobs]:
+            del self._holders[blob]
+        for peer in self._peers:
+            self._ask(peer, new)
+        return self._done(now_ms)
+
+    def holders(self, blob: bytes) -> frozenset[str]:
+        """The peers that said that they have a watched blob; those that left since are among them."""
+        return frozenset(self._holders.get(blob, ()))
+
     def connected(self, peer: str, now_ms: int) -> list[Effect]:
-        """A node that is to be given, and may be asked for, blobs."""
+        """A node that is to be given, and may be asked for, blobs. What it had before counts once it says so again."""
         self._peers[peer] = _Peer()
-        self._ask(peer, list(self._wanted))
+        for holders in self._holders.values():
+            holders.discard(peer)
+        self._ask(peer, list(self._wanted | self._watched))
         return self._done(now_ms)
 
     def disconnected(self, peer: str, now_ms: int) -> list[Effect]:
@@ -152,6 +175,8 @@ class Blobs:
                     self._send(peer, BlobHave(have))
             case BlobHave(blobs=entries):
                 for entry in entries:
+                    if self._watched.get(entry.blob) == entry.size_bytes:
+                        self._holders.setdefault(entry.blob, set()).add(peer)
                     if self._wanted.get(entry.blob) == entry.size_bytes:
                         state.has[entry.blob] = None
                 self._fetch(now_ms)
@@ -233,8 +258,14 @@ class Blobs:
         """Time has come for something; harmless at any other time."""
         if now_ms >= self._ask_at_ms:
             self._ask_at_ms = now_ms + ASK_INTERVAL_MS
+            if now_ms >= self._watch_at_ms:
+                self._watch_at_ms = now_ms + WATCH_AGAIN_MS
+                for holders in self._holders.values():
+                    holders -= self._peers.keys()
+            missing = [blob for blob in self._wanted if blob not in self._fetches]
+            missing += [blob for blob in self._watched if not self._holders.get(blob)]
             for peer in self._peers:
-                self._ask(peer, [blob for blob in self._wanted if blob not in self._fetches])
+                self._ask(peer, missing)
         if self._check_at_ms is not None and now_ms >= self._check_at_ms:
             self._check_at_ms = None
             for fetch in list(self._fetches.values()):
@@ -247,7 +278,7 @@ class Blobs:
 
     def next_at_ms(self) -> int | None:
         """When `tick` is due; None: not before something happens."""
-        if not self._peers or not self._wanted:
+        if not self._peers or not (self._wanted or self._watched):
             return None
         return self._ask_at_ms if self._check_at_ms is None else min(self._ask_at_ms, self._check_at_ms)
 
@@ -259,6 +290,7 @@ class Blobs:
             fetched_bytes_total=self._fetched_bytes,
             wrong_total=self._wrong,
             served_bytes_total=self._served_bytes,
+            watched_count=len(self._watched),
         )
 
     def _ask(self, peer: str, blobs: Sequence[bytes]) -> None:

@@ -62,6 +62,13 @@ class ReplicationConfig:
         high=36_500,
         help="How long copies of other boxes' logs are kept, by the times in them. 0: as long as there is room.",
     )
+    day_copies_mib: int = whole(
+        16_384,
+        unit="MiB",
+        low=0,
+        high=16_777_216,
+        help="For copies of archived days of the site's other boxes; beyond it, or from log.disk_low_percent on, the oldest days go. 0: none are kept.",
+    )
     drill_days: int = whole(
         0,
         unit="days",

@@ -233,6 +233,8 @@ MERGE_RULES: Final[Mapping[str, TableRules]] = {
     "mapping_sets": _ONE_WRITER,
     "replays": _ONE_WRITER,
     "erasures": _ONE_WRITER,
+    # Files of the archive of the node that made them.
+    "archived_days": _ONE_WRITER,
     "retention_classes": TableRules(
         # What it deletes is gone.
         registers=(_decided("definition", "metric", "hot_days", "archive_days"), _last("position"), _CHANGED)

@@ -10,6 +10,7 @@ from storage.catalog.alarm_lists import AlarmListTable
 from storage.catalog.alarm_surroundings import AlarmSurroundingsTable
 from storage.catalog.alarms import AlarmTable
 from storage.catalog.alarms_told import AlarmsToldTable
+from storage.catalog.archived_days import ArchivedDayTable
 from storage.catalog.artifact_keys import ArtifactKeyTable
 from storage.catalog.artifact_uploads import ArtifactUploadTable
 from storage.catalog.artifacts import ArtifactTable
@@ -56,6 +57,7 @@ class Catalog(
     SettingTable,
     RetentionClassTable,
     ErasureTable,
+    ArchivedDayTable,
     IdempotentAnswerTable,
     MappingTable,
     BackupTable,

@@ -65,6 +65,7 @@ def test_every_table_with_a_clock_is_captured(catalog: Catalog) -> None:
         "devices": "device_id",
         "groups": "group_id",
         "erasures": "erasure_id",
+        "archived_days": "archived_day_id",
         "mapping_sets": "set_id",
         "mappings": "mapping_id",
         "replays": "replay_id",
