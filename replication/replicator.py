@@ -33,7 +33,7 @@ from replication.effects import (
     SetAside,
     WriteBlob,
 )
-from replication.gossip.fleet_view import Domain, PeerInfo
+from replication.gossip.fleet_view import Domain, FleetView, PeerInfo
 from replication.gossip.machine import Gossip
 from replication.house import House
 from replication.membership.events import Became, MembershipEffect
@@ -85,7 +85,7 @@ class Replicator:
     Args:
         own: The directories of this node's own streams; they need not exist yet.
         room: All copies.
-        blobs: Images, which boxes of one site give each other; None for none.
+        blobs: Images and archived days, which boxes of one site give each other; None for none.
         data_dir: Where the fleet's folder is; promises of epochs are kept there.
         random: All randomness.
         saved: What was known to be safe when this was last kept (storage/fleet/safe_file.py).
@@ -117,16 +117,17 @@ class Replicator:
         self.gossip = Gossip(node_id, random, now_ms, safe_at=safe_at, book=self._safe.book)
         self.membership = Membership(node_id, random, now_ms)
         self.blobs = Blobs(random, now_ms, part_bytes=self.gossip.part_bytes)
+        self.fleet = FleetView(node_id)
         self._members: set[str] = set()
         self._mates: frozenset[str] = frozenset()
         self.room = room
         self._writing = Writing(room)
         self._reading = Reading(self.directory)
         self._one_reads, self._one_writes = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
-        self._blob_work: BlobWork | None = None
+        self.blob_work: BlobWork | None = None
         if blobs is not None:
             limiters = {"one_reads": self._one_reads, "one_writes": self._one_writes}
-            self._blob_work = BlobWork(blobs, self.blobs, self._do, clock=clock, **limiters)
+            self.blob_work = BlobWork(blobs, self.blobs, self._do, clock=clock, **limiters)
         self._voting = Voting(data_dir, self._do, held_epoch=self._held_epoch, one_writes=self._one_writes)
         self._own_logs = OwnLogs(self._own, self._reading, clock, self._one_reads, self._safe.away_ms)
         self.tier = tier or TierFeed()
@@ -178,7 +179,7 @@ class Replicator:
 
     def take_fleet(self, nodes: Sequence[PeerInfo]) -> None:
         """All nodes that aren't decommissioned, this one among them."""
-        now_ms = self._clock.mono_ms()
+        now_ms, self.fleet = self._clock.mono_ms(), FleetView(self.node_id, nodes)
         there = {info.node_id for info in nodes} - {self.node_id}
         for node_id in there - self._members:
             self.membership.admit(node_id, now_ms)
@@ -232,8 +233,8 @@ class Replicator:
                 nursery.start_soon(self.mender.run)
                 nursery.start_soon(self._safe.run, self._one_writes, self._unsafe_from)
                 nursery.start_soon(self.tier.run)
-                if self._blob_work is not None:
-                    nursery.start_soon(self._blob_work.run)
+                if self.blob_work is not None:
+                    nursery.start_soon(self.blob_work.run)
                 task_status.started()
         finally:
             self._nursery = None
@@ -330,10 +331,10 @@ class Replicator:
                     self._holds(branch, head)
                 if isinstance(stored, StreamHead):
                     self.tier.holds(effect.chunk.stream, stored)
-            case ReadBlob() if self._blob_work is not None:
-                await self._blob_work.read(effect)
-            case WriteBlob() if self._blob_work is not None:
-                await self._blob_work.write(effect)
+            case ReadBlob() if self.blob_work is not None:
+                await self.blob_work.read(effect)
+            case WriteBlob() if self.blob_work is not None:
+                await self.blob_work.write(effect)
             case KeepFork():
                 await self._keep_fork(effect)
             case SetAside():

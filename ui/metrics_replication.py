@@ -94,5 +94,17 @@ def add_replication(out: Collected, now: ReplicationNow, broker: Mapping[str, An
     end = "cloud" if state.role == "cloud" else "site"
     for what, count in msgspec.structs.asdict(state.reading).items():
         out.add("homeport_site_reading", count, end, what)
+    for blobs in state.blobs:
+        out.add("homeport_blobs", blobs.safe_count, blobs.kind, "copied")
+        out.add("homeport_blobs", blobs.count - blobs.safe_count, blobs.kind, "only_here")
+        out.add("homeport_blobs_unsafe_bytes", blobs.unsafe_bytes, blobs.kind)
+        out.add("homeport_blobs_lacking", blobs.lacking_count, blobs.kind)
+        if blobs.kind == "day":
+            out.add("homeport_day_copies_bytes", blobs.copies_bytes)
+            out.add("homeport_day_copies_left_out", blobs.left_out_count)
+    if traffic := state.blob_traffic:
+        for what, size_bytes in (("fetched", traffic.fetched_bytes), ("served", traffic.served_bytes)):
+            out.add("homeport_blob_bytes", size_bytes, what)
+        out.add("homeport_blobs_wrong", traffic.wrong_count)
     for held in state.held:
         out.add("homeport_copy_bytes", held.bytes, held.node_id, held.name)

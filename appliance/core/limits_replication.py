@@ -96,6 +96,10 @@ BLOB_SERVED_COUNT_MAX: Final = 8
 """Requests of one peer that wait; beyond it it is told to ask later."""
 BLOB_WANTED_COUNT_MAX: Final = 4_096
 """Wanted at a time, 0.2 KiB each; the rest when these are here."""
+ARCHIVED_DAYS_WRITE_COUNT_MAX: Final = 256
+"""Archived days announced in one transaction of the catalog: 0.5 KiB each with what the audit says of it."""
+DAY_HOLDER_COUNT: Final = 2
+"""Boxes of a site that keep copies of the archived days of another one: one may be lost, and one be away."""
 
 # --- Membership (replication/membership) -------------------------------------------------------------------------
 MEMBER_COUNT_MAX: Final = ROSTER_NODE_COUNT_MAX

@@ -247,6 +247,37 @@ class LostState(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
 
 
+class BlobState(msgspec.Struct, frozen=True, kw_only=True):
+    """Images of firmware, or archived days, of this box.
+
+    Attributes:
+        kind: `image` or `day`.
+        count, safe_count: How many are here, and how many of these a box has too whose copy counts.
+        unsafe_bytes: What would be lost of them with this box now.
+        oldest_unsafe_at_ms: When the oldest of those was made, UTC ms; None where there is none.
+        lacking_count: Files that this box is to have and doesn't yet.
+        copies_bytes: Of copies of other boxes' days here. left_out_count: Of other boxes' days, those that there is no room for.
+    """
+
+    kind: Literal["image", "day"]
+    count: int
+    safe_count: int
+    unsafe_bytes: int
+    oldest_unsafe_at_ms: int | None
+    lacking_count: int = 0
+    copies_bytes: int = 0
+    left_out_count: int = 0
+
+
+class BlobTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    """What went of images and archived days since the replicator started. `wrong_count`: came, and were not what their digest says."""
+
+    fetched_count: int
+    fetched_bytes: int
+    served_bytes: int
+    wrong_count: int
+
+
 class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
     """All of it, as of `at_ms`.
 
@@ -260,6 +291,7 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
         unreadable: Which parts of logs can't be read here while nobody who is reached has them whole; "" for none. Copying goes on.
         past: What is still to come of this box's own log; None where nothing is.
         missing, lost: Records that nobody has who is reached, and those that are marked lost.
+        blobs, blob_traffic: Images and archived days; nothing while no replicator looks after them.
         role: Of this node. sites: On a cloud node, the boxes of all sites; else nothing.
         reading: What a cloud node read at sites, or cloud nodes at this one.
     """
@@ -284,6 +316,8 @@ class ReplicationState(msgspec.Struct, frozen=True, kw_only=True):
     past: PastState | None = None
     missing: tuple[MissingState, ...] = ()
     lost: tuple[LostState, ...] = ()
+    blobs: tuple[BlobState, ...] = ()
+    blob_traffic: BlobTraffic | None = None
     role: Role = "edge"
     sites: tuple[SiteNodeState, ...] = ()
     reading: ReadingState = ReadingState()

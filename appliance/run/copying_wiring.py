@@ -10,6 +10,8 @@ from appliance.core.clock import Clock
 from appliance.core.config import Config
 from appliance.management.fleet import Domain
 from appliance.management.replication_state import (
+    BlobState,
+    BlobTraffic,
     ForkState,
     HeldState,
     LostState,
@@ -19,10 +21,11 @@ from appliance.management.replication_state import (
     ReplicationState,
 )
 from appliance.run import layout
-from appliance.run.blob_wiring import ArtifactBlobs
+from appliance.run.blob_wiring import SiteBlobs
 from appliance.run.copies_needed import copies_needed
 from appliance.run.fleet_node import FleetNode
 from appliance.run.tier_wiring import tier_states
+from replication.blob_work import KINDS, safety_of
 from replication.gossip.statistics import GossipStatistics
 from replication.randomness import Randomness
 from replication.replicator import Replicator
@@ -66,7 +69,7 @@ def make_replicator(
         own={"telemetry": layout.telemetry_log(config), "catalog": layout.catalog_log(config)},
         room=room,
         data_dir=data_dir,
-        blobs=ArtifactBlobs(config, clock),
+        blobs=SiteBlobs(config, node.node_id, lambda: node.keeper.roster, clock),
         clock=clock,
         random=random,
         safe_at=cast(Domain, config.replication.safe_at),
@@ -123,9 +126,50 @@ def with_copies(state: ReplicationState, replicator: Replicator, clock: Clock) -
             for stream, part in replicator.mender.rotten
             if isinstance(part, RottenFrames)
         ),
+        blobs=_blobs(replicator, numbers.safe_at),
+        blob_traffic=_blob_traffic(replicator),
         lost=tuple(lost_state(stream, lost) for stream, lost in replicator.mender.lost),
         problem=replicator.problem or replicator.tier.problem,
         unreadable=_unreadable(replicator),
+    )
+
+
+def _blobs(replicator: Replicator, safe_at: Domain) -> tuple[BlobState, ...]:
+    """Images and archived days of this box; nothing where nobody of its site could have a copy."""
+    work = replicator.blob_work
+    if work is None:
+        return ()
+    look, fleet = work.newest, replicator.fleet
+
+    def is_safe(blob: bytes) -> bool:
+        return any(fleet.is_apart(fleet.node_id, each, safe_at) for each in replicator.blobs.holders(blob))
+
+    found = []
+    for kind in KINDS:
+        safety = safety_of(kind, look.units, is_safe)
+        is_day = kind == "day"
+        found.append(
+            BlobState(
+                kind=kind,
+                count=safety.count,
+                safe_count=safety.safe_count,
+                unsafe_bytes=safety.unsafe_bytes,
+                oldest_unsafe_at_ms=safety.oldest_unsafe_ms,
+                lacking_count=look.lacking[kind],
+                copies_bytes=look.copies_bytes if is_day else 0,
+                left_out_count=look.left_out_count if is_day else 0,
+            )
+        )
+    return tuple(found)
+
+
+def _blob_traffic(replicator: Replicator) -> BlobTraffic:
+    numbers = replicator.blobs.statistics()
+    return BlobTraffic(
+        fetched_count=numbers.fetched_total,
+        fetched_bytes=numbers.fetched_bytes_total,
+        served_bytes=numbers.served_bytes_total,
+        wrong_count=numbers.wrong_total,
     )
 
 

@@ -45,6 +45,7 @@ from appliance.run.box_certificate import box_certificate
 from appliance.run.child import ChildLink
 from appliance.run.claimed import Claimed
 from appliance.run.clock_file import ClockFile
+from appliance.run.day_announcing import DayAnnouncing
 from appliance.run.delivery_wiring import make_delivery, make_device_port, make_urls, statistics_of
 from appliance.run.directory import CatalogDirectory, FirstContacts
 from appliance.run.drilling_wiring import make_drills
@@ -354,6 +355,9 @@ class Node:
                 nursery.start_soon(artifacts.run)
                 nursery.start_soon(reading_room(config, services, app))
                 await nursery.start(keeper.run)
+                nursery.start_soon(
+                    DayAnnouncing(catalog, keeper, conditions, clock_file.believed, clock=clock).run
+                )
                 async with trio.open_nursery() as serving:
                     await self._serve_http(app, certificate, serving)
                     code = None if has_admin else setup_code.issue()

@@ -16,7 +16,7 @@ import msgspec
 from appliance.core.errors import StorageError
 from appliance.core.limits import ARCHIVE_MANIFEST_BYTES_MAX
 from appliance.management.retention import FOR_EVER, Retention, RetentionClass, default_class
-from storage.archive.layout import FILE_NAME, MANIFEST_NAME, day_text
+from storage.archive.layout import FILE_NAME, MANIFEST_NAME, day_number, day_text
 
 FORMAT_VERSION: Final = 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -119,6 +119,21 @@ def read_manifest(folder: Path, day: int, generation: int) -> Manifest:
             hint="Run homeport archive verify; where the store still has the day, it is archived again by itself.",
         ) from error
     return manifest
+
+
+def read_files(data: bytes, total_bytes: int) -> tuple[ArchiveFile, ...]:
+    """The files that the manifest of another node's archive names. Pure.
+
+    Args:
+        total_bytes: Of the files, as the node says.
+    Raises:
+        msgspec.MsgspecError, ValueError: it is none, of a newer format, or doesn't add up.
+    """
+    manifest = _decoder.decode(data)
+    if manifest.bytes != total_bytes:
+        raise ValueError(f"its files have {manifest.bytes} bytes, and were announced with {total_bytes}")
+    _check(manifest, day_number(manifest.day), manifest.generation)
+    return manifest.files
 
 
 def _check(manifest: Manifest, day: int, generation: int) -> None:

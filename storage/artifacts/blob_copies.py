@@ -73,9 +73,17 @@ class BlobCopies:
         for blob in set(self.begun()) - set(wanted):
             self._path(blob).unlink(missing_ok=True)
 
+    def path(self, blob: bytes) -> Path:
+        """Where a blob lies that is held."""
+        return layout.blob_path(self._root, blob.hex())
+
+    def remove(self, blob: bytes) -> None:
+        """Removes a blob that is held. Raises OSError."""
+        self.path(blob).unlink(missing_ok=True)
+
     def read(self, blob: bytes, offset: int, bytes_max: int) -> tuple[bytes | None, int]:
         """Bytes for another box, and the blob's size; None where it isn't here, or can't be read."""
-        path = layout.blob_path(self._root, blob.hex())
+        path = self.path(blob)
         try:
             with path.open("rb", buffering=0) as file:
                 return os.pread(file.fileno(), bytes_max, offset), os.fstat(file.fileno()).st_size
@@ -107,7 +115,7 @@ class BlobCopies:
                 self._name(blob, path)
             path.unlink()
         except (StorageError, LimitExceeded, OSError) as error:
-            log.warning("an image of another box is not kept", sha256=blob.hex(), error=str(error))
+            log.warning("a blob of another box is not kept", sha256=blob.hex(), error=str(error))
             return "failed"
         return "whole" if is_right else "wrong"
 

@@ -15,7 +15,9 @@ from storage.archive.layout import day_text
 from storage.catalog.database import CatalogDatabase
 from storage.catalog.homes import OWN_ORIGIN
 
-_COLUMNS: Final = "lineage, day, generation, manifest_sha256, manifest_bytes, total_bytes, made_at_ms"
+_COLUMNS: Final = (
+    "lineage, day, generation, manifest_sha256, manifest_bytes, total_bytes, content, made_at_ms"
+)
 _HEX: Final = frozenset("0123456789abcdef")
 LINEAGE_LENGTH: Final = 16
 """Characters; hexadecimal."""
@@ -29,6 +31,7 @@ class ArchivedDay:
         node_id: Whose, 32 hexadecimal digits. lineage: Of its archive: see the module announcing of appliance/run.
         day: Days since 1970-01-01 UTC. made_at_ms: When the generation was made, UTC ms.
         manifest_sha256: Lowercase hexadecimal. total_bytes: Of the files and the manifest.
+        content: Equal where two nodes have the same readings of the day: all boxes of a site make the same of the same logs.
     """
 
     node_id: str
@@ -38,6 +41,7 @@ class ArchivedDay:
     manifest_sha256: str
     manifest_bytes: int
     total_bytes: int
+    content: str
     made_at_ms: int
 
     @property
@@ -86,13 +90,13 @@ class ArchivedDayTable(CatalogDatabase):
                 code="archived_day_invalid",
             )
         self.execute(
-            f"INSERT INTO archived_days (archived_day_id, {_COLUMNS}, origin, hlc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+            f"INSERT INTO archived_days (archived_day_id, {_COLUMNS}, origin, hlc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
             " ON CONFLICT (archived_day_id) DO UPDATE SET generation = excluded.generation, manifest_sha256 = excluded.manifest_sha256,"
-            " manifest_bytes = excluded.manifest_bytes, total_bytes = excluded.total_bytes, made_at_ms = excluded.made_at_ms,"
+            " manifest_bytes = excluded.manifest_bytes, total_bytes = excluded.total_bytes, content = excluded.content, made_at_ms = excluded.made_at_ms,"
             " origin = excluded.origin, hlc = excluded.hlc",
             (
                 each.key, each.lineage, each.day, each.generation, each.manifest_sha256, each.manifest_bytes, each.total_bytes,
-                each.made_at_ms, self.origin, self.hlc,
+                each.content, each.made_at_ms, self.origin, self.hlc,
             ),
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from replication.blob_work import BlobLook, BlobUnit
 from storage.artifacts.blob_copies import BlobCopies, CopyWritten
 from storage.artifacts.space import Room
 from storage.log.verify import verify
@@ -101,9 +102,11 @@ class Images:
         self.copies = BlobCopies(root, room)
         self.wanted = wanted
 
-    def look(self) -> tuple[dict[bytes, int], dict[bytes, int], dict[bytes, int]]:
+    def look(self) -> BlobLook:
         held = self.copies.held()
-        return held, {blob: size for blob, size in self.wanted.items() if blob not in held}, {}
+        wanted = {blob: size for blob, size in self.wanted.items() if blob not in held}
+        units = tuple(BlobUnit(kind="image", blobs={blob: size}, since_ms=0) for blob, size in held.items())
+        return BlobLook(held=held, wanted=wanted, units=units)
 
     def read(self, blob: bytes, offset: int, bytes_max: int) -> tuple[bytes | None, int]:
         return self.copies.read(blob, offset, bytes_max)
@@ -128,4 +131,5 @@ async def test_an_image_of_one_box_gets_to_the_other_of_its_site(tmp_path: Path)
         join(one, two)
         await until(lambda: second.copies.held() == {name: len(image)})
         assert second.read(name, 0, len(image))[0] == image
+        await until(lambda: two.node_id in one.replicator.blobs.holders(name))
         nursery.cancel_scope.cancel()

@@ -9,6 +9,7 @@ CREATE TABLE archived_days (
     manifest_sha256 TEXT NOT NULL CHECK (length(manifest_sha256) = 64), -- names its files by their digests
     manifest_bytes  INTEGER NOT NULL,
     total_bytes     INTEGER NOT NULL,      -- of files and manifest
+    content         TEXT NOT NULL,         -- rows, and the sum of their hashes: equal where two nodes have the same readings of a day
     made_at_ms      INTEGER NOT NULL,
     origin          TEXT NOT NULL,         -- the node whose day it is
     hlc             INTEGER NOT NULL
