@@ -261,7 +261,7 @@ class Blobs:
             if now_ms >= self._watch_at_ms:
                 self._watch_at_ms = now_ms + WATCH_AGAIN_MS
                 for holders in self._holders.values():
-                    holders -= self._peers.keys()
+                    holders.difference_update(self._peers)
             missing = [blob for blob in self._wanted if blob not in self._fetches]
             missing += [blob for blob in self._watched if not self._holders.get(blob)]
             for peer in self._peers:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 
 def only_here(rpo_ms: int | None, unsafe_entries: int | None) -> str:
     """What would be lost with this box now, in a line."""
@@ -10,3 +13,13 @@ def only_here(rpo_ms: int | None, unsafe_entries: int | None) -> str:
     if not rpo_ms:
         return "Nothing is only here."
     return f"Only here: {unsafe_entries} records of the last {rpo_ms / 1000:.1f} s."
+
+
+def blobs_only_here(blobs: Iterable[Mapping[str, Any]]) -> str:
+    """How many images and archived days have a copy that counts, in a line; "" where there are none."""
+    words = [
+        f"{each['safe_count']} of {each['count']} {'images' if each['kind'] == 'image' else 'archived days'}"
+        for each in blobs
+        if each["count"]
+    ]
+    return f"With a copy that counts: {', '.join(words)}." if words else ""

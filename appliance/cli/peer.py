@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from appliance.cli.common import Context, printable, table, verb
-from appliance.cli.copies_text import only_here
+from appliance.cli.copies_text import blobs_only_here, only_here
 from appliance.cli.secret_input import confirm
 from appliance.cli.times import shown_at
 from appliance.core.clock import SystemClock
@@ -123,6 +123,8 @@ def list_(context: Context) -> None:
     lines = [table([_shown(node) for node in found["nodes"]], _COLUMNS)]
     if found["is_running"]:
         lines.append(only_here(found["rpo_ms"], found["unsafe_entries"]))
+        if words := blobs_only_here(found["blobs"]):
+            lines.append(words)
         lines += _past(found["past"])
     lines += [printable(f"{node['name']}: {node['problem']}") for node in found["nodes"] if node["problem"]]
     lines += [

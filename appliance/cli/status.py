@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from appliance.cli.common import Context, printable, verb
-from appliance.cli.copies_text import only_here
+from appliance.cli.copies_text import blobs_only_here, only_here
 from appliance.core.clock_words import CLOCK_HINT
 from appliance.run import announcement
 
@@ -88,6 +88,8 @@ def copies(replication: dict[str, Any]) -> str:
     peers = [peer for peer in state["peers"] if peer["state"] == "admitted"]
     linked = sum(peer["link"] == "up" for peer in peers)
     words = [f"{linked} of {len(peers)} boxes linked", only_here(state["rpo_ms"], state["unsafe_entries"])]
+    if any(each["safe_count"] < each["count"] for each in state["blobs"]):
+        words.append(blobs_only_here(state["blobs"]))
     if state["rpo_worst_ms"] is not None:
         words.append(f"worst of 24 h {state['rpo_worst_ms'] / 1000:.1f} s")
     stopped = sum(bool(log["stopped"]) for log in reading["logs"])

@@ -112,6 +112,11 @@ class Keeper:
         """For what is done between two steps, by `ask`."""
         return self._steps
 
+    @property
+    def believed(self) -> BelievedTime:
+        """The time by which days are let go."""
+        return self._believed
+
     def look(self) -> None:
         """Something changed (retention classes, a request): look now. From the event loop."""
         self._wake.set()

@@ -88,9 +88,10 @@ class SiteBlobs:
             artifacts, rows = catalog.artifacts(), catalog.archived_days()
         finally:
             catalog.close()
-        roster, own_id, days = self._roster(), self._node_id, self._days
+        own_id, days = self._node_id, self._days
+        sites = {each.node_id: each.site_id for each in self._roster().admitted() if each.role != "cloud"}
         images = self._images.look(artifacts)
-        holders = {origin: day_holders(roster, origin) for origin in {row.node_id for row in rows}}
+        holders = {origin: day_holders(sites, origin) for origin in {row.node_id for row in rows}}
         days.look(rows, own_id, lambda origin: own_id in holders[origin])
         wanted = {**days.wanted, **images.wanted}
         first = [*images.wanted, *(blob for blob in days.wanted if blob not in images.wanted)]

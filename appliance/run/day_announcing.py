@@ -22,7 +22,6 @@ from typing import Final, Protocol
 import structlog
 import trio
 
-from appliance.core.believed_time import BelievedTime
 from appliance.core.clock import Clock
 from appliance.core.errors import HomeportError
 from appliance.core.limits import ARCHIVE_MANIFEST_BYTES_MAX
@@ -55,17 +54,17 @@ class DayAnnouncing:
 
     def __init__(
         self,
+        node_id: bytes,
         catalog: AsyncCatalog,
         keeper: Keeper,
         conditions: _Conditions,
-        believed: BelievedTime,
         *,
         clock: Clock,
     ) -> None:
+        self._node_id = node_id
         self._catalog = catalog
         self._keeper = keeper
         self._conditions = conditions
-        self._believed = believed
         self._clock = clock
         self._announced: dict[int, int] = {}
         self._whole_at_ms: int | None = None
@@ -98,12 +97,12 @@ class DayAnnouncing:
         is_due = self._whole_at_ms is None or now_ms - self._whole_at_ms >= WHOLE_LOOK_MS
         if numbers == self._announced and not is_due:
             return False
-        node_id, rows, erasures = await self._catalog.read(
-            lambda catalog: (catalog.origin, catalog.own_archived_days(), catalog.list_erasures(limit=1))
+        rows, erasures = await self._catalog.read(
+            lambda catalog: (catalog.own_archived_days(), catalog.list_erasures(limit=1))
         )
         root = self._keeper.steps.root
         lineage = await trio.to_thread.run_sync(lineage_of, root)
-        retention, today = await self._conditions.retention(), self._believed.look() // DAY_MS
+        retention, today = await self._conditions.retention(), self._keeper.believed.look() // DAY_MS
 
         days = {view.day for view in self._keeper.days()}
         erased_at_ms = erasures[0].requested_at_ms if erasures else 0
@@ -113,7 +112,9 @@ class DayAnnouncing:
             if (row.day not in days and is_over(row, today, retention))
             or (row.lineage != lineage and row.made_at_ms < erased_at_ms)
         }
-        new, gone = await trio.to_thread.run_sync(compare, root, node_id, lineage, usable, rows, over)
+        new, gone = await trio.to_thread.run_sync(
+            compare, root, self._node_id.hex(), lineage, usable, rows, over
+        )
         for at in range(0, max(len(new), len(gone)), ARCHIVED_DAYS_WRITE_COUNT_MAX):
             part = slice(at, at + ARCHIVED_DAYS_WRITE_COUNT_MAX)
             announce = partial(Catalog.announce_days, days=new[part], gone=gone[part])

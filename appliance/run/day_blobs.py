@@ -1,14 +1,15 @@
 """Files of archived days as blobs: this box's own, which others fetch, and copies of other boxes' days. Blocks; for two threads.
 
 Theory of operation. The catalog's rows say which days there are (appliance/run/day_announcing.py). Of a day that this box is to copy the manifest
-is fetched first, and then the files that it names. Copies lie in `day_copies` by their digests. What no row names any more is removed an
+is fetched first, and then the files that it names. A day of which this box has the same readings in its own archive isn't copied: all boxes of
+a site make the same days of the same logs, and copies are for those that joined later or lost a disk. Copies lie in `day_copies` by their digests. What no row names any more is removed an
 hour later: a catalog that is just being put back names little. A box that has no room for all copies has those of the newest days.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,6 @@ import structlog
 from appliance.core.clock import Clock
 from appliance.core.limits import ARCHIVE_MANIFEST_BYTES_MAX
 from appliance.core.limits_replication import DAY_HOLDER_COUNT
-from appliance.management.fleet import Roster
 from replication.blob_work import BlobUnit
 from replication.blobs import Written
 from storage.archive.layout import MANIFEST_NAME, day_text, generation_folder
@@ -30,20 +30,19 @@ from storage.catalog.archived_days import ArchivedDay
 
 FOLDER: Final = "day_copies"
 UNNAMED_KEPT_MS: Final = 3_600_000
+_Own = tuple[dict[bytes, Path], dict[bytes, int], list[BlobUnit], set[tuple[int, str]]]
 log = structlog.get_logger(__name__)
 
 
-def day_holders(roster: Roster, origin: str) -> frozenset[str]:
-    """The nodes that are to copy a node's archived days: DAY_HOLDER_COUNT of its site, by ids alone, so that all agree. Pure."""
-    nodes = [entry for entry in roster.admitted() if entry.role != "cloud"]
-    site = next((entry.site_id for entry in nodes if entry.node_id == origin), None)
-    mates = [entry.node_id for entry in nodes if entry.site_id == site and entry.node_id != origin]
+def day_holders(sites: Mapping[str, str], origin: str) -> frozenset[str]:
+    """The nodes that are to copy a node's archived days: DAY_HOLDER_COUNT of its site, by ids alone, so that all agree. Pure.
+
+    Args:
+        sites: Of each node that belongs to the fleet and may keep copies, its site.
+    """
+    mates = [node for node, site in sites.items() if site == sites.get(origin) and node != origin]
     rank = {each: hashlib.sha256(f"days {origin} {each}".encode()).digest() for each in mates}
-    return (
-        frozenset(nsmallest(DAY_HOLDER_COUNT, mates, key=rank.__getitem__))
-        if site is not None
-        else frozenset()
-    )
+    return frozenset(nsmallest(DAY_HOLDER_COUNT, mates, key=rank.__getitem__))
 
 
 class DayBlobs:
@@ -65,6 +64,7 @@ class DayBlobs:
         self._copies = BlobCopies(self._root, room)
         self._own: dict[bytes, Path] = {}
         self._manifests: dict[bytes, tuple[ArchiveFile, ...]] = {}
+        self._unreadable: set[bytes] = set()
         self._unnamed: dict[bytes, int] = {}
         self.held: dict[bytes, int] = {}
         self.wanted: dict[bytes, int] = {}
@@ -85,11 +85,15 @@ class DayBlobs:
         known = {bytes.fromhex(row.manifest_sha256) for row in rows}
         for blob in self._manifests.keys() - known:
             del self._manifests[blob]
-        own, sizes, units = self._look_own(row for row in rows if row.node_id == own_id)
+        self._unreadable &= known
+        own, sizes, units, made = self._look_own(rows, own_id)
         copies = self._copies.held()
-        chosen = self._that_fit(
-            [row for row in rows if row.node_id != own_id and is_holder(row.node_id)], copies
-        )
+        to_copy = [
+            row
+            for row in rows
+            if row.node_id != own_id and is_holder(row.node_id) and (row.day, row.content) not in made
+        ]
+        chosen = self._that_fit(to_copy, copies)
         wanted: dict[bytes, int] = {}
         for row in chosen:
             wanted.update(self._blobs_of(row, copies))
@@ -119,31 +123,36 @@ class DayBlobs:
         """A piece of a file of another box's day."""
         return self._copies.write(blob, size_bytes, offset, data)
 
-    def _look_own(
-        self, rows: Iterable[ArchivedDay]
-    ) -> tuple[dict[bytes, Path], dict[bytes, int], list[BlobUnit]]:
+    def _look_own(self, rows: Sequence[ArchivedDay], own_id: str) -> _Own:
+        """What of this box's days is whole here; what isn't is nothing that others could have."""
+        same: dict[tuple[int, str], dict[bytes, int]] = {}
+        for row in rows:
+            if row.node_id != own_id:
+                theirs = same.setdefault((row.day, row.content), {})
+                theirs[bytes.fromhex(row.manifest_sha256)] = row.manifest_bytes
         paths: dict[bytes, Path] = {}
         sizes: dict[bytes, int] = {}
-        units = []
+        units: list[BlobUnit] = []
+        made: set[tuple[int, str]] = set()
         for row in rows:
+            if row.node_id != own_id:
+                continue
             folder = generation_folder(self._archive, row.day, row.generation)
             manifest = bytes.fromhex(row.manifest_sha256)
             files = self._files(manifest, folder / MANIFEST_NAME, row)
-            blobs = {manifest: row.manifest_bytes} | {
-                bytes.fromhex(each.sha256): each.bytes for each in files
-            }
-            named = {manifest: folder / MANIFEST_NAME} | {
-                bytes.fromhex(each.sha256): folder / each.name for each in files
-            }
-            here = {
-                blob for blob, path in named.items() if path.is_file() and path.stat().st_size == blobs[blob]
-            }
-            if manifest not in here:
+            if files is None:
                 continue
-            paths.update((blob, named[blob]) for blob in here)
-            sizes.update((blob, blobs[blob]) for blob in here)
-            units.append(BlobUnit(kind="day", blobs=blobs, since_ms=row.made_at_ms))
-        return paths, sizes, units
+            named = {manifest: (folder / MANIFEST_NAME, row.manifest_bytes)}
+            named |= {bytes.fromhex(each.sha256): (folder / each.name, each.bytes) for each in files}
+            if not all(_is_there(*each) for each in named.values()):
+                continue
+            blobs = {blob: size_bytes for blob, (_, size_bytes) in named.items()}
+            paths |= {blob: path for blob, (path, _) in named.items()}
+            sizes |= blobs
+            made.add((row.day, row.content))
+            instead = same.get((row.day, row.content), {})
+            units.append(BlobUnit(kind="day", blobs=blobs, since_ms=row.made_at_ms, instead=instead))
+        return paths, sizes, units, made
 
     def _that_fit(self, rows: Sequence[ArchivedDay], copies: Mapping[bytes, int]) -> list[ArchivedDay]:
         """The newest days for which there is room; those that are here count as room."""
@@ -167,29 +176,32 @@ class DayBlobs:
         found = {manifest: row.manifest_bytes}
         if manifest in copies:
             files = self._files(manifest, self._copies.path(manifest), row)
-            found.update((bytes.fromhex(each.sha256), each.bytes) for each in files)
+            found.update((bytes.fromhex(each.sha256), each.bytes) for each in files or ())
         return found
 
-    def _files(self, manifest: bytes, path: Path, row: ArchivedDay) -> tuple[ArchiveFile, ...]:
-        """The files that a manifest names; none while it can't be read, which is said once."""
+    def _files(self, manifest: bytes, path: Path, row: ArchivedDay) -> tuple[ArchiveFile, ...] | None:
+        """The files that a manifest names; None while it isn't there or can't be read, which is said once."""
         found = self._manifests.get(manifest)
-        if found is None:
-            try:
-                data = path.read_bytes()
-                if hashlib.sha256(data).digest() != manifest:
-                    raise ValueError("it is not what was announced")
-                found = read_files(data, row.total_bytes - row.manifest_bytes)
-            except FileNotFoundError:
-                return ()
-            except (msgspec.MsgspecError, ValueError) as error:
+        if found is not None:
+            return found
+        try:
+            data = path.read_bytes()
+            if hashlib.sha256(data).digest() != manifest:
+                raise ValueError("it is not what was announced")
+            found = read_files(data, row.total_bytes - row.manifest_bytes)
+        except FileNotFoundError:
+            return None
+        except (msgspec.MsgspecError, ValueError) as error:
+            if manifest not in self._unreadable:
                 log.error(
-                    "an archived day's manifest can't be read",
+                    "an archived day's manifest can't be used",
                     node=row.node_id,
                     day=day_text(row.day),
                     error=str(error),
                 )
-                found = ()
-            self._manifests[manifest] = found
+                self._unreadable.add(manifest)
+            return None
+        self._manifests[manifest] = found
         return found
 
     def _remove(self, copies: dict[bytes, int], wanted: Mapping[bytes, int]) -> None:
@@ -201,3 +213,10 @@ class DayBlobs:
             if self.left_out_count or now_ms - since_ms >= UNNAMED_KEPT_MS:
                 self._copies.remove(blob)
                 del self._unnamed[blob], copies[blob]
+
+
+def _is_there(path: Path, size_bytes: int) -> bool:
+    try:
+        return path.stat(follow_symlinks=False).st_size == size_bytes
+    except FileNotFoundError:
+        return False

@@ -355,9 +355,7 @@ class Node:
                 nursery.start_soon(artifacts.run)
                 nursery.start_soon(reading_room(config, services, app))
                 await nursery.start(keeper.run)
-                nursery.start_soon(
-                    DayAnnouncing(catalog, keeper, conditions, clock_file.believed, clock=clock).run
-                )
+                nursery.start_soon(DayAnnouncing(keys.node_id, catalog, keeper, conditions, clock=clock).run)
                 async with trio.open_nursery() as serving:
                     await self._serve_http(app, certificate, serving)
                     code = None if has_admin else setup_code.issue()

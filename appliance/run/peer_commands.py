@@ -88,6 +88,7 @@ def list_peers(config: Config, *, clock: Clock) -> dict[str, Any]:
         "rpo_ms": status.get("rpo_ms"),
         "rpo_worst_ms": status.get("rpo_worst_ms"),
         "unsafe_entries": status.get("unsafe_entries"),
+        "blobs": status.get("blobs", []),
         "past": status.get("past"),
         "nodes": [_row(node, fleet, peers.get(node.node_id)) for node in roster],
         "invitations": invitations(config, clock=clock),

@@ -9,8 +9,10 @@ import pytest
 from appliance.cli.status import copies
 
 PEER: dict[str, Any] = {"state": "admitted", "link": "up"}
+BLOB: dict[str, Any] = {"kind": "day", "count": 3, "safe_count": 2}
 STATE: dict[str, Any] = {
     "peers": [PEER, {**PEER, "link": "down"}, {**PEER, "state": "decommissioned"}],
+    "blobs": [],
     "rpo_ms": 0,
     "rpo_worst_ms": 61_000,
     "unsafe_entries": 0,
@@ -31,6 +33,14 @@ STATE: dict[str, Any] = {
         (
             {"state": STATE | {"unreadable": "1 part"}},
             "copies: 1 of 2 boxes linked, Nothing is only here, worst of 24 h 61.0 s, PARTS OF LOGS CAN'T BE READ (homeport log missing)",
+        ),
+        (
+            {"state": STATE | {"blobs": [BLOB | {"safe_count": 3}]}},
+            "copies: 1 of 2 boxes linked, Nothing is only here, worst of 24 h 61.0 s",
+        ),
+        (
+            {"state": STATE | {"blobs": [BLOB, BLOB | {"kind": "image", "count": 0, "safe_count": 0}]}},
+            "copies: 1 of 2 boxes linked, Nothing is only here, With a copy that counts: 2 of 3 archived days, worst of 24 h 61.0 s",
         ),
         (
             {"reading": {"incident": "", "logs": [{"stopped": "It is another one."}]}},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from appliance.management.replication_state import (
+    BlobState,
+    BlobTraffic,
     ForkState,
     HeldState,
     PeerState,
@@ -39,6 +41,8 @@ STATE = ReplicationState(
     ),
     held=(HeldState(node_id=B, name="telemetry", epoch=1, first_seq=1, next_seq=7, bytes=4096),),
     forks=(ForkState(node_id=B, name="telemetry", epoch=1, seq=3, holders=(A, B), found_at_ms=2),),
+    blobs=(BlobState(kind="day", count=3, safe_count=2, unsafe_bytes=9, oldest_unsafe_at_ms=4),),
+    blob_traffic=BlobTraffic(fetched_count=1, fetched_bytes=2, served_bytes=3, wrong_count=0),
     tier=(TierRegionState(name="eu", holder=B, is_live=True, lag_ms=None, lag_entries=None),),
 )
 

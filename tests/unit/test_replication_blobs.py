@@ -9,7 +9,7 @@ from collections import deque
 import pytest
 
 from appliance.core.limits_replication import BLOB_SERVED_COUNT_MAX, PART_BYTES_MAX, PULL_CREDIT_BYTES_MAX
-from replication.blobs import ASK_INTERVAL_MS, IDLE_MS, Blobs, Written
+from replication.blobs import ASK_INTERVAL_MS, IDLE_MS, WATCH_AGAIN_MS, Blobs, Written
 from replication.effects import Effect, ReadBlob, Send, WriteBlob
 from replication.messages import (
     BlobAsk,
@@ -246,3 +246,54 @@ def test_who_asks_for_too_much_at_once_is_told_to_wait() -> None:
     assert [send.message for send in effects[1:] if isinstance(send, Send)] == [
         BlobLacking(BLOB_SERVED_COUNT_MAX + n, NAME, True) for n in (1, 2)
     ]
+
+
+def test_who_has_what_is_watched_is_known_until_a_link_is_made_anew() -> None:
+    net = Net(Box("a", IMAGE), Box("b"), Box("c", IMAGE))
+    a = net.boxes["a"].blobs
+    net.link("a", "b")
+    net.link("a", "c")
+    net.take("a", a.watches({NAME: len(IMAGE)}, 0))
+    net.run()
+    assert a.holders(NAME) == {"c"}
+    assert a.statistics().watched_count == 1
+    net.take("b", net.boxes["b"].blobs.wants({NAME: len(IMAGE)}, 0))
+    net.run()
+    assert a.holders(NAME) == {"b", "c"}, "it says so by itself once it has it"
+    net.cut("a", "c")
+    assert "c" in a.holders(NAME), "its copy is still there"
+    net.boxes["c"].blobs.holds({}, 0)
+    net.link("a", "c")
+    net.run()
+    assert a.holders(NAME) == {"b"}, "it came back without"
+    net.take("a", a.watches({}, 0))
+    assert a.holders(NAME) == frozenset()
+
+
+def test_watched_blobs_are_asked_for_until_somebody_has_them_and_again_later() -> None:
+    net = Net(Box("a", IMAGE), Box("b"))
+    a, b = net.boxes["a"].blobs, net.boxes["b"].blobs
+    net.link("a", "b")
+    net.take("a", a.watches({NAME: len(IMAGE)}, 0))
+    net.run()
+    assert a.next_at_ms() is not None
+    assert not a.holders(NAME)
+    net.boxes["b"].files[NAME] = IMAGE
+    b._held[NAME] = len(IMAGE)
+    net.now_ms = ASK_INTERVAL_MS
+    net.take("a", a.tick(net.now_ms))
+    net.run()
+    assert a.holders(NAME) == {"b"}
+    b.holds({}, net.now_ms)
+    net.now_ms = WATCH_AGAIN_MS
+    net.take("a", a.tick(net.now_ms))
+    net.run()
+    assert not a.holders(NAME), "what a box let go is not told of; it is asked again"
+
+
+def test_a_blob_of_another_size_is_not_the_one_that_is_watched() -> None:
+    box = Box("a", IMAGE)
+    box.blobs.connected("b", 0)
+    box.blobs.watches({NAME: len(IMAGE)}, 0)
+    box.blobs.receive("b", BlobHave((BlobEntry(NAME, len(IMAGE) - 1),)), 0)
+    assert not box.blobs.holders(NAME)

@@ -11,6 +11,8 @@ import pytest
 
 from appliance.core.errors import Unavailable
 from appliance.management.replication_state import (
+    BlobState,
+    BlobTraffic,
     ForkState,
     HeldState,
     PastState,
@@ -60,6 +62,19 @@ AWAY = msgspec.structs.replace(
     clock_ahead_ms=-3_600_000,
     problem="connection refused <i>",
 )
+BLOBS = (
+    BlobState(kind="image", count=2, safe_count=2, unsafe_bytes=0, oldest_unsafe_at_ms=None, lacking_count=4),
+    BlobState(
+        kind="day",
+        count=3,
+        safe_count=2,
+        unsafe_bytes=2_048,
+        oldest_unsafe_at_ms=NOW_MS - 3_600_000,
+        copies_bytes=4_096,
+        left_out_count=5,
+    ),
+)
+TRAFFIC = BlobTraffic(fetched_count=1, fetched_bytes=2, served_bytes=3, wrong_count=6)
 STATE = ReplicationState(
     at_ms=NOW_MS,
     node_id=A,
@@ -195,7 +210,9 @@ AT_CLOUD = msgspec.structs.replace(
         ),
     ),
 )
-CLOUDY_FORKED = msgspec.structs.replace(FORKED, tier=(EU, US), sites=AT_CLOUD.sites)
+CLOUDY_FORKED = msgspec.structs.replace(
+    FORKED, tier=(EU, US), sites=AT_CLOUD.sites, blobs=BLOBS, blob_traffic=TRAFFIC
+)
 
 SILENT = Unavailable("The replicator does not answer.", hint="It is started again <soon>.")
 
@@ -361,7 +378,7 @@ async def test_metrics_and_alarms(tmp_path: Path) -> None:
         node.broker.statistics["site"] = {
             B: {"behind_records": 4, "messages": 5, "skipped_records": 6, "error": ""}
         }
-        asked = with_state(node, FORKED)
+        asked = with_state(node, msgspec.structs.replace(FORKED, blobs=BLOBS, blob_traffic=TRAFFIC))
         facts = await node_facts(asked.services)
         text = render(asked.services, log_head=None, replication=await replication(asked.services)).decode()
     assert (facts["rpo"], facts["rpo_long"], facts["forks"], facts["replicator"]) == (400, 400, 1, 0)
@@ -374,6 +391,14 @@ async def test_metrics_and_alarms(tmp_path: Path) -> None:
         f'homeport_peer_lag_seconds{{direction="sent",node="{C}"}} 7200.0',
         f'homeport_peer_round_trip_seconds{{node="{B}"}} 0.0015',
         f'homeport_copy_bytes{{log="telemetry",node="{B}"}} 8192.0',
+        'homeport_blobs{kind="day",state="copied"} 2.0',
+        'homeport_blobs{kind="day",state="only_here"} 1.0',
+        'homeport_blobs_unsafe_bytes{kind="day"} 2048.0',
+        'homeport_blobs_lacking{kind="image"} 4.0',
+        "homeport_day_copies_bytes 4096.0",
+        "homeport_day_copies_left_out 5.0",
+        'homeport_blob_bytes_total{direction="served"} 3.0',
+        "homeport_blobs_wrong_total 6.0",
         f'homeport_site_messages_total{{node="{B}"}} 5.0',
     ):
         assert line in text
@@ -525,3 +550,14 @@ async def test_a_box_says_of_a_cloud_node_that_it_holds_nothing(tmp_path: Path) 
         page = (await client.get("/sites")).text
     assert "what is shipped by it goes to its regions" in page
     assert "waits here meanwhile" in page
+
+
+async def test_images_and_days_without_a_copy_are_counted_on_the_page(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        asked = with_state(node, msgspec.structs.replace(STATE, blobs=BLOBS))
+        async with asked.admin() as client:
+            page = (await client.get("/sites")).text
+    assert "<b>2 of 2</b>" in page
+    assert "<b>2 of 3</b>" in page
+    assert "are only here, the oldest since" in page
+    assert "5 older days have no room here" in page
