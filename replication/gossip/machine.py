@@ -75,7 +75,7 @@ class Gossip:
         self.reacher = Reacher(self._core, self._puller, self._teller)
         self._namer = Namer(self._core, self.forks, found=self._heard, parted=self._parted)
         self._server = Server(self._core, self.forks, parted=self._parted)
-        self._prover = Prover(self._core, parted=self._parted, before_news=self._sample)
+        self._prover = Prover(self._core, self._namer, parted=self._parted, before_news=self._sample)
         self.tiers = Tiers(self._core, self._teller, self._prover, hearsay=self._hearsay)
         self._history, self._core.watermarks = book.history, book.marks
         self._check_at_ms: int | None = None

@@ -15,12 +15,14 @@ from typing import Final
 from appliance.core.limits_replication import BRANCH_COUNT_MAX, HELD_STREAM_COUNT_MAX, READ_COUNT_MAX
 from replication.effects import NotThere, PackedChunk, Place, Read
 from replication.gossip.forks import Forks
-from replication.gossip.proving import Parted
 from replication.gossip.state import Core, Held, PeerState, place_of
 from storage.replicas.streams import StreamHead, StreamId
 
 UNKNOWN_MS: Final = 20_000
 """A branch that runs ahead of what is held here lies on none of it for a moment; for so long it is looked up again."""
+
+Parted = Callable[[str, StreamId, Place, bytes], None]
+"""A node, a stream, a place as it is held here, and what the node has there."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,8 @@ class _LookUp:
     name: StreamId
     head: StreamHead
     candidates: list[StreamId]
+    contested: bytes | None = None
+    """What a history that ends in the same epoch has in that place; b"" where no frame of it ends there."""
 
 
 class Namer:
@@ -59,13 +63,16 @@ class Namer:
         """What a stream is called here that a peer names; None: it is being found out, and told of again."""
         known = state.aliases.get(name)
         if known is not None:
-            return known
+            return self._straightened(state, name, known, head, now_ms)
         own_name = self._core.held.get(name)
         if own_name is not None and self._is_doubtful(state, own_name, head):
             self.doubt(state, name, head)
         # What this peer calls otherwise is what we call so: then this name means another history there.
         is_taken = name in list(state.aliases.values())
         if not is_taken and (not name.branch or own_name is not None):
+            told = self._unknown.get((state.node_id, name))
+            if told is not None and not told[1].is_same_place(head):
+                del self._unknown[(state.node_id, name)]  # it went on
             return name
         held = self._histories(name)
         if not held:
@@ -81,6 +88,20 @@ class Namer:
             self._begin(key, held)
         return None
 
+    def _straightened(
+        self, state: PeerState, name: StreamId, known: StreamId, head: StreamHead, now_ms: int
+    ) -> StreamId:
+        """A branch that came to go along our own stream is called that from now on: it is stored of us, and not copied here.
+
+        So does what another body of this node had, once a later epoch of ours replaced its end.
+        """
+        own = StreamId(name.node_id, name.name)
+        held = self._core.held.get(own)
+        if held is None or not held.is_own or known == own or not held.head.is_same_place(head):
+            return known
+        self._call(state, name, own, now_ms)
+        return own
+
     def doubt(self, state: PeerState, stream: StreamId, head: StreamHead) -> None:
         """Find out whether a peer that has less than our copy has the same history, once for each of its heads."""
         if state.doubted.get(stream) != head.hash and len(self._doubts) < READ_COUNT_MAX:
@@ -88,6 +109,20 @@ class Namer:
             number = self._core.number()
             self._doubts[number] = (state.node_id, head)
             self._core.out.append(Read(number=number, stream=stream, place=place_of(head), bytes_max=1))
+
+    def is_replaced(self, peer: str, stream: StreamId, place: Place, now_ms: int) -> None:
+        """A peer's copy of an own stream ends behind the beginning of a later epoch of ours.
+
+        A moment later it goes on with that epoch, and has as a branch what was replaced. One that doesn't is of another body of this node.
+        """
+        state = self._core.peers.get(peer)
+        head = state.heads.get(stream) if state is not None else None
+        if (
+            head is not None
+            and (head.place, head.hash) == ((place.epoch, place.next_seq), place.hash)
+            and len(self._unknown) < HELD_STREAM_COUNT_MAX
+        ):
+            self._unknown.setdefault((peer, stream), (now_ms, head))
 
     def tick(self, now_ms: int) -> None:
         """Looks up again what wasn't found."""
@@ -131,7 +166,12 @@ class Namer:
         place = effect.place
         if self._is_here(effect, outcome):
             self._found(state, look_up, effect.stream, now_ms)
-        elif look_up.candidates:
+            return
+        held = self._core.held.get(effect.stream)
+        if isinstance(outcome, NotThere) and outcome.reason == "parted" and held is not None:
+            is_same_epoch = held.head.epoch == place.epoch
+            look_up.contested = outcome.hash if is_same_epoch else look_up.contested
+        if look_up.candidates:
             self._look_up(look_up)
         else:
             since_ms = self._unknown.get((look_up.peer, look_up.name), (now_ms, look_up.head))[0]
@@ -141,6 +181,11 @@ class Namer:
             if look_up.name.branch and look_up.name not in list(state.aliases.values()):
                 self._forks.move_branch(look_up.name, place)
                 self._found(state, look_up, look_up.name, now_ms)
+                if look_up.contested is not None:
+                    # Both may be branches of which the stream itself knows nothing any more: its writer began anew before either.
+                    ours = Place(epoch=place.epoch, next_seq=place.next_seq, hash=look_up.contested)
+                    whole = StreamId(look_up.name.node_id, look_up.name.name)
+                    self._forks.found(whole, ours, place.hash, state.node_id, place)
             else:
                 self._unknown.pop((look_up.peer, look_up.name), None)
                 self._is_other(state, look_up.name, look_up.head, outcome, now_ms)

@@ -12,13 +12,12 @@ from typing import Final
 from appliance.core.limits_replication import READ_COUNT_MAX
 from replication.effects import NotThere, PackedChunk, Place, Read
 from replication.gossip.fleet_view import Domain
+from replication.gossip.naming import Namer, Parted
 from replication.gossip.state import Core
 from storage.replicas.streams import StreamId
 
 UNCONFIRMED_MS: Final = 15_000
 """So long after it connected a peer may take to say what it has; what it doesn't name by then is not there any more."""
-Parted = Callable[[str, StreamId, Place, bytes], None]
-"""A node, a stream, a place as it is held here, and what the node has there."""
 
 
 class Prover:
@@ -28,9 +27,12 @@ class Prover:
         before_news: Called before something is safe that wasn't: the last moment of the age that ends now.
     """
 
-    def __init__(self, core: Core, *, parted: Parted, before_news: Callable[[int], None]) -> None:
+    def __init__(
+        self, core: Core, namer: Namer, *, parted: Parted, before_news: Callable[[int], None]
+    ) -> None:
         self._core = core
         self._parted = parted
+        self._namer = namer
         self._before_news = before_news
         self._reads: dict[int, tuple[str, StreamId, Place]] = {}
         self._due: dict[tuple[str, StreamId], Place] = {}
@@ -92,6 +94,8 @@ class Prover:
             if (outcome.first_seq, outcome.prev_hash) == (place.next_seq, place.hash):
                 self._before_news(now_ms)
                 mark.store(holder, place.next_seq)
+            elif outcome.first_seq < place.next_seq:
+                self._namer.is_replaced(holder, stream, place, now_ms)
         elif outcome.reason == "nothing" and place.next_seq <= self._core.held[stream].head.next_seq:
             self._before_news(now_ms)
             mark.store(holder, place.next_seq)

@@ -165,7 +165,16 @@ class Judge:
             ]
         found += self._unknown_forks(up)
         found += self._other_catalogs(up)
-        return found or list(self._unreadable(up, fleet))
+        return found or [*self._unreadable(up, fleet), *self._unsafe(up)]
+
+    def _unsafe(self, up: list[Body]) -> Iterable[str]:
+        """What others have is called safe in the end: an age that nothing ends would be an alarm for nothing."""
+        for body in up:
+            log = body.disk.logs[body.own]
+            if log.frames and body.gossip.is_somebody_apart() and self.holders(body, log.frames[-1]):
+                safe_seq = body.gossip.safe_seq(body.own)
+                if safe_seq < log.end.next_seq:
+                    yield f"{body.name} calls its records before {safe_seq} safe, and has them before {log.end.next_seq}"
 
     def _other_catalogs(self, up: list[Body]) -> Iterable[str]:
         """Nodes of one site that have other rows, or other values beside each other in conflict."""

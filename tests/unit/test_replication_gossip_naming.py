@@ -186,3 +186,75 @@ def test_a_place_at_the_end_of_what_is_held_is_known_though_an_epoch_began_there
     assert beyond.namer.ours(beyond.state, THEIRS, StreamHead(2, 60, H[6]), 0) is None
     beyond.answer(NotThere(reason="nothing"))
     assert beyond.found == []
+
+
+def test_two_branches_that_end_in_one_epoch_are_evidence_of_a_fork() -> None:
+    rig = Rig(main=StreamHead(2, 50, H[5]), b11111111=StreamHead(1, 40, H[4]))
+    replaced = PackedChunk(
+        stream=WHOLE, epoch=2, first_seq=20, prev_hash=H[2], next_seq=50, hash=H[5], last_at_ms=0, data=b"",
+    )  # fmt: skip
+    rig.namer.ours(rig.state, THEIRS, HEAD, 0)
+    rig.answer(replaced, PARTED)
+    assert not rig.forks.proofs, "it may be what runs ahead of us"
+    rig.namer.tick(UNKNOWN_MS)
+    rig.answer(replaced, PARTED, now_ms=UNKNOWN_MS)
+    assert rig.found == [(THEIRS, HEAD)]
+    (proof,) = rig.forks.proofs
+    assert (proof.stream, proof.epoch, proof.next_seq) == (WHOLE, 1, 30)
+    assert {proof.hash, proof.other_hash} == {H[3], H[9]}
+    assert {proof.holder, proof.other_holder} == {"b" * 32, PEER}
+
+
+def test_a_branch_that_a_later_epoch_replaced_is_no_evidence() -> None:
+    rig = Rig(main=StreamHead(2, 50, H[5]))
+    rig.namer.ours(rig.state, THEIRS, HEAD, 0)
+    rig.answer(PARTED)
+    rig.namer.tick(UNKNOWN_MS)
+    rig.answer(PARTED, now_ms=UNKNOWN_MS)
+    assert rig.found == [(THEIRS, HEAD)]
+    assert not rig.forks.proofs
+
+
+def own_rig() -> Rig:
+    rig = Rig(main=StreamHead(3, 50, H[5]), b11111111=StreamHead(1, 40, H[4]))
+    rig.core.held[WHOLE].is_own = True
+    return rig
+
+
+def test_a_branch_that_came_to_go_along_our_own_stream_is_that_stream() -> None:
+    rig = own_rig()
+    rig.state.aliases[THEIRS] = OURS
+    rig.state.heads[WHOLE] = HEAD
+    assert rig.namer.ours(rig.state, THEIRS, StreamHead(3, 45, H[6]), 0) == OURS
+    assert rig.namer.ours(rig.state, THEIRS, StreamHead(3, 50, H[5]), 0) == WHOLE
+    assert rig.state.aliases == {THEIRS: WHOLE}
+    rig.namer.tick(0)
+    assert [read.place.hash for read in rig.core.take() if isinstance(read, Read)] == [H[3]], (
+        "what it has under our stream's own name is another history then"
+    )
+
+
+def test_a_copy_of_our_stream_that_does_not_go_on_behind_a_later_epoch_is_of_another_body() -> None:
+    rig = own_rig()
+    rig.state.heads[WHOLE] = HEAD
+    place = Place(epoch=1, next_seq=30, hash=H[3])
+    rig.namer.is_replaced("d" * 32, WHOLE, place, 0)
+    rig.namer.is_replaced(PEER, WHOLE, Place(epoch=1, next_seq=29, hash=H[2]), 0)
+    rig.namer.tick(UNKNOWN_MS)
+    assert not rig.core.take(), "a peer that left, or has gone on"
+    rig.namer.is_replaced(PEER, WHOLE, place, 0)
+    rig.namer.tick(UNKNOWN_MS - 1)
+    assert not rig.core.take(), "it may be about to go on with our epoch"
+    rig.namer.tick(UNKNOWN_MS)
+    rig.answer(PARTED, PARTED, now_ms=UNKNOWN_MS)
+    assert [(holder, stream, theirs) for holder, stream, _, theirs in rig.parted] == [(PEER, WHOLE, H[3])]
+
+
+def test_a_copy_of_our_stream_that_goes_on_in_time_is_ours() -> None:
+    rig = own_rig()
+    rig.state.heads[WHOLE] = HEAD
+    rig.namer.is_replaced(PEER, WHOLE, Place(epoch=1, next_seq=30, hash=H[3]), 0)
+    assert rig.namer.ours(rig.state, WHOLE, StreamHead(3, 45, H[6]), 1) == WHOLE
+    rig.namer.tick(UNKNOWN_MS)
+    assert not rig.core.take()
+    assert not rig.parted
