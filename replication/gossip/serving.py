@@ -12,8 +12,8 @@ from appliance.core.limits_replication import (
 )
 from replication.effects import NotThere, PackedChunk, Place, Read
 from replication.gossip.forks import Forks
-from replication.gossip.parts import cut
 from replication.gossip.naming import Parted
+from replication.gossip.parts import cut
 from replication.gossip.state import NOTHING, ZERO_HASH, Core, PeerState
 from replication.messages import Lacking, LackReason, Pull
 from replication.scheduling import Priority
