@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -54,6 +54,10 @@ class NewestValue:
     def counts_at_ms(self) -> int | None:
         """From when on it ages; None when that can't be known."""
         return counts_at_ms(self.observed_at_ms, self.received_at_ms, is_kept_copy=self.is_kept_copy)
+
+
+BOX_AWAY: Final = "box_away"
+"""Why a device counts as lost whose box is not heard of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,7 @@ class LiveView:
         self._of_device: dict[str, list[tuple[_Shape, Route]]] = {}
         self._devices: dict[str, DeviceLive] = {}
         self._stale: set[str] = set()
+        self._away: dict[str, int] = {}
         self._subscriptions: set[Subscription] = set()
         self._presence_subscriptions: set[Subscription] = set()
         self._rates: deque[tuple[int, int]] = deque()
@@ -253,6 +258,31 @@ class LiveView:
         presence = self._presences.get(device_id)
         return frozenset() if presence is None else frozenset(map(node_of, presence.clients))
 
+    def set_away(self, nodes: Mapping[str, int]) -> None:
+        """Nodes of the site that are not heard of, and since when (UTC ms): a device that is connected at such ones alone counts as lost meanwhile.
+
+        Their logs can't say that its session has ended. It is as before when the node is back, or the device comes to another one.
+        """
+        changed = {node for node, since_ms in nodes.items() if self._away.get(node) != since_ms}
+        changed |= self._away.keys() - nodes.keys()
+        self._away = dict(nodes)
+        found = {
+            device for device in self._presences if changed and not changed.isdisjoint(self.nodes_of(device))
+        }
+        self._stale |= found
+        for subscription in self._subscriptions if found else ():
+            subscription._note(found)
+
+    def _presence_now(self, presence: DevicePresence) -> tuple[Presence, int | None, str]:
+        """What it is, since when, and why."""
+        sessions = presence.clients
+        if presence.presence is Presence.ONLINE and sessions and self._away:
+            since_ms = [self._away.get(node_of(session)) for session in sessions]
+            away_ms = [each for each in since_ms if each is not None]
+            if len(away_ms) == len(sessions):
+                return Presence.LOST, max(away_ms), BOX_AWAY
+        return presence.presence, presence.since_ms, presence.reason
+
     def _make(self, device_id: str) -> DeviceLive:
         presence = self._presences.get(device_id)
         reading = self._last_reading.get(device_id)
@@ -267,12 +297,13 @@ class LiveView:
                 watermark_received_at_ms=watermark_received_at_ms,
                 clock_offset_ms=clock_offset_ms,
             )
+        now, since_ms, reason = self._presence_now(presence)
         signs = [at for at in (presence.last_seen_at_ms, reading) if at is not None]
         return DeviceLive(
             device_id=device_id,
-            presence=presence.presence,
-            presence_since_ms=presence.since_ms,
-            presence_reason=presence.reason,
+            presence=now,
+            presence_since_ms=since_ms,
+            presence_reason=reason,
             last_seen_at_ms=max(signs, default=None),
             last_reading_at_ms=reading,
             address=presence.address,

@@ -86,6 +86,7 @@ def make_site_catalog(
         replication=replication_source(config),
         fleet=fleet_folder(config.node.data_dir),
         where=live.nodes_of,
+        away=live.set_away,
         clock=clock,
     )
     return SiteCatalog(

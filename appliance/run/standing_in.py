@@ -19,7 +19,7 @@ A box without peers has none of this.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -62,6 +62,7 @@ class StandingIn:
         replication: Asks the replicator who is there; None where the box belongs to no fleet.
         fleet: The folder that a box with peers has.
         where: At which nodes a device is connected, as their logs say; "" is this one.
+        away: Told which nodes of the site are not heard of, and since when, UTC ms.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class StandingIn:
         replication: Callable[[], Awaitable[ReplicationState | None]],
         fleet: Path,
         where: Callable[[str], Collection[str]],
+        away: Callable[[Mapping[str, int]], None],
         clock: Clock,
     ) -> None:
         self._catalog = catalog
@@ -81,6 +83,8 @@ class StandingIn:
         self._replication = replication
         self._fleet = fleet
         self._where = where
+        self._away = away
+        self._away_since_ms: dict[str, int] = {}
         self._moved: dict[str, tuple[str, int]] = {}
         self._known: set[str] | None = None
         self._clock = clock
@@ -114,6 +118,7 @@ class StandingIn:
             state = await self._replication()
             gone = self._gone(state)
             if state is not None:
+                self._tell_away(state)
                 await self._hand_over(state)
             if gone:
                 await self._take_over(gone)
@@ -140,6 +145,16 @@ class StandingIn:
             if now_ms - since_ms >= TAKE_OVER_AFTER_MS
         }
         return sorted(out | late)
+
+    def _tell_away(self, state: ReplicationState) -> None:
+        """Which nodes can't say that their sessions have ended: that are dead, or taken out for good."""
+        nodes = {
+            peer.node_id for peer in state.peers if peer.is_of_this_site and peer.state == "decommissioned"
+        }
+        nodes |= self._dead_since_mono_ms.keys()
+        now_ms = self._clock.now_ms()
+        self._away_since_ms = {node: self._away_since_ms.get(node, now_ms) for node in nodes}
+        self._away(self._away_since_ms)
 
     async def _fetch_commands(self) -> None:
         """Commands that wait on another node for a device that listens here are said here: there it can't be reached."""

@@ -13,7 +13,7 @@ from appliance.management.presence import DevicePresence, Presence
 from appliance.management.readings import Quality, ValueKind
 from appliance.pipeline import live as module
 from appliance.pipeline.batch import LiveUpdate
-from appliance.pipeline.live import DeviceLive, LiveView, NewestValue
+from appliance.pipeline.live import BOX_AWAY, DeviceLive, LiveView, NewestValue
 from storage.log.columns import FLAG_KEPT_COPY
 from storage.telemetry.state import StoredNewest
 from tests.log_kit import Record
@@ -174,6 +174,45 @@ async def test_a_slow_subscriber_is_told_everything(monkeypatch: pytest.MonkeyPa
         assert (changes.devices, changes.everything) == (frozenset(), True)
         view.apply(sent(b'{"t":1}', device="d"))
         assert (await subscription.wait()).devices == {"d"}
+
+
+async def test_devices_of_a_box_that_is_not_heard_of_count_as_lost_until_it_or_they_are_back() -> None:
+    view = LiveView(ManualClock())
+    presences = [
+        DevicePresence("there", Presence.ONLINE, 3, "connected", clients={"there\0n": 1}),
+        DevicePresence("both", Presence.ONLINE, 3, "connected", clients={"both\0n": 1, "both": 1}),
+        DevicePresence("here", Presence.ONLINE, 3, "connected", clients={"here": 1}),
+        DevicePresence("asleep", Presence.SLEEPING, 3, "said sleeping", clients={"asleep\0n": 1}),
+    ]
+    view.load([], presences)
+    with view.subscribe() as subscription:
+        view.set_away({"n": 50})
+        assert (await subscription.wait()).devices == {"there", "both", "asleep"}
+        lost = view.device("there")
+        assert (lost.presence, lost.presence_since_ms, lost.presence_reason) == (Presence.LOST, 50, BOX_AWAY)
+        assert {each: live.presence for each, live in view.devices().items() if each != "there"} == {
+            "both": Presence.ONLINE,
+            "here": Presence.ONLINE,
+            "asleep": Presence.SLEEPING,
+        }
+        view.set_away({"n": 50})
+        with trio.move_on_after(0.01) as scope:
+            await subscription.wait()
+        assert scope.cancelled_caught, "nothing is new"
+        view.apply(
+            LiveUpdate(
+                messages=0, presences=[DevicePresence("there", Presence.ONLINE, 3, clients={"there": 1})]
+            )
+        )
+        await subscription.wait()
+        assert view.device("there").presence is Presence.ONLINE, "it came here"
+        view.load([], presences)
+        await subscription.wait()
+        assert view.device("there").presence is Presence.LOST
+        view.set_away({})
+        assert (await subscription.wait()).devices == {"there", "both", "asleep"}
+        back = view.device("there")
+        assert (back.presence, back.presence_since_ms) == (Presence.ONLINE, 3)
 
 
 def test_subscribers_are_bounded() -> None:

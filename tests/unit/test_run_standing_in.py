@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,7 @@ class Site:
     is_asked: bool = True
     said: list[str] = field(default_factory=list)
     nodes: set[str] = field(default_factory=set)
+    away: list[Mapping[str, int]] = field(default_factory=list)
 
     def where(self, device_id: str) -> set[str]:
         return self.nodes
@@ -118,6 +119,7 @@ async def site(
             replication=here.replication,
             fleet=folder / "fleet",
             where=here.where,
+            away=here.away.append,
             clock=clock,
         )
         async with trio.open_nursery() as nursery:
@@ -148,6 +150,23 @@ async def test_it_drives_what_a_dead_node_drove_once_the_device_is_here(tmp_path
         }
         await standing_in.look()
         assert standing_in.statistics()["taken_over_total"] == 1
+
+
+async def test_it_tells_whose_devices_can_not_be_known_and_since_when(tmp_path: Path) -> None:
+    async with site(tmp_path) as (here, standing_in):
+        began_ms = here.clock.now_ms()
+        await standing_in.look()
+        here.clock.advance(5_000)
+        await standing_in.look()
+        assert here.away == [{OTHER: began_ms}] * 2, "the moment stays"
+        here.is_asked = False
+        await standing_in.look()
+        assert len(here.away) == 2, "who can't be asked has told nothing new"
+        here.is_asked, here.member, here.link = True, "alive", "up"
+        await standing_in.look()
+        here.state = "decommissioned"
+        await standing_in.look()
+        assert here.away[2:] == [{}, {OTHER: began_ms + 5_000}]
 
 
 async def test_a_command_for_a_device_that_listens_here_is_said_here(tmp_path: Path) -> None:
@@ -320,6 +339,7 @@ async def home(folder: Path) -> AsyncIterator[tuple[Home, StandingIn]]:
             replication=here.replication,
             fleet=folder / "fleet",
             where=here.where,
+            away=here.away.append,
             clock=clock,
         )
         async with trio.open_nursery() as nursery:

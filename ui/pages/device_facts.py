@@ -28,6 +28,7 @@ _REASON_TEXT: Final[dict[str, str]] = {
     "broker_restart": "the broker was restarted",
     "will": "its will said so",
     "status": "its status said so",
+    "box_away": "the box that it was connected to is not heard of",
 }
 
 
