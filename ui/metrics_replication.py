@@ -78,6 +78,14 @@ def add_replication(out: Collected, now: ReplicationNow, broker: Mapping[str, An
                 region.name,
                 what,
             )
+        if (rows := region.rows) is not None:
+            out.add("homeport_tier_rows", rows.rows, region.name)
+            out.add("homeport_tier_rows_working", not rows.problem, region.name)
+            out.add("homeport_tier_rows_skipped_records", rows.skipped_entries, region.name)
+            out.add("homeport_tier_rows_erasures_waiting", rows.erasures_waiting, region.name)
+            if rows.lag_entries is not None and rows.lag_ms is not None:
+                out.add("homeport_tier_rows_lag_records", rows.lag_entries, region.name)
+                out.add("homeport_tier_rows_lag_seconds", rows.lag_ms / 1_000, region.name)
     for box in state.sites:
         out.add("homeport_cloud_box_heard", box.is_fresh, box.node_id, box.name, box.site_id)
         # What a silent box said last is not how it is.

@@ -22,6 +22,7 @@ _COLUMNS = {
     "key": "KEY",
     "asked": "REQUESTS A DAY",
     "held": "HELD BACK",
+    "rows": "ROWS",
     "problem": "PROBLEM",
 }
 _SITE_COLUMNS = {
@@ -108,6 +109,7 @@ def _site_row(node: dict[str, Any]) -> dict[str, Any]:
 
 def _row(region: dict[str, Any]) -> dict[str, Any]:
     lag, per_day, held_ms = region["lag_entries"], region["requests_per_day"], region["budget_wait_ms"]
+    rows = region.get("rows")
     return {
         "name": region["name"],
         "state": "away" if region["problem"] else "live" if region["is_live"] else "filled",
@@ -119,8 +121,16 @@ def _row(region: dict[str, Any]) -> dict[str, Any]:
         if per_day is None
         else ", ".join(f"{count:,} {kind}" for kind, count in per_day.items()),
         "held": "-" if held_ms is None else f"{held_ms / 1_000:.1f} s",
-        "problem": printable(region["problem"]) or "-",
+        "rows": "-" if rows is None else _rows(rows),
+        "problem": printable(region["problem"] or (rows["problem"] if rows else "")) or "-",
     }
+
+
+def _rows(rows: dict[str, Any]) -> str:
+    lag = rows["lag_entries"]
+    waits = "?" if lag is None else _records(lag)
+    erasures = f", {rows['erasures_waiting']} erasures wait" if rows["erasures_waiting"] else ""
+    return f"{rows['rows']:,} uploaded, {waits} to go{erasures}"
 
 
 def _records(count: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from appliance.core.errors import ConfigError
 from appliance.core.limits_replication import REGION_LENGTH_MAX, TIER_REGION_COUNT_MAX
-from appliance.core.settings import choice, file_or_off, text, whole
+from appliance.core.settings import choice, file_or_off, flag, text, whole
 
 _NAME = (r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", "small letters, digits and inner hyphens")
 _PATH_BYTES_MAX = 4_000
@@ -91,6 +91,24 @@ class TierRegionConfig:
         high=_PATH_BYTES_MAX,
         help="File (TOML, mode 600) with what the engine wants to know: access_key_id, password, token …; off where it wants nothing.",
     )
+    readings: bool = flag(
+        False,
+        help="Upload readings as rows, too, for SQL over all sites. Only to postgresql://. Whoever runs that database can read them.",
+    )
+    readings_schema: str = text(
+        "readings",
+        low=1,
+        high=63,
+        pattern=(r"(?!pg_)[a-z_][a-z0-9_]*", "small letters, digits and _, not beginning with pg_"),
+        help="The schema of these rows: the same for all sites that are asked about together, and another than that of the address.",
+    )
+    readings_days: int = whole(
+        0,
+        unit="days",
+        low=0,
+        high=36_600,
+        help="Days of rows that are older than this are dropped, of all sites in the schema. 0: never.",
+    )
 
 
 def check_tier(
@@ -101,7 +119,7 @@ def check_tier(
     Args:
         role: Of this node.
     Raises:
-        ConfigError: there are too many, or two have one name; a cloud node has none, or what only a node with devices has.
+        ConfigError: there are too many, or two have one name; a cloud node has none, or what only a node with devices has; readings where none can go.
     """
     if role == "cloud" and not regions:
         raise ConfigError(
@@ -113,6 +131,15 @@ def check_tier(
             f"{path or 'The configuration'}: node.role is cloud, and there is a [[bridge]].",
             hint="A cloud node has no broker: configure the bridge where the devices are.",
         )
+    for region in regions:
+        if not region.readings:
+            continue
+        if role == "cloud" or not region.address.startswith("postgresql://"):
+            raise ConfigError(
+                f"{path or 'The configuration'}: the region {region.name} has readings = true"
+                f"{', and a cloud node has no readings' if role == 'cloud' else ' and no address that begins with postgresql://'}.",
+                hint="Only a box with devices has readings, and only PostgreSQL takes them as rows (docs/CLOUD.md).",
+            )
     names = [region.name for region in regions]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if len(names) > TIER_REGION_COUNT_MAX or doubled is not None:

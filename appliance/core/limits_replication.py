@@ -263,6 +263,14 @@ TIER_READINGS_PER_BATCH_MAX: Final = 1_000_000
 """Rows of one transaction: 42 MB of COPY, some seconds."""
 TIER_SERIES_REMEMBERED_MAX: Final = 200_000
 """Ids of series that an uploader knows without asking: 40 MB. With more the database is asked again."""
+TIER_READINGS_PACE_S: Final = 10
+"""Between two looks for new readings to be uploaded as rows; each batch carries what its reader goes on with, about 50 bytes a device."""
+TIER_READINGS_MESSAGES_MAX: Final = 5_000
+"""Of one such batch, which is decoded beside everything else that the node does: 50 ms of it at a time."""
+TIER_READINGS_BEHIND_MS: Final = 30_000
+"""While the region lacks own pieces that are older than this, rows wait for them."""
+TIER_READINGS_STATE_BYTES_MAX: Final = 64 * MIB
+"""What the reader goes on with, unpacked: 100 bytes a boot of a device that is remembered, 200 a device."""
 TIER_SESSIONS_MAX: Final = 4
 """Connections to a PostgreSQL server, and threads for them: a put, a restore, an audit and one more at the same time."""
 TIER_KEY_GENERATION_MAX: Final = 1_000_000

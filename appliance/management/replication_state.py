@@ -94,6 +94,32 @@ class ForkState(msgspec.Struct, frozen=True, kw_only=True):
     found_at_ms: int
 
 
+class TierRowsState(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings as rows in a region, as this box uploads them.
+
+    Attributes:
+        at_ms: When this was so: it is told every TIER_READINGS_PACE_S, or more often.
+        schema: Of the rows.
+        epoch, next_seq: The first record of this box's log whose rows are not there.
+        lag_ms, lag_entries: Since when the oldest of those that are in the box's own store waits, and how many; None while it isn't known.
+        rows: Uploaded since this process started.
+        skipped_entries: Records that were gone from the log, or damaged, before their rows were uploaded; since this process started.
+        erasures_waiting: Erasures of devices that are done here and not there.
+        problem: Why it stands still; "" while it doesn't.
+    """
+
+    at_ms: int
+    schema: str
+    epoch: int = 0
+    next_seq: int = 0
+    lag_ms: int | None = None
+    lag_entries: int | None = None
+    rows: int = 0
+    skipped_entries: int = 0
+    erasures_waiting: int = 0
+    problem: str = ""
+
+
 class TierRegionState(msgspec.Struct, frozen=True, kw_only=True):
     """A region of the cloud tier, as this box ships to it.
 
@@ -111,6 +137,7 @@ class TierRegionState(msgspec.Struct, frozen=True, kw_only=True):
         key_generation: Of the key that seals what is put there now; 0: it is left readable.
         budget_wait_ms, budget_wait_worst_ms: What the bandwidth budget of all regions adds to the age of what is new, now and at worst since this
             process started; None without a budget.
+        rows: Readings as rows; None where none are uploaded, or nothing was heard of that yet.
     """
 
     name: str
@@ -132,6 +159,7 @@ class TierRegionState(msgspec.Struct, frozen=True, kw_only=True):
     key_generation: int = 0
     budget_wait_ms: int | None = None
     budget_wait_worst_ms: int | None = None
+    rows: TierRowsState | None = None
 
 
 class StoredState(msgspec.Struct, frozen=True, kw_only=True):

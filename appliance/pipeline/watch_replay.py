@@ -59,7 +59,7 @@ class WatchReplay:
         shapes: Shapes,
         typed: TypedShapes,
     ) -> None:
-        seen, presence = _read(reader)
+        seen, presence = read_reader_state(reader)
         self._state = StoreState(at, Totals(), KnownSeries(state.series), seen, presence, [])
         self._builder = BatchBuilder(self._state, router, shapes, typed)
 
@@ -95,7 +95,12 @@ def reader_state(seen: SeenSequences, presence: PresenceFold) -> bytes:
     )
 
 
-def _read(reader: bytes) -> tuple[SeenSequences, PresenceFold]:
+def read_reader_state(reader: bytes) -> tuple[SeenSequences, PresenceFold]:
+    """The windows and the presence that `reader_state` was given; nothing of both for b"".
+
+    Raises:
+        ValueError: it is no such state.
+    """
     seen, presence = SeenSequences(), PresenceFold()
     if not reader:
         return seen, presence

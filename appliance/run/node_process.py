@@ -59,6 +59,7 @@ from appliance.run.process import run_process
 from appliance.run.readiness import readiness_of
 from appliance.run.reading_wiring import reading_desk, reading_room
 from appliance.run.replication_asking import decommissioner, loser, replication_source
+from appliance.run.rows_wiring import make_rows
 from appliance.run.scrubbing import scrubbing_of
 from appliance.run.site_catalog import make_site_catalog
 from appliance.run.site_wiring import open_site
@@ -135,14 +136,12 @@ class Node:
             held.callback(artifacts.store.close)
             sql = make_sql(config, store)
             held.callback(sql.close)
-            live = LiveView(clock=clock)
-            tracing = make_tracing(config, node_id=keys.node_id.hex())
+            live, tracing = LiveView(clock=clock), make_tracing(config, node_id=keys.node_id.hex())
             scrubbing = scrubbing_of(config, clock)
             if scrubbing is not None:
                 held.callback(scrubbing.close)
             directory = CatalogDirectory(catalog, clock, waits=config.devices.first_contact == "wait")
             mappings = await MappingDesk.opened(catalog, site.reader(), configured_mappings(config))
-            kept = KeptMessages(site.reader(), clock.mono_ms)
             log_reader = site.reader()
             watch = await open_watch(
                 config.watch,
@@ -170,6 +169,7 @@ class Node:
                 watch=watch.watched,
                 traces=PipelineTraces(tracing.recorder),
             )
+            rows = make_rows(config, keys, site, catalog, mappings.sets, pipeline, directory, clock)
             erased = await ErasedDevices.opened(catalog)
             pipeline.rules.erasures = erased.positions
             held.callback(
@@ -192,8 +192,7 @@ class Node:
             alarms = make_alarms(config.alarms, catalog, hub, clock=clock)
             alarms.recorder = tracing.recorder
             watch.tell(alarms, pipeline)
-            contacts = FirstContacts(directory)
-            enrolment = Enrolment(catalog, keys, issuing, clock=clock)
+            contacts, enrolment = FirstContacts(directory), Enrolment(catalog, keys, issuing, clock=clock)
             router, listeners = Router(clock=clock), Listeners()
             router.register(PROVISION, by_request(enrolment.answer))
             urls = make_urls(config, keys, clock=clock)
@@ -298,7 +297,7 @@ class Node:
                 mappings=mappings,
                 rules=watch.rules,
                 notifications=notifications.desk,
-                try_outs=TryOuts(kept),
+                try_outs=TryOuts(KeptMessages(site.reader(), clock.mono_ms)),
                 keeper=keeper,
                 store=store.statistics,
                 replays=replays.statistics,
@@ -327,6 +326,7 @@ class Node:
                 await nursery.start(alarms.run)
                 await nursery.start(updates.run)
                 nursery.start_soon(replays.run)
+                nursery.start_soon(rows.run)
                 nursery.start_soon(twins.run)
                 nursery.start_soon(notifications.run)
                 nursery.start_soon(broker.run)

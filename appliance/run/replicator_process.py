@@ -35,6 +35,7 @@ from appliance.run.past_fetching import PastFetching
 from appliance.run.process import run_process
 from appliance.run.reading_wiring import SiteAsking, read_site, reading_state
 from appliance.run.replicator_state import LinkAges, state_of
+from appliance.run.rows_turns import RowsTurns
 from appliance.run.tier_checking import checked
 from appliance.run.tier_key import keep_generation
 from appliance.run.tier_wiring import make_claims, make_tier, site_tier_keys
@@ -83,6 +84,7 @@ class Answers:
         self._claiming = claiming
         self._clock = clock
         self._ages = LinkAges()
+        self._rows = RowsTurns(replicator, node.node_id, clock)
 
     async def answer(self, question: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer one question.
@@ -102,6 +104,9 @@ class Answers:
                 return {"generation": await self.tier_key(generation)}
             case "mark_lost", {"node_id": str(node_id), "name": str(name), **words}:
                 return await self._mark_lost(node_id, name, words)
+            case "rows_turn", {"region": str(region), "size_bytes": int(size_bytes), "state": said}:
+                is_missing = self._past.state is not None
+                return self._rows.ask(region, size_bytes, said, is_past_missing=is_missing)
             case "tier_check", {"region": str(region)}:
                 return await self._check_region(region)
             case "read_site", {"node_id": str(node_id), **asked}:
@@ -127,7 +132,7 @@ class Answers:
             now_ms=self._clock.now_ms(),
         )
         state = self._ages.look(state)
-        state = with_copies(state, self._replicator, self._clock)
+        state = self._rows.told(with_copies(state, self._replicator, self._clock))
         problem = self._claiming.problem or state.problem or node.links.problem
         links: dict[str, Link] = {peer.node_id: peer.link for peer in state.peers}
         sites = self._cloud.sites(links) if self._cloud is not None else ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import trio
@@ -9,8 +11,10 @@ import trio
 from appliance.core.errors import HomeportError
 from replication.tier.engine import Opening
 
+Connect = Callable[[], AbstractAsyncContextManager[Any]]
 
-async def checked(opening: Opening, within_s: float) -> dict[str, Any]:
+
+async def checked(opening: Opening | Connect, within_s: float) -> dict[str, Any]:
     """Connect once: `is_good`, or `problem` and `hint`."""
     try:
         with trio.fail_after(within_s):

@@ -13,6 +13,7 @@ from appliance.core.errors import HomeportError, UsageError
 from appliance.run import layout
 from appliance.run.linked_regions import is_linked
 from appliance.run.tier_checking import checked
+from appliance.run.tier_rows import rows_opening
 from appliance.run.tier_wiring import openings
 from replication.control import ask
 
@@ -69,6 +70,8 @@ def check_regions(config: Config) -> list[dict[str, Any]]:
         else:
             opening = openings(replace(config, tier_region=(region,)))[region.name]
             outcome = trio.run(checked, opening, CHECK_S)
+            if region.readings and outcome["is_good"]:
+                outcome = trio.run(checked, rows_opening(region), CHECK_S)
         found.append({"name": region.name, "address": region.address, **outcome})
     return found
 

@@ -16,13 +16,14 @@ import trio
 from appliance.management.readings import ValueKind
 from replication.tier.engine import TierAway
 from replication.tier.engines.address import parse_address
+from replication.tier.engines.postgres import connection_of
 from replication.tier.engines.postgres_readings import (
     Position,
     PostgresReadings,
     ReadingsBatch,
     ReadingsElsewhere,
     SeriesName,
-    postgres_readings,
+    postgres_readings_in,
 )
 from storage.telemetry.batch import DAY_MS, NumberRows, TextRows
 from tests.postgres_kit import PostgresServer, postgres_server
@@ -48,7 +49,10 @@ class Place:
         self.schema = f"site_{secrets.token_hex(4)}"
 
     def open(self) -> AbstractAsyncContextManager[PostgresReadings]:
-        return postgres_readings(parse_address(self.server.address(self.schema)), self.server.credentials)
+        conninfo, schema = connection_of(
+            parse_address(self.server.address(self.schema)), self.server.credentials
+        )
+        return postgres_readings_in(conninfo, schema)
 
     def rows(
         self, what: str = "site, device, metric, at, value, text, quality, kind", where: str = "true"

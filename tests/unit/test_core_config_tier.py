@@ -43,6 +43,12 @@ def test_regions_are_in_the_order_in_which_they_are_written(tmp_path: Path) -> N
         ('[tier]\nencrypt = "maybe"\n', "encrypt"),
         ('[node]\nrole = "cloud"\n', "there is no .*tier_region"),
         ('[node]\nrole = "cloudy"\n', "role"),
+        ('[[tier_region]]\nname = "eu"\nreadings = true\n', "no address that begins with postgresql://"),
+        (
+            '[node]\nrole = "cloud"\n[[tier_region]]\naddress = "postgresql://u@h/d"\nreadings = true\n',
+            "a cloud node has no readings",
+        ),
+        ('[[tier_region]]\naddress = "postgresql://u@h/d"\nreadings_schema = "pg_x"\n', "readings_schema"),
         (
             '[node]\nrole = "cloud"\n[[tier_region]]\nname = "eu"\n[[bridge]]\nname = "up"\n[[bridge_topic]]\nbridge = "up"\n',
             "there is a .*bridge",

@@ -21,6 +21,7 @@ from appliance.management.replication_state import (
     SiteNodeState,
     StoredState,
     TierRegionState,
+    TierRowsState,
 )
 from storage.site.statistics import SiteStatistics, StreamStatistics
 from tests.node_kit import NOW_MS, Node, running_node
@@ -30,7 +31,7 @@ from ui.node_facts import box_facts, node_facts
 from ui.pages.format import count_text
 from ui.pages.sites_facts import copies_of, sites_attention, sites_view
 from ui.pages.sites_words import outlook, safe_text
-from ui.pages.tier_facts import region_views
+from ui.pages.tier_facts import region_views, regions_away
 from ui.replication import ReplicationNow, replication
 
 A, B, C, D, SITE = "a" * 32, "b" * 32, "c" * 32, "d" * 32, "1" * 32
@@ -116,6 +117,18 @@ EU = TierRegionState(
     requests_per_day={"put": 17_280, "get": 1, "list": 2_880, "remove": 0},
     budget_wait_ms=1_500,
     budget_wait_worst_ms=90_000,
+    rows=TierRowsState(
+        at_ms=NOW_MS,
+        schema="readings",
+        epoch=1,
+        next_seq=9,
+        lag_ms=90_000,
+        lag_entries=12,
+        rows=4_000,
+        skipped_entries=2,
+        erasures_waiting=1,
+        problem="no right <b>",
+    ),
 )
 US = msgspec.structs.replace(
     EU,
@@ -270,8 +283,22 @@ async def test_each_region_of_the_cloud_is_shown_with_what_it_lacks_and_had_lost
         assert '<b>17\u202f280</b> <span class="muted">put, ' in page
         assert "not measured for long enough yet" in page
         assert page.count("Held back by the budget") == 1
+        assert "Readings don&#39;t go there as rows: no right &lt;b&gt;" in page
+        assert "<b>12 records</b>" in page
+        assert "2 records without rows" in page
+        assert "1 erasure to be carried out there" in page
+        metrics = (await client.get("/health/metrics")).text
+        assert 'homeport_tier_rows_total{region="eu"} 4000.0' in metrics
+        assert 'homeport_tier_rows_lag_seconds{region="eu"} 90.0' in metrics
+        assert 'homeport_tier_rows_working{region="eu"} 0.0' in metrics
         overview = (await client.get("/")).text
         assert "1 region of the cloud takes nothing: us." in overview
+
+
+def test_rows_that_stand_still_need_attention() -> None:
+    assert regions_away(msgspec.structs.replace(CLOUDY, tier=(EU,))) == "Readings don't go as rows to: eu."
+    well = msgspec.structs.replace(EU, rows=None)
+    assert regions_away(msgspec.structs.replace(CLOUDY, tier=(well,))) == ""
 
 
 def test_what_happens_next_with_a_region_in_words() -> None:

@@ -21,12 +21,14 @@ class RegionView:
     Attributes:
         outlook: What happens next, "" for nothing to be said.
         problem: What its engine said, nothing hidden in it.
+        rows_problem: Why readings don't go there as rows, "" while they do.
     """
 
     region: TierRegionState
     look: Look
     outlook: str
     problem: str
+    rows_problem: str
     dom_id: str
 
 
@@ -36,10 +38,11 @@ def region_views(state: ReplicationState) -> tuple[RegionView, ...]:
 
 
 def regions_away(state: ReplicationState) -> str:
-    """The regions that take nothing, in a sentence; "" where all do."""
+    """The regions that take nothing, or else those that take no rows, in a sentence; "" where all do."""
     away = [region.name for region in state.tier if region.problem]
     if not away:
-        return ""
+        still = [region.name for region in state.tier if region.rows is not None and region.rows.problem]
+        return f"Readings don't go as rows to: {', '.join(still)}." if still else ""
     return f"{plural(len(away), 'region')} of the cloud {'takes' if len(away) == 1 else 'take'} nothing: {', '.join(away)}."
 
 
@@ -52,6 +55,9 @@ def _view(region: TierRegionState, state: ReplicationState) -> RegionView:
         look=REGION[word],
         outlook=_outlook(region, state),
         problem=visible(region.problem),
+        rows_problem=f"Readings don't go there as rows: {visible(region.rows.problem)}"
+        if region.rows and region.rows.problem
+        else "",
         dom_id=dom_id("region", region.name),
     )
 

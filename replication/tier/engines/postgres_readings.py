@@ -1,9 +1,11 @@
 """Readings of all sites as rows in PostgreSQL, for SQL: what a gatherer uploads, each batch once.
 
-    series      (id, site, device, metric, kind): as in the box's own store, a metric that changes its type gets a second one
+    boxes       what each box (node) is called, and of which site it is
+    series      (id, site, node, device, metric, kind): as in the box's own store, a metric that changes its type gets a second one
     readings    numbers and booleans: (series, at, quality, value), a partition for each UTC day, BRIN over time and series
     texts       the same for texts
-    positions   how far each stream of records was uploaded
+    positions   how far each stream of records was uploaded, and with what its reader goes on from there
+    erased      erasures of devices that were carried out here
     v_readings  all of them with names, for people
 
 A batch moves its stream's position from `before` to `after` in the transaction that adds its rows, as the box's own store does, so a batch that
@@ -28,10 +30,7 @@ from appliance.core.arrays import I64, U32
 from appliance.core.errors import Conflict
 from appliance.core.limits_replication import TIER_READINGS_PER_BATCH_MAX, TIER_SERIES_REMEMBERED_MAX
 from appliance.management.readings import ValueKind
-from replication.tier.engines.address import Address
 from replication.tier.engines.copy_rows import number_rows, text_rows
-from replication.tier.engines.credentials import Credentials
-from replication.tier.engines.postgres import connection_of
 from replication.tier.engines.postgres_readings_schema import (
     FIRST_DAY,
     TABLES,
@@ -70,7 +69,8 @@ class ReadingsBatch:
         site: Whose stream it is.
         before, after: From where to where its records go.
         series: The series of its rows, each once.
-        numbers, texts: Rows, whose `series` is a place in `series`, times ms since 1970. TIER_READINGS_PER_BATCH_MAX together.
+        numbers, texts: Rows, whose `series` is a place in `series`, times ms since 1970.
+        state: What whoever reads the stream goes on with at `after`; given back by `readings_state`.
     """
 
     site: str
@@ -78,6 +78,7 @@ class ReadingsBatch:
     before: Position
     after: Position
     series: list[SeriesName]
+    state: bytes = b""
     numbers: NumberRows = field(
         default_factory=lambda: NumberRows(
             np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.uint8)
@@ -88,6 +89,12 @@ class ReadingsBatch:
             np.empty(0, np.uint32), np.empty(0, np.int64), [], np.empty(0, np.uint8)
         )
     )
+
+    @property
+    def size_bytes(self) -> int:
+        """About what goes over the network."""
+        count = len(self.numbers) + len(self.texts)
+        return count * _ROW_BYTES + sum(map(len, self.texts.texts)) + len(self.state)
 
 
 class ReadingsElsewhere(Conflict):
@@ -112,6 +119,7 @@ class PostgresReadings:
     def __init__(self, connected: Sessions, schema: str) -> None:
         self._sessions, self._schema = connected, sql.Identifier(schema)
         self._ids: OrderedDict[tuple[str, SeriesName], int] = OrderedDict()
+        """By node and series."""
         self._days: set[date] = set()
         self._turn = trio.Lock()
         """Batches go one after another: what is remembered belongs to one of them at a time."""
@@ -124,6 +132,29 @@ class PostgresReadings:
         """
         return await self._sessions.run("list", partial(self._position, stream=stream, lock=False))
 
+    async def readings_state(self, stream: StreamId) -> tuple[Position, bytes]:
+        """How far a stream's readings are there, and the `state` of the batch that brought it there. Raises as `readings_position`."""
+
+        def work(session: Session) -> tuple[Position, bytes]:
+            row = session.execute(
+                sql.SQL("SELECT epoch, next_seq, state FROM {}.positions WHERE stream = %s").format(
+                    self._schema
+                ),
+                [str(stream)],
+            ).fetchone()
+            return (Position(row[0], row[1]), bytes(row[2])) if row else (Position(), b"")
+
+        return await self._sessions.run("list", work)
+
+    async def name_box(self, node: str, site: str, name: str) -> None:
+        """Say what a box is called, for people. Raises as `readings_position`."""
+        statement = "INSERT INTO {}.boxes VALUES (%s, %s, %s) ON CONFLICT (node) DO UPDATE SET site = excluded.site, name = excluded.name"
+
+        def work(session: Session) -> None:
+            session.execute(sql.SQL(statement).format(self._schema), [node, site, name])
+
+        await self._sessions.run("put", work)
+
     async def put_readings(self, batch: ReadingsBatch) -> bool:
         """Add a batch's rows, and move its stream's position; durable when it returns.
 
@@ -133,8 +164,6 @@ class PostgresReadings:
             ReadingsElsewhere: the position is neither there nor at `before`. TierAway, TierUnfit: as of an engine; after the first the rows may be
             there or not, and the same batch again is right.
         """
-        count = len(batch.numbers) + len(batch.texts)
-        assert count <= TIER_READINGS_PER_BATCH_MAX
         assert batch.before < batch.after
         wanted = _days_of(batch.numbers.observed) | _days_of(batch.texts.observed)
         is_done = False
@@ -147,7 +176,7 @@ class PostgresReadings:
                     )
                     self._days |= wanted
                 is_new = await self._sessions.run(
-                    "put", partial(self._put, batch), size_bytes=count * _ROW_BYTES
+                    "put", partial(self._put, batch), size_bytes=batch.size_bytes
                 )
                 is_done = True
                 return is_new
@@ -166,6 +195,73 @@ class PostgresReadings:
         self._days.clear()
         return await self._sessions.run("remove", partial(self._drop_before, first_day=first_day))
 
+    async def drop_older(self, days: int) -> list[date]:
+        """Drop what is older than so many days by the server's clock, which all boxes share. Raises as `drop_before`."""
+
+        def work(session: Session) -> date:
+            row = session.execute("SELECT (now() AT TIME ZONE 'UTC')::date").fetchone()
+            assert row is not None
+            today: date = row[0]
+            return today - timedelta(days=days)
+
+        return await self.drop_before(await self._sessions.run("list", work))
+
+    async def erased(self, node: str) -> set[str]:
+        """Which erasures of a box were carried out. Raises as `readings_position`."""
+
+        def work(session: Session) -> set[str]:
+            found = session.execute(
+                sql.SQL("SELECT erasure FROM {}.erased WHERE node = %s").format(self._schema), [node]
+            )
+            return {erasure for (erasure,) in found}
+
+        return await self._sessions.run("list", work)
+
+    async def erase(self, node: str, erasure: str, device: str) -> int:
+        """Take all rows and names of a box's device out, a day at a time, and note it as done in the end.
+
+        Returns:
+            How many rows were there.
+        Raises:
+            TierAway: again is right; what is gone by then is gone. TierUnfit: as of an engine, also where deleting is not allowed.
+        """
+        which = sql.SQL("SELECT id FROM {}.series WHERE node = %s AND device = %s").format(self._schema)
+
+        def partitions(session: Session) -> list[str]:
+            if session.execute(which, [node, device]).fetchone() is None:
+                return []
+            return [name for table in TABLES for name in self._partitions(session, table)]
+
+        def delete(session: Session, partition: str) -> int:
+            found = session.execute(
+                sql.SQL("DELETE FROM {}.{} WHERE series IN ({})").format(
+                    self._schema, sql.Identifier(partition), which
+                ),
+                [node, device],
+            )
+            return found.rowcount
+
+        def note(session: Session) -> None:
+            with session.transaction():
+                session.execute(
+                    sql.SQL("DELETE FROM {}.series WHERE node = %s AND device = %s").format(self._schema),
+                    [node, device],
+                )
+                session.execute(
+                    sql.SQL("INSERT INTO {}.erased VALUES (%s, %s) ON CONFLICT DO NOTHING").format(
+                        self._schema
+                    ),
+                    [node, erasure],
+                )
+
+        async with self._turn:
+            self._ids.clear()
+            count = 0
+            for partition in await self._sessions.run("list", partitions):
+                count += await self._sessions.run("remove", partial(delete, partition=partition))
+            await self._sessions.run("remove", note)
+        return count
+
     def _put(self, batch: ReadingsBatch, session: Session) -> bool:
         with session.transaction():
             position = self._position(session, stream=batch.stream, lock=True)
@@ -173,39 +269,47 @@ class PostgresReadings:
                 return False
             if position != batch.before:
                 raise ReadingsElsewhere(position)
-            ids = np.array(self._series_ids(session, batch.site, batch.series), np.uint32)
+            ids = np.array(self._series_ids(session, batch), np.uint32)
             for table, rows in (("readings", batch.numbers), ("texts", batch.texts)):
                 if not len(rows):
                     continue
                 series: U32 = ids[rows.series]
                 # Rows of a series lie together, so that a block's lowest and highest series are near each other.
                 order = np.lexsort((rows.observed, series))
-                columns = (series[order], rows.observed[order], rows.quality[order])
-                data = (
-                    number_rows(*columns, rows.numbers[order])
-                    if isinstance(rows, NumberRows)
-                    else text_rows(*columns, [rows.texts[at] for at in order.tolist()])
-                )
-                copying = sql.SQL("COPY {}.{} (series, at, quality, value) FROM STDIN (FORMAT BINARY)")
-                with (
-                    session.cursor() as cursor,
-                    cursor.copy(copying.format(self._schema, sql.Identifier(table))) as copy,
-                ):
-                    copy.write(data)
+                for first in range(0, len(order), TIER_READINGS_PER_BATCH_MAX):
+                    self._copy(
+                        session, table, rows, series, order[first : first + TIER_READINGS_PER_BATCH_MAX]
+                    )
             session.execute(
-                sql.SQL("UPDATE {}.positions SET epoch = %s, next_seq = %s WHERE stream = %s").format(
-                    self._schema
-                ),
-                [*batch.after, str(batch.stream)],
+                sql.SQL(
+                    "UPDATE {}.positions SET epoch = %s, next_seq = %s, state = %s WHERE stream = %s"
+                ).format(self._schema),
+                [*batch.after, batch.state, str(batch.stream)],
             )
         return True
+
+    def _copy(
+        self, session: Session, table: str, rows: NumberRows | TextRows, series: U32, which: I64
+    ) -> None:
+        columns = (series[which], rows.observed[which], rows.quality[which])
+        data = (
+            number_rows(*columns, rows.numbers[which])
+            if isinstance(rows, NumberRows)
+            else text_rows(*columns, [rows.texts[at] for at in which.tolist()])
+        )
+        copying = sql.SQL("COPY {}.{} (series, at, quality, value) FROM STDIN (FORMAT BINARY)")
+        with (
+            session.cursor() as cursor,
+            cursor.copy(copying.format(self._schema, sql.Identifier(table))) as copy,
+        ):
+            copy.write(data)
 
     def _position(self, session: Session, *, stream: StreamId, lock: bool) -> Position:
         if lock:
             session.execute(
-                sql.SQL("INSERT INTO {}.positions VALUES (%s, 0, 0) ON CONFLICT DO NOTHING").format(
-                    self._schema
-                ),
+                sql.SQL(
+                    "INSERT INTO {}.positions (stream, epoch, next_seq) VALUES (%s, 0, 0) ON CONFLICT DO NOTHING"
+                ).format(self._schema),
                 [str(stream)],
             )
         question = "SELECT epoch, next_seq FROM {}.positions WHERE stream = %s"
@@ -214,28 +318,30 @@ class PostgresReadings:
         ).fetchone()
         return Position(*row) if row else Position()
 
-    def _series_ids(self, session: Session, site: str, names: list[SeriesName]) -> list[int]:
-        unknown = [name for name in names if (site, name) not in self._ids]
+    def _series_ids(self, session: Session, batch: ReadingsBatch) -> list[int]:
+        node = batch.stream.node_id
+        unknown = [name for name in batch.series if (node, name) not in self._ids]
         if unknown:
             columns = [list(column) for column in zip(*unknown, strict=True)]
             for statement in (
-                "INSERT INTO {s}.series (site, device, metric, kind) SELECT %(site)s, u.* FROM"
-                " unnest(%(device)s::text[], %(metric)s::text[], %(kind)s::smallint[]) u ORDER BY 2, 3, 4 ON CONFLICT DO NOTHING",
+                "INSERT INTO {s}.series (site, node, device, metric, kind) SELECT %(site)s, %(node)s, u.* FROM"
+                " unnest(%(device)s::text[], %(metric)s::text[], %(kind)s::smallint[]) u ORDER BY 3, 4, 5 ON CONFLICT DO NOTHING",
                 "SELECT s.device, s.metric, s.kind, s.id FROM {s}.series s JOIN unnest(%(device)s::text[], %(metric)s::text[],"
-                " %(kind)s::smallint[]) u (device, metric, kind) USING (device, metric, kind) WHERE s.site = %(site)s",
+                " %(kind)s::smallint[]) u (device, metric, kind) USING (device, metric, kind) WHERE s.node = %(node)s",
             ):
                 found = session.execute(
                     sql.SQL(statement).format(s=self._schema),
                     {
-                        "site": site,
+                        "site": batch.site,
+                        "node": node,
                         "device": columns[0],
                         "metric": columns[1],
                         "kind": [int(kind) for kind in columns[2]],
                     },
                 )
             for device, metric, kind, number in found:
-                self._ids[site, SeriesName(device, metric, ValueKind(kind))] = number
-        ids = [self._ids[site, name] for name in names]
+                self._ids[node, SeriesName(device, metric, ValueKind(kind))] = number
+        ids = [self._ids[node, name] for name in batch.series]
         while len(self._ids) > TIER_SERIES_REMEMBERED_MAX:
             self._ids.popitem(last=False)
         return ids
@@ -243,11 +349,7 @@ class PostgresReadings:
     def _drop_before(self, session: Session, *, first_day: date) -> list[date]:
         gone: set[date] = set()
         for table in TABLES:
-            rows = session.execute(
-                "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
-                [f"{self._schema.as_string()}.{table}"],
-            ).fetchall()
-            for (name,) in rows:
+            for name in self._partitions(session, table):
                 day = day_of_partition(name)
                 if day is not None and day < first_day:
                     session.execute(sql.SQL("DROP TABLE {}.{}").format(self._schema, sql.Identifier(name)))
@@ -260,6 +362,13 @@ class PostgresReadings:
             )
         return sorted(gone)
 
+    def _partitions(self, session: Session, table: str) -> list[str]:
+        found = session.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
+            [f"{self._schema.as_string()}.{table}"],
+        )
+        return [name for (name,) in found]
+
 
 def _days_of(at_ms: I64) -> set[date]:
     """The days that need a partition of their own."""
@@ -268,13 +377,16 @@ def _days_of(at_ms: I64) -> set[date]:
 
 
 @asynccontextmanager
-async def postgres_readings(address: Address, credentials: Credentials) -> AsyncIterator[PostgresReadings]:
-    """Connect, and make the tables where they are missing. The address is that of a tier in PostgreSQL (postgres.py).
+async def postgres_readings_in(
+    conninfo: dict[str, str | int], schema: str
+) -> AsyncIterator[PostgresReadings]:
+    """Connect, and make the tables where they are missing.
 
+    Args:
+        conninfo: Of `postgres.connection_of`.
     Raises:
-        ConfigError, TierAway, TierUnfit: as of an engine.
+        TierAway, TierUnfit: as an engine.
     """
-    conninfo, schema = connection_of(address, credentials)
     async with sessions(conninfo, prepare) as connected:
         await connected.run("put", partial(make_readings_tables, schema=schema))
         yield PostgresReadings(connected, schema)

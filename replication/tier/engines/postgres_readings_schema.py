@@ -23,18 +23,21 @@ _TABLE: Final = (
     f"CREATE TABLE {{{{}}}}.{{table}}_before PARTITION OF {{{{}}}}.{{table}} FOR VALUES FROM (MINVALUE) TO ('{FIRST_DAY} 00:00+00')",
 )
 _NAMES: Final = (
-    "SELECT s.site, s.device, s.metric, r.at, {value}, CASE r.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END"
+    "SELECT s.site, coalesce(b.name, s.node) AS box, s.device, s.metric, r.at, {value}, CASE r.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END"
     " AS quality, CASE s.kind WHEN 0 THEN 'number' WHEN 1 THEN 'boolean' ELSE 'text' END AS kind"
-    " FROM {{}}.{table} r JOIN {{}}.series s ON s.id = r.series"
+    " FROM {{}}.{table} r JOIN {{}}.series s ON s.id = r.series LEFT JOIN {{}}.boxes b ON b.node = s.node"
 )
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
         'CREATE TABLE {}.series (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, site text COLLATE "C" NOT NULL,'
-        ' device text COLLATE "C" NOT NULL, metric text COLLATE "C" NOT NULL, kind smallint NOT NULL,'
-        " UNIQUE (site, device, metric, kind))",
+        ' node text COLLATE "C" NOT NULL, device text COLLATE "C" NOT NULL, metric text COLLATE "C" NOT NULL,'
+        " kind smallint NOT NULL, UNIQUE (node, device, metric, kind))",
+        'CREATE TABLE {}.boxes (node text COLLATE "C" PRIMARY KEY, site text NOT NULL, name text NOT NULL)',
         *(part.format(table="readings", type="double precision") for part in _TABLE),
         *(part.format(table="texts", type="text") for part in _TABLE),
-        'CREATE TABLE {}.positions (stream text COLLATE "C" PRIMARY KEY, epoch bigint NOT NULL, next_seq bigint NOT NULL)',
+        'CREATE TABLE {}.positions (stream text COLLATE "C" PRIMARY KEY, epoch bigint NOT NULL, next_seq bigint NOT NULL,'
+        " state bytea NOT NULL DEFAULT '')",
+        'CREATE TABLE {}.erased (node text COLLATE "C", erasure text COLLATE "C", PRIMARY KEY (node, erasure))',
         "CREATE VIEW {}.v_readings AS "
         + _NAMES.format(table="readings", value="r.value, NULL::text AS text")
         + " UNION ALL "
@@ -46,7 +49,9 @@ _DAY: Final = re.compile(r"(?:readings|texts)_([0-9]{4})([0-9]{2})([0-9]{2})\Z")
 
 def make_readings_tables(session: Session, schema: str) -> None:
     """Make the schema and the tables of readings, or what is missing of them; as `make_tables`."""
-    make_tables(session, schema, counter="homeport_readings", steps=STEPS, tables=("series", "positions"))
+    make_tables(
+        session, schema, counter="homeport_readings", steps=STEPS, tables=("series", "positions", "erased")
+    )
 
 
 def make_partitions(session: Session, schema: sql.Identifier, days: Iterable[date]) -> None:
