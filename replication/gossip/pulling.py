@@ -39,6 +39,8 @@ BUSY_REST_MS: Final = 1_000
 PUSHED_LATELY_MS: Final = 10_000
 """What is being pushed to us isn't asked for too, and a writer that has just connected may begin to: on a slow link both would take
 twice the time."""
+BEGIN_WAIT_MS: Final = 15_000
+"""A copy grows at its end only: it isn't begun in the middle of a stream before a link has stood so long, and others have had the time to connect."""
 FRAMES: Final[Wanted] = "frames"
 SEGMENT: Final[Wanted] = "segment"
 FOOTER: Final[Wanted] = "footer"
@@ -238,6 +240,8 @@ class Puller:
                 is_gone = is_gone or name == stream.node_id
                 continue  # it has no longer what comes next
             begins = 0 if mine.epoch else head.first_seq
+            if begins > 1 and not stream.branch and now_ms - state.connected_at_ms < BEGIN_WAIT_MS:
+                continue  # somebody who has what comes before that may be about to connect
             rank = (
                 (begins, name != stream.node_id),
                 self._core.fleet.distance(name),
