@@ -22,7 +22,17 @@ from broker.state.sessions import SessionsStatistics
 from broker.tally import ConnectionTotals, PlaneStatistics
 
 ROOT: Final = Path(__file__).parents[1]
-DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/**/DESIGN.md")])
+ROOMS: Final = [
+    each for each in sorted(ROOT.iterdir()) if each.is_dir() and each.name[0] != "." and each.name != "var"
+]
+"""Not `var`: machines for tests of the package come and go there meanwhile."""
+DOCUMENTS: Final = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(path for room in ROOMS for path in room.rglob("DESIGN.md")),
+    ]
+)
 ROOMS: Final = (
     "appliance/alarms",
     "appliance/anomalies",

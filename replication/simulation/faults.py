@@ -306,6 +306,7 @@ def clone(world: World) -> None:
     def switch_off(gone: Body) -> None:
         world.fault(f"{gone.name} is switched off for good", gone)
         gone.crash()
+        gone.is_lost = True  # whatever else was to switch it on again
         del world.judge.bodies[gone.name]
         if gone in world.bodies:
             for peer in world.bodies:
