@@ -22,7 +22,7 @@ from broker.state.sessions import SessionsStatistics
 from broker.tally import ConnectionTotals, PlaneStatistics
 
 ROOT: Final = Path(__file__).parents[1]
-ROOMS: Final = [
+WALKED: Final = [
     each for each in sorted(ROOT.iterdir()) if each.is_dir() and each.name[0] != "." and each.name != "var"
 ]
 """Not `var`: machines for tests of the package come and go there meanwhile."""
@@ -30,7 +30,7 @@ DOCUMENTS: Final = sorted(
     [
         *ROOT.glob("*.md"),
         *(ROOT / "docs").rglob("*.md"),
-        *(path for room in ROOMS for path in room.rglob("DESIGN.md")),
+        *(path for room in WALKED for path in room.rglob("DESIGN.md")),
     ]
 )
 ROOMS: Final = (
