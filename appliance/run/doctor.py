@@ -51,6 +51,8 @@ FSYNC_ROUNDS: Final = 20
 DAY_MS: Final = 86_400_000
 CRL_WARN_DAYS: Final = 2
 """Lists are usually issued for a week and renewed daily."""
+OF_CATALOG: Final = frozenset({"roles", "backup", "updates", "notifications"})
+"""Looks that open the catalog's file, after the one at the file itself."""
 CERTIFICATE_HINT: Final = "Restart Homeport: it makes a new one, which devices know by the site's authority in tls.crt. Renew it where it came from if it isn't ours."
 AUTHORITY_HINT: Final = (
     "Add the authority's new certificate to broker.tls_client_ca; the broker takes it as it runs."
@@ -91,11 +93,18 @@ def examine(config: Config, clock: Clock) -> list[Check]:
             detail=f"Read from {config.source or 'built-in defaults'}.",
         )
     ]
+    is_locked = False
     for name, look in looks:
+        if is_locked and name in OF_CATALOG:
+            # Each would wait for the lock as long as the first one did, and say the same.
+            detail = "The catalog is locked, so nothing can be read of it."
+            found.append(Check(name=name, result=Result.SKIPPED, detail=detail))
+            continue
         try:
             answer = look()
             found.extend([answer] if isinstance(answer, Check) else answer)
         except HomeportError as error:
+            is_locked = is_locked or error.code == "catalog_locked"
             found.append(Check(name=name, result=Result.FAILED, detail=error.message, hint=error.hint))
         except OSError as error:
             hint = "Look at the folder's owner, mode and disk."

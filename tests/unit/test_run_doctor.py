@@ -12,6 +12,7 @@ import pytest
 
 from appliance.core.clock import ManualClock, SystemClock
 from appliance.core.config import BrokerConfig, BrokerRoleConfig, Config, NodeConfig
+from appliance.core.errors import Unavailable
 from appliance.core.settings import Bind
 from appliance.identity import tls
 from appliance.identity.keys import SiteKeys
@@ -292,3 +293,19 @@ def test_a_silent_node_fails_and_a_listening_broker_is_ok(
         found = _by_name(list(doctor_processes.check_processes(config)))
     assert found["node"].result is Result.FAILED
     assert found["broker"].result is Result.OK
+
+
+def test_a_locked_catalog_is_waited_for_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def locked(path: Path, **_: Any) -> Catalog:
+        asked.append(path)
+        raise Unavailable("The catalog is locked by another program.", hint="Wait.", code="catalog_locked")
+
+    layout.catalog(config).touch()
+    monkeypatch.setattr(Catalog, "open_read_only", locked)
+    found = _by_name(doctor.examine(config, SystemClock()))
+    assert len(asked) == 1
+    assert found["catalog"].result is Result.FAILED
+    assert {found[name].result for name in doctor.OF_CATALOG} == {Result.SKIPPED}
+    assert found["node"].result is Result.SKIPPED, "what else there is to say is said"
