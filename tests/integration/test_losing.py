@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -71,7 +72,8 @@ async def test_a_range_that_nobody_has_is_marked_and_gone_on_behind(boxes: list[
     assert [(each.node_id, each.first_seq, each.next_seq) for each in state.missing] == [
         (one.node_id, part.first_seq, part.next_seq)
     ]
-    assert "can't be read" in state.problem
+    assert "can't be read" in state.unreadable
+    assert state.problem == "", "everything else is copied on"
 
     join(three, one)
     await until(lambda: three.replicator.gossip.head(one.stream).next_seq == part.first_seq, within_s=60)
@@ -81,7 +83,7 @@ async def test_a_range_that_nobody_has_is_marked_and_gone_on_behind(boxes: list[
     assert is_lost_signed(lost)
     assert read_lost(log) == (lost,)
     state = with_copies(STATE, one.replicator, SystemClock())
-    assert (state.missing, state.problem) == ((), "")
+    assert (state.missing, state.unreadable) == ((), "")
     assert state.lost == (lost_state(one.stream, lost),)
 
     # Whose copy is damaged in the same place hears of it, and whose ends before it goes on.
@@ -172,7 +174,8 @@ async def test_a_range_that_nothing_proves_is_not_marked(boxes: list[Box]) -> No
 async def test_the_replicator_marks_what_it_is_asked_to(boxes: list[Box]) -> None:
     one = boxes[0]
     nobody = cast(Any, None)
-    answers = Answers(nobody, one.replicator, nobody, nobody, losing_of(one), clock=SystemClock())
+    node = cast(Any, SimpleNamespace(node_id=one.node_id))
+    answers = Answers(node, one.replicator, nobody, nobody, losing_of(one), clock=SystemClock())
     fields = {"node_id": one.node_id, "name": "telemetry", "epoch": 1, "first_seq": 5, "next_seq": 9}
     with pytest.raises(NotFound) as unknown:
         await answers.answer("mark_lost", {**fields, "by": "anna", "reason": ""})
