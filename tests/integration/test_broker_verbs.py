@@ -74,9 +74,17 @@ class Appliance:
         self._last_resort.cancel()
 
 
+_GIVEN: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    """A port that nobody has now, and that nobody was given here before: the system may give one twice in a row."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            port = int(sock.getsockname()[1])
+        if port not in _GIVEN:
+            _GIVEN.add(port)
+            return port
 
 
 def until(found: Callable[[], Any]) -> Any:
