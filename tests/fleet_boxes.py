@@ -9,7 +9,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from appliance.cli import main
-from tests.integration.test_broker_verbs import Appliance, free_port, until
+from tests.integration.test_broker_verbs import Appliance, until
+from tests.ports import free_port
 
 LAST_RESORT_S = 900.0
 

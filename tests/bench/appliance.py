@@ -17,7 +17,8 @@ from appliance.core.errors import Unavailable
 from appliance.run import layout
 from appliance.run.local_api import LocalApi
 from tests.bench.harness import BenchError
-from tests.interop.brokers import LiveBroker, free_port, pinned, provision
+from tests.interop.brokers import LiveBroker, pinned, provision
+from tests.ports import free_port
 
 READY_DEADLINE_S = 60.0
 REQUEST_TIMEOUT_S = 15.0

@@ -7,7 +7,6 @@ import pty
 import re
 import select
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PHONE, Watched
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
@@ -36,12 +36,6 @@ https_bind = "127.0.0.1:{https}"
 [ui]
 bind = "127.0.0.1:{ui}"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Terminal:

@@ -15,8 +15,9 @@ import pytest
 from playwright.sync_api import Browser, Error, Page
 
 from tests.interop import brokers
-from tests.interop.brokers import LiveBroker, free_port
+from tests.interop.brokers import LiveBroker
 from tests.interop.clients import mqttjs_folder
+from tests.ports import free_port
 
 DEADLINE_MS = 20_000
 ROUND_TRIP = """

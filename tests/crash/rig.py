@@ -21,6 +21,7 @@ from appliance.run.local_api import LocalApi
 from broker.mqtt.codec import PacketReader, encode
 from broker.mqtt.packets import Connack, Connect, Puback, Publish, Version
 from storage.log.reader import LogReader
+from tests.ports import free_port
 from tests.waiting import Pause
 
 START_DEADLINE_S = 60.0
@@ -40,12 +41,6 @@ bind = "127.0.0.1:{ui_port}"
 [logging]
 format = "json"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], deadline_s: float, what: str) -> None:

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from appliance.cli import main
 from tests.interop.bridging import bridge_settings, eventually
-from tests.interop.brokers import free_port, mosquitto
+from tests.interop.brokers import mosquitto
+from tests.ports import free_port
 
 DEADLINE_S = 60
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from appliance.cli import main
 from appliance.run.local_api import LocalApi
+from tests.ports import free_port
 from tests.protocol.raw_client import RawClient
 from tests.waiting import Pause
 
@@ -72,19 +72,6 @@ class Appliance:
         self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=DEADLINE_S)
         self._last_resort.cancel()
-
-
-_GIVEN: set[int] = set()
-
-
-def free_port() -> int:
-    """A port that nobody has now, and that nobody was given here before: the system may give one twice in a row."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            port = int(sock.getsockname()[1])
-        if port not in _GIVEN:
-            _GIVEN.add(port)
-            return port
 
 
 def until(found: Callable[[], Any]) -> Any:

@@ -30,7 +30,8 @@ from device_fw_sim.load import Credential
 from storage.log.columns import Kind, decode_columns
 from storage.log.head import Head
 from tests.broker_kit import Peer, Running, running_broker
-from tests.interop.brokers import free_port, provision
+from tests.interop.brokers import provision
+from tests.ports import free_port
 from tests.processes import children_of
 from tests.protocol import builder
 

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from click.testing import CliRunner
 from appliance.cli import main
 from appliance.core.errors import Unavailable
 from appliance.run.local_api import LocalApi
+from tests.ports import free_port
 from tests.processes import child_running
 
 DEADLINE_S = 60.0
@@ -34,12 +34,6 @@ first_contact = "wait"
 [ui]
 bind = "127.0.0.1:{ui}"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Box:

@@ -36,6 +36,7 @@ from appliance.run.device_commands_stopped import OnCatalog
 from appliance.run.first_run import prepare_folders
 from device_fw_sim.load import Credential
 from storage.catalog.catalog import Catalog
+from tests.ports import free_port
 from tests.waiting import Pause
 
 START_DEADLINE_S = 60.0
@@ -336,14 +337,6 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     key_path.touch(mode=0o600)
     key_path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return certificate_path, key_path
-
-
-def free_port() -> int:
-    """A port that the kernel says is free now; the listener that takes it follows at once."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

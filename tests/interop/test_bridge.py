@@ -9,6 +9,7 @@ import pytest
 from device_fw_sim.load import Credential
 from tests.interop import brokers
 from tests.interop.bridging import box, bridge_settings, client, eventually
+from tests.ports import free_port
 
 OUT = 'direction = "out"\ntopic = "a/#"\nqos = 2\nremote_prefix = "site/"'
 IN = 'direction = "in"\ntopic = "cmd/#"\nqos = 2\nremote_prefix = "site/"'
@@ -113,7 +114,7 @@ def test_messages_for_us_wait_at_the_remote_while_we_are_away(tmp_path: Path) ->
 def test_sigkill_in_the_middle_loses_nothing_and_qos_2_comes_once(tmp_path: Path, version: str) -> None:
     """The bridge process is killed again and again while messages flow in both directions."""
     count = 1500
-    settings = bridge_settings(remote_port := brokers.free_port(), OUT, IN, more=f'version = "{version}"')
+    settings = bridge_settings(remote_port := free_port(), OUT, IN, more=f'version = "{version}"')
     with (
         brokers.mosquitto(tmp_path / "m", tls_listener=False, port=remote_port) as remote,
         box(tmp_path / "h", settings) as homeport,
@@ -148,7 +149,7 @@ def test_sigkill_in_the_middle_loses_nothing_and_qos_2_comes_once(tmp_path: Path
 def test_two_homeports_with_the_same_topics_do_not_storm(tmp_path: Path) -> None:
     """Each is a bridge to the other, both ways: the worst that can be configured. A message comes three times at most."""
     both = 'direction = "both"\ntopic = "s/#"\nqos = 1'
-    ports = [brokers.free_port(), brokers.free_port()]
+    ports = [free_port(), free_port()]
     credentials = 'user_name = "interop"\npassword_file = "password"'
     with (
         box(tmp_path / "a", bridge_settings(ports[1], both, more=credentials), port=ports[0]) as first,
@@ -186,7 +187,7 @@ def test_two_homeports_with_the_same_topics_do_not_storm(tmp_path: Path) -> None
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 def test_two_homeports_with_one_bridge_exchange_each_message_once(tmp_path: Path, version: str) -> None:
     both = 'direction = "both"\ntopic = "s/#"\nqos = 1'
-    port = brokers.free_port()
+    port = free_port()
     with (
         brokers.homeport(tmp_path / "b", port=port) as other,
         (tmp_path / "password").open("x") as file,
@@ -291,7 +292,7 @@ topic = "a/#"
 
 def test_a_hundred_thousand_records_of_backlog_are_streamed(tmp_path: Path) -> None:
     """Two in a thousand match; the bridge was never there while they came, and its memory stays what it was."""
-    settings = bridge_settings(brokers.free_port(), OUT, more='begin = "oldest"')
+    settings = bridge_settings(free_port(), OUT, more='begin = "oldest"')
     port = int(settings.split("127.0.0.1:")[1].split('"')[0])
     with (
         box(tmp_path / "h", settings) as homeport,

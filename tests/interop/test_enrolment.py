@@ -27,7 +27,8 @@ from appliance.identity.keys import SiteKeys
 from appliance.run.local_api import LocalApi
 from storage.catalog.catalog import Catalog
 from tests.ca_kit import make_csr
-from tests.crash.rig import Rig, free_port, wait_for
+from tests.crash.rig import Rig, wait_for
+from tests.ports import free_port
 
 DEADLINE_S = 60.0
 CUT_OFF_S_MAX = 1.5

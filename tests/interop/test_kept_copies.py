@@ -19,6 +19,7 @@ from tests.interop import brokers
 from tests.interop.bridging import box, bridge_settings, client, eventually
 from tests.interop.brokers import LiveBroker
 from tests.pipeline_kit import Bench
+from tests.ports import free_port
 
 IN = 'direction = "in"\ntopic = "dm/#"\nqos = 1'
 STALE_AFTER_MS = 60_000
@@ -115,7 +116,7 @@ notifications false
 restart_timeout 1
 topic dm/# out 1
 """
-        port = brokers.free_port()
+        port = free_port()
         with brokers.mosquitto(tmp_path / "m", tls_listener=False, persistence=True, port=port) as first:
             with client(first, "there") as there:
                 there.publish("dm/kept/telemetry", reading(1), retain=True)

@@ -14,9 +14,10 @@ import pytest
 
 from device_fw_sim.load import Credential
 from tests.interop import brokers
-from tests.interop.brokers import LiveBroker, free_port
+from tests.interop.brokers import LiveBroker
 from tests.interop.clients import DrivenClient, Message, MosquittoTools, Target, every_client
 from tests.pki_kit import Authority
+from tests.ports import free_port
 
 WEB_CLIENTS = [client for client in every_client() if client.name in ("paho", "mqttjs")]
 CERTIFICATE_CLIENTS = [

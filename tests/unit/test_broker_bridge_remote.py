@@ -12,7 +12,8 @@ import trio
 from appliance.core.errors import ConfigError, HomeportError, Unavailable
 from appliance.core.settings import Bind
 from broker.bridge.remote import TlsSettings, client_context, open_remote, read_password
-from tests.interop.brokers import free_port, make_certificate
+from tests.interop.brokers import make_certificate
+from tests.ports import free_port
 
 
 async def refused_by(

@@ -26,7 +26,7 @@ from appliance.run.fleet_inviting import Inviting
 from appliance.run.fleet_joining import Joined, join
 from appliance.run.fleet_node import FleetNode
 from tests.fleet_kit import Box, make_box, open_node, until
-from tests.integration.test_broker_verbs import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture
