@@ -36,6 +36,8 @@ _SETTINGS: Final = (
     "SET client_connection_check_interval = '5s'",
     "SET idle_in_transaction_session_timeout = '60s'",
     "SET search_path = pg_catalog",
+    # A plan of its own for each piece has the piece in it, and copies it some times.
+    "SET plan_cache_mode = force_generic_plan",
     "SET timezone = 'UTC'",
 )
 _NOT_LET_IN: Final = (
